@@ -1,0 +1,47 @@
+# What a person types. Everything else is behind these.
+
+SWIFT ?= swift
+JOBS ?= $(shell nproc)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test test-thread test-address bench lint format clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install the Debian packages that are missing
+	@Scripts/install-dependencies.sh
+
+build: setup ## Build the agent and the backend for use, in .build/release
+	$(SWIFT) build -c release -j $(JOBS) --product runbook-agent
+	$(SWIFT) build -c release -j $(JOBS) --product runbook-backend
+
+demo: setup ## Start the backend and the agent on this host and run the example
+	@Scripts/demo.sh
+
+test: setup ## Run every test
+	$(SWIFT) build -j $(JOBS) --build-tests
+	Scripts/check-imports.sh
+	$(SWIFT) test --skip-build --parallel
+
+test-thread: setup ## Run the tests of embedding, executor, journal and HTTP under the thread sanitizer
+	$(SWIFT) test -j $(JOBS) --sanitize=thread --scratch-path .build/thread \
+		--filter 'PythonEmbeddingTests|PluginExecutionTests|RunJournalTests|BackendClientTests'
+
+test-address: setup ## Run the same under the address sanitizer
+	ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test -j $(JOBS) --sanitize=address --scratch-path .build/address \
+		--filter 'PythonEmbeddingTests|PluginExecutionTests|RunJournalTests|BackendClientTests'
+
+bench: setup ## Measure against the floor and print the table
+	@Scripts/bench.sh
+
+lint: ## Check the format, the imports and the scripts
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Benchmarks
+	Scripts/check-imports.sh
+	Scripts/check-errors.sh
+
+format: ## Format the sources
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Benchmarks
+
+clean: ## Remove what was built
+	rm -rf .build Benchmarks/.build .demo

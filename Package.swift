@@ -1,0 +1,171 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+let package = Package(
+    name: "runbook-agent",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "runbook-agent", targets: ["runbook-agent"]),
+        .executable(name: "runbook-backend", targets: ["runbook-backend"]),
+        .library(name: "CronSchedule", targets: ["CronSchedule"]),
+        .library(name: "PythonEmbedding", targets: ["PythonEmbedding"]),
+        .library(name: "PluginExecution", targets: ["PluginExecution"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    ],
+    targets: [
+        // MARK: C libraries of the system, found through pkg-config
+
+        .systemLibrary(
+            name: "CPython", path: "Modules/CPython", pkgConfig: "python3-embed",
+            providers: [.apt(["libpython3-dev"])]),
+        .systemLibrary(
+            name: "CCurl", path: "Modules/CCurl", pkgConfig: "libcurl",
+            providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(
+            name: "COpenSSL", path: "Modules/COpenSSL", pkgConfig: "libcrypto",
+            providers: [.apt(["libssl-dev"])]),
+
+        // MARK: Leaves
+
+        .target(name: "AgentModel"),
+        .target(name: "CronSchedule", dependencies: ["AgentModel"]),
+        .target(name: "Cryptography", dependencies: ["AgentModel", "COpenSSL"]),
+        .target(name: "PythonEmbedding", dependencies: ["AgentModel", "CPython"]),
+        .target(
+            name: "BackendClient",
+            dependencies: ["AgentModel", "CCurl", .product(name: "Logging", package: "swift-log")]),
+
+        // MARK: What stands on the leaves
+
+        .target(
+            name: "PluginStore",
+            dependencies: [
+                "AgentModel", "BackendClient", "Cryptography", .product(name: "Logging", package: "swift-log"),
+            ]),
+        .target(
+            name: "PluginExecution",
+            dependencies: [
+                "AgentModel", "PythonEmbedding", .product(name: "DequeModule", package: "swift-collections"),
+            ]),
+        .target(
+            name: "RunJournal",
+            dependencies: ["AgentModel", .product(name: "GRDB", package: "GRDB.swift")]),
+
+        // MARK: The agent
+
+        .target(
+            name: "Agent",
+            dependencies: [
+                "AgentModel", "BackendClient", "CronSchedule", "Cryptography", "PluginExecution", "PluginStore",
+                "PythonEmbedding", "RunJournal",
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ]),
+        .target(
+            name: "AgentCommands",
+            dependencies: [
+                "Agent", "AgentModel", "BackendClient", "CronSchedule", "Cryptography", "PluginExecution", "PluginStore",
+                "PythonEmbedding",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .executableTarget(name: "runbook-agent", dependencies: ["AgentCommands"]),
+
+        // MARK: The backend
+
+        .target(
+            name: "ReferenceBackend",
+            dependencies: [
+                "AgentModel", "CronSchedule", "Cryptography",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .executableTarget(
+            name: "runbook-backend",
+            dependencies: [
+                "ReferenceBackend",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+
+        // MARK: Tests
+
+        .target(
+            name: "AgentTestSupport",
+            dependencies: [
+                "Agent", "AgentModel", "ReferenceBackend", .product(name: "Logging", package: "swift-log"),
+            ]),
+        .testTarget(name: "AgentModelTests", dependencies: ["AgentModel"]),
+        .testTarget(
+            name: "CronScheduleTests", dependencies: ["AgentModel", "CronSchedule"], exclude: ["Vectors"]),
+        .testTarget(name: "CryptographyTests", dependencies: ["AgentModel", "Cryptography"]),
+        .testTarget(
+            name: "PythonEmbeddingTests", dependencies: ["AgentModel", "PythonEmbedding", "PluginExecution"]),
+        .testTarget(
+            name: "BackendClientTests",
+            dependencies: [
+                "AgentModel", "AgentTestSupport", "BackendClient", .product(name: "Logging", package: "swift-log"),
+            ]),
+        .testTarget(
+            name: "PluginStoreTests",
+            dependencies: [
+                "AgentModel", "AgentTestSupport", "BackendClient", "Cryptography", "PluginStore",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .testTarget(
+            name: "PluginExecutionTests", dependencies: ["AgentModel", "PluginExecution", "PythonEmbedding"]),
+        .testTarget(
+            name: "RunJournalTests",
+            dependencies: ["AgentModel", "RunJournal", .product(name: "GRDB", package: "GRDB.swift")]),
+        .testTarget(
+            name: "AgentTests",
+            dependencies: [
+                "Agent", "AgentModel", "AgentTestSupport", "BackendClient", "CronSchedule", "RunJournal",
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "InMemoryLogging", package: "swift-log"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .testTarget(
+            name: "ReferenceBackendTests",
+            dependencies: [
+                "AgentModel", "AgentTestSupport", "BackendClient", "Cryptography", "ReferenceBackend",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .testTarget(
+            name: "IntegrationTests",
+            dependencies: [
+                "Agent", "AgentModel", "AgentTestSupport", "Cryptography", "ReferenceBackend",
+                .product(name: "InMemoryLogging", package: "swift-log"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"), "runbook-agent", "runbook-backend",
+            ]),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+for target in package.targets where target.type != .system {
+    target.swiftSettings =
+        (target.swiftSettings ?? []) + [
+            .enableUpcomingFeature("ExistentialAny"),
+            .enableUpcomingFeature("MemberImportVisibility"),
+            .enableUpcomingFeature("InternalImportsByDefault"),
+            .treatAllWarnings(as: .error),
+        ]
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Starts the backend and the agent on this host with the files of Examples/quickstart, shows what they do, and stops
+# both at Ctrl-C.
+#
+#   Scripts/demo.sh            until Ctrl-C
+#   Scripts/demo.sh --check    until both results are stored; exits 1 if they aren't within three minutes
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+check=no
+[ "${1:-}" = "--check" ] && check=yes
+example=Examples/quickstart
+
+echo "Building the agent and the backend; the first time takes some minutes."
+swift build --product runbook-agent
+swift build --product runbook-backend
+bin=$(swift build --show-bin-path)
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/runbook-demo.XXXXXX")
+log=$work/log
+: >"$log"
+backend= agent= stopped=no
+
+# Lines get a name in front and go to the screen and to the log. Ctrl-C is for this script alone.
+label() { trap '' INT; sed -u "s/^/$1  /" | tee -a "$log"; }
+
+stop() {
+    [ "$stopped" = no ] || return 0
+    stopped=yes
+    trap '' INT TERM
+    echo
+    if [ -n "$agent" ] && kill -TERM "$agent" 2>/dev/null; then
+        wait "$agent" || true
+        echo "Stopped the agent (process $agent)."
+    fi
+    if [ -n "$backend" ] && kill -TERM "$backend" 2>/dev/null; then
+        wait "$backend" || true
+        echo "Stopped the backend (process $backend)."
+    fi
+    rm -rf "$work"
+    echo "Removed the demo's data in $work."
+}
+trap stop EXIT
+trap 'exit 0' INT TERM
+
+wait_for() { # seconds, pattern, what for
+    local end=$((SECONDS + $1))
+    until grep -qE "$2" "$log"; do
+        if ! kill -0 "$backend" 2>/dev/null; then echo "The backend ended; see above." >&2; exit 1; fi
+        if [ -n "$agent" ] && ! kill -0 "$agent" 2>/dev/null; then echo "The agent ended; see above." >&2; exit 1; fi
+        if [ $SECONDS -ge $end ]; then echo "$3 did not come within $1 seconds." >&2; exit 1; fi
+        sleep 0.2
+    done
+}
+
+setsid "$bin/runbook-backend" serve --listen 127.0.0.1:0 --data "$work/backend" --seed "$example" \
+    > >(label "backend") 2>&1 &
+backend=$!
+wait_for 30 'listens on http' "The backend's address"
+address=$(grep -oE 'listens on http[^ ]*' "$log" | head -n 1 | cut -d ' ' -f 3)
+
+RUNBOOK_AGENT_SERVER_URL=$address RUNBOOK_AGENT_PLUGIN_DIRECTORY=$work/plugins \
+    RUNBOOK_AGENT_STATE_DIRECTORY=$work/state \
+    setsid "$bin/runbook-agent" run --config "$example/config.ini" > >(label "agent  ") 2>&1 &
+agent=$!
+
+if [ "$check" = yes ]; then
+    wait_for 60 'backend .*result stored.*Hello from the Test Plugin!' "The result of greet"
+    wait_for 120 'backend .*result stored.*The square of 2 is 4' "The result of square"
+    echo "Both results are stored."
+    exit 0
+fi
+
+echo "Press Ctrl-C to stop. The files in $example can be edited; then run this again."
+wait "$agent" || true
+echo "The agent ended; see above." >&2
+exit 1

@@ -1,0 +1,171 @@
+import AgentModel
+import BackendClient
+import CronSchedule
+import Foundation
+public import Logging
+import PluginExecution
+import PluginStore
+import PythonEmbedding
+public import RunJournal
+import ServiceLifecycle
+import UnixSignals
+
+/// All parts of the agent, made from a configuration and joined.
+public struct AgentRuntime: Sendable {
+    public let configuration: AgentConfiguration
+    public let catalog: PluginCatalog
+    public let scheduler: Scheduler
+    public let dispatcher: Dispatcher
+    public let reporter: Reporter
+    public let synchronizer: Synchronizer
+    public let journal: RunJournal
+    private let executor: InProcessExecutor
+    private let http: HTTPClient
+    private let pythonVersion: String
+    private let logger: Logger
+
+    /// How long runs may go on after the agent was told to stop.
+    private static let shutdownGrace = Duration.seconds(30)
+    /// How long the last results may take on their way.
+    private static let flushLimit = Duration.seconds(5)
+
+    /// Opens the state directory, starts the interpreter and joins the parts. Nothing runs yet.
+    ///
+    /// - Parameter missedRuns: what becomes of fire times that passed while no agent ran.
+    /// - Throws: a `CodedError` of the part that could not be made.
+    public static func build(
+        configuration: AgentConfiguration, clock: any WallClock = SystemWallClock.shared,
+        missedRuns: Scheduler.MissedRuns = .skip, logger: Logger
+    ) async throws -> AgentRuntime {
+        let serverURL = try configuration.requireRunnable()
+        let zone = try configuration.timeZone()
+        let http = try HTTPClient(configuration.http())
+        let client = try BackendClient(serverURL: serverURL, http: http)
+        let (journal, recovery) = try await RunJournal.open(directory: configuration.stateDirectory)
+        recovery.log(to: logger)
+        let store = try PluginStore(path: configuration.pluginDirectory, backend: client, logger: logger)
+        let interpreter = try PythonInterpreter.start(
+            pythonPath: configuration.pythonPath, host: BackendHost(client: client))
+
+        // The parts know of each other's events through this: each is made before the one it tells.
+        let bell = Bell()
+        let executor = try InProcessExecutor(
+            interpreter: interpreter, workers: configuration.workers, onWedged: { bell.endProcess() })
+        let catalog = PluginCatalog()
+        let dispatcher = Dispatcher(
+            parts: Dispatcher.Parts(
+                journal: journal, catalog: catalog, executor: executor, clock: clock,
+                recheck: { try store.recheck($0) }, onResult: { bell.resultIsWaiting() },
+                onDamagedPlugin: { bell.pluginIsDamaged($0) }),
+            workers: configuration.workers, concurrency: configuration.concurrencyByPlugin, logger: logger)
+        let scheduler = Scheduler(clock: clock, zone: zone, missedRuns: missedRuns) { run in
+            await dispatcher.submit(run)
+        }
+        let reporter = Reporter(
+            journal: journal, client: client, clock: clock, isMinimal: configuration.resultFormat == .minimal,
+            logger: logger)
+        let loader = PluginLoader(
+            store: store, executor: executor, catalog: catalog, settings: { configuration.settings(for: $0) },
+            redownloads: configuration.forceRedownload, collectGarbage: { await executor.collectGarbage() },
+            logger: logger)
+        let synchronizer = Synchronizer(
+            parts: Synchronizer.Parts(
+                client: client, plugins: loader, scheduler: scheduler, dispatcher: dispatcher, journal: journal,
+                clock: clock, onResult: { reporter.wake() }),
+            pollInterval: configuration.pollInterval, logger: logger)
+        bell.connect(reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher, logger: logger)
+        return AgentRuntime(
+            configuration: configuration, catalog: catalog, scheduler: scheduler, dispatcher: dispatcher,
+            reporter: reporter, synchronizer: synchronizer, journal: journal, executor: executor, http: http,
+            pythonVersion: interpreter.version, logger: logger)
+    }
+
+    // MARK: Running
+
+    /// Runs until a signal ends it: SIGTERM or SIGINT.
+    public func run() async throws {
+        var configuration = ServiceGroupConfiguration(
+            // Ended in the reverse order: nothing new first, the last results at the end.
+            services: [reporter, dispatcher, scheduler, synchronizer], gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: quietLogger)
+        configuration.maximumGracefulShutdownDuration = Self.shutdownGrace
+        logger.info(
+            "agent started",
+            metadata: [
+                "version": "\(AgentVersion.current)", "server_url": "\(self.configuration.serverURL ?? "")",
+                "workers": "\(self.configuration.workers)", "python": "\(pythonVersion)",
+            ])
+        try await ServiceGroup(configuration: configuration).run()
+        logger.info("agent stopping")
+        await flush()
+    }
+
+    /// What became of ``runOnce()``.
+    public struct OnceReport: Sendable, Equatable {
+        public var isSynchronized: Bool
+        public var tally: Dispatcher.Tally
+        /// Results that the backend does not have yet.
+        public var undelivered: Int
+
+        /// Everything that was due ran and succeeded, and the backend has it.
+        public var isGood: Bool { isSynchronized && tally.failed == 0 && undelivered == 0 }
+    }
+
+    /// Synchronizes, runs all that is due now, and delivers.
+    public func runOnce() async throws -> OnceReport {
+        let isSynchronized = await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await dispatcher.run() }
+            let isSynchronized = await synchronizer.synchronize()
+            await scheduler.fireDue()
+            await dispatcher.idle()
+            group.cancelAll()
+            return isSynchronized
+        }
+        await reporter.deliverDue()
+        let counts = try await journal.reader.counts()
+        return OnceReport(
+            isSynchronized: isSynchronized, tally: await dispatcher.tally,
+            undelivered: counts.pending + counts.deadLetters)
+    }
+
+    /// Unloads the plugins and closes what was opened. The process is expected to end with `_exit`.
+    public func close() async {
+        await executor.shutDown()
+        await journal.close()
+        await http.shutdown()
+    }
+
+    private func flush() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.reporter.deliverDue() }
+            group.addTask { try? await Task.sleep(for: Self.flushLimit) }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    /// The service group tells of every service at info; that is our debug.
+    private var quietLogger: Logger {
+        var logger = logger
+        if logger.logLevel == .info { logger.logLevel = .warning }
+        return logger
+    }
+}
+
+extension RecoveryReport {
+    fileprivate func log(to logger: Logger) {
+        for run in interrupted {
+            logger.warning(
+                "a run was cut off by the end of the last agent and is reported",
+                metadata: ["task": "\(run.taskID)", "run": "\(run.runID)", "status": "\(run.status?.rawValue ?? "")"])
+        }
+        if let damage {
+            logger.critical(
+                "the journal was damaged and set aside: \(damage.problem)",
+                metadata: [
+                    "code": "journal.corrupt", "set_aside": "\(damage.setAside)",
+                    "complete": "\(damage.isComplete)",
+                ])
+        }
+    }
+}

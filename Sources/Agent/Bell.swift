@@ -1,0 +1,63 @@
+import AgentModel
+import Dispatch
+import Glibc
+import Logging
+import Synchronization
+
+/// Carries events from parts that are made early to parts that are made late.
+final class Bell: Sendable {
+    private struct Parts {
+        let reporter: Reporter
+        let loader: PluginLoader
+        let synchronizer: Synchronizer
+        let dispatcher: Dispatcher
+        let logger: Logger
+    }
+
+    /// How long the last records may take when the interpreter is wedged.
+    private static let recordLimit = DispatchTimeInterval.seconds(5)
+    private let parts = Mutex<Parts?>(nil)
+
+    func connect(
+        reporter: Reporter, loader: PluginLoader, synchronizer: Synchronizer, dispatcher: Dispatcher, logger: Logger
+    ) {
+        let connected = Parts(
+            reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher, logger: logger)
+        parts.withLock { $0 = connected }
+    }
+
+    func resultIsWaiting() {
+        parts.withLock { $0?.reporter }?.wake()
+    }
+
+    func pluginIsDamaged(_ id: PluginID) {
+        guard let parts = parts.withLock({ $0 }) else { return }
+        Task {
+            await parts.loader.markDamaged(id)
+            parts.synchronizer.wake()
+        }
+    }
+
+    /// A plugin holds the GIL for ever. What ran has been reported by the executor; once that is in the journal the
+    /// process ends, for the supervisor to start it again. Called on the watchdog's thread, which may wait.
+    func endProcess() {
+        let recorded = DispatchSemaphore(value: 0)
+        if let parts = parts.withLock({ $0 }) {
+            parts.logger.critical(
+                "a plugin holds the interpreter's lock past every limit; the agent ends so that it can be restarted",
+                metadata: ["code": "python.wedged"])
+            Task {
+                await parts.dispatcher.settled()
+                recorded.signal()
+            }
+            _ = recorded.wait(timeout: .now() + Self.recordLimit)
+        }
+        _exit(ExitStatus.wedged)
+    }
+}
+
+/// The exit statuses that a supervisor sees beside 0, 1 and 2 (sysexits(3)).
+public enum ExitStatus {
+    /// `EX_SOFTWARE`: the interpreter was wedged; start the agent again.
+    public static let wedged: Int32 = 70
+}

@@ -1,0 +1,258 @@
+import AgentModel
+import Foundation
+
+extension AgentConfiguration {
+    /// Reads the configuration: command line, then environment, then file, then defaults.
+    ///
+    /// Relative paths are relative to the folder of the file where they stand in it or are defaults, and to the
+    /// current directory otherwise.
+    /// - Parameters:
+    ///   - file: as the user named it; it must be there. Nil: what `RUNBOOK_AGENT_CONFIG` names, else `defaultFile`,
+    ///     if it is there.
+    ///   - overrides: from the command line, by the names of the section `[agent]`.
+    ///   - environment: the process's.
+    ///   - requiresServer: whether `server_url` must be set.
+    ///   - defaultFile: nil for none.
+    /// - Throws: ``ConfigurationError`` with everything that is wrong.
+    public static func load(
+        file: String?, overrides: [String: String] = [:], environment: [String: String], requiresServer: Bool = true,
+        defaultFile: String? = "config.ini"
+    ) throws(ConfigurationError) -> AgentConfiguration {
+        let file = ConfigurationFile.path(named: file, environment: environment, default: defaultFile)
+        let document = try file.map { path throws(ConfigurationError) in
+            INIDocument(try ConfigurationFile.text(of: path), path: path)
+        }
+        var loader = ConfigurationLoader(file: file, document: document, overrides: overrides, environment: environment)
+        return try loader.load(requiresServer: requiresServer)
+    }
+}
+
+/// Makes a configuration of its sources, collecting what is wrong with them.
+struct ConfigurationLoader {
+    private let document: INIDocument?
+    private let overrides: [String: String]
+    private let environment: [String: String]
+    private let fileDirectory: String
+    private var problems: [ConfigurationProblem]
+    private var layers: ConfigurationLayers
+    private var configuration: AgentConfiguration
+    /// Names of the file that `%(name)s` was replaced by.
+    private var used: Set<String> = []
+
+    private static let agentSection = "agent"
+    private static let pluginPrefix = "plugin:"
+
+    init(file: String?, document: INIDocument?, overrides: [String: String], environment: [String: String]) {
+        self.document = document
+        self.overrides = overrides
+        self.environment = environment
+        fileDirectory =
+            file.map { URL(fileURLWithPath: $0).deletingLastPathComponent().path }
+            ?? FileManager.default.currentDirectoryPath
+        configuration = AgentConfiguration(directory: fileDirectory)
+        configuration.file = file
+        problems = document?.problems ?? []
+        let section = document?.sections.first { $0.name == Self.agentSection } ?? .init(name: "", line: 0)
+        let entries = document?.settings(of: section, used: &used, problems: &problems) ?? []
+        layers = ConfigurationLayers(
+            overrides: overrides, environment: environment, entries: entries, path: file ?? "")
+    }
+
+    mutating func load(requiresServer: Bool) throws(ConfigurationError) -> AgentConfiguration {
+        refuseUnknownNames()
+        readConnection(requiresServer: requiresServer)
+        readOperation()
+        readPlugins()
+        refuseUnusedDefaults()
+        if let first = problems.first { throw ConfigurationError(first, Array(problems.dropFirst())) }
+        return configuration
+    }
+
+    private mutating func readConnection(requiresServer: Bool) {
+        set(.serverURL, \.serverURL, SettingParser.serverURL)
+        if requiresServer, layers.value(of: .serverURL)?.text.isEmpty ?? true {
+            problems.append(.missingValue(key: .serverURL))
+        }
+        set(.clientID, \.clientID, SettingParser.line)
+        setPath(.caFile, \.caFile)
+        setPath(.clientCertificate, \.clientCertificate)
+        setPath(.clientKey, \.clientKey)
+        if configuration.clientKey != nil, configuration.clientCertificate == nil {
+            problems.append(.missingValue(key: .clientCertificate))
+        }
+        set(.auth, \.auth, SettingParser.boolean)
+        set(.connectTimeout, \.connectTimeout) { text throws(SettingParser.Refusal) in
+            try SettingParser.seconds(text, 0.1...3600)
+        }
+        set(.requestTimeout, \.requestTimeout) { text throws(SettingParser.Refusal) in
+            try SettingParser.seconds(text, 0.1...86_400)
+        }
+    }
+
+    private mutating func readOperation() {
+        set(.forceRedownload, \.forceRedownload, SettingParser.boolean)
+        setPath(.pluginDirectory, \.pluginDirectory)
+        setPath(.stateDirectory, \.stateDirectory)
+        set(.pollInterval, \.pollInterval) { text throws(SettingParser.Refusal) in
+            try SettingParser.seconds(text, 0.1...86_400)
+        }
+        set(.workers, \.workers) { text throws(SettingParser.Refusal) in try SettingParser.integer(text, 1...256) }
+        set(.timezone, \.timezone, SettingParser.line)
+        set(.resultFormat, \.resultFormat) { text throws(SettingParser.Refusal) in
+            try SettingParser.choice(text, of: ResultFormat.self)
+        }
+        if let (text, origin) = layers.value(of: .pythonPath) {
+            let directory = directory(for: origin)
+            read(ConfigurationKey.pythonPath.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+                try SettingParser.paths(text, in: directory)
+            }.map { configuration.pythonPath = $0 }
+        }
+        if let (text, origin) = layers.value(of: .isolation) {
+            readIsolation(text, origin).map { configuration.pluginDefaults.isolation = $0 }
+        }
+        if let (text, origin) = layers.value(of: .taskTimeout) {
+            read(ConfigurationKey.taskTimeout.rawValue, text, origin, SettingParser.timeLimit)
+                .map { configuration.pluginDefaults.taskTimeout = $0 }
+        }
+    }
+
+    private mutating func readPlugins() {
+        guard let document else { return }
+        for section in document.sections where section.name.hasPrefix(Self.pluginPrefix) {
+            let name = String(section.name.dropFirst(Self.pluginPrefix.count))
+            guard let plugin = try? PluginID(name) else {
+                problems.append(
+                    .invalidValue(
+                        key: "[\(section.name)]", value: name, origin: document.origin(section.line),
+                        allowed: "a plugin's id: 1 to 128 of A-Z a-z 0-9 . _ - that begin with a letter or digit"))
+                continue
+            }
+            let own = Set(section.entries.map(\.name))
+            var settings = configuration.pluginDefaults
+            for entry in document.settings(of: section, used: &used, problems: &problems) {
+                if let key = PluginKey(rawValue: entry.name) {
+                    read(key, entry.value, document.origin(entry.line), into: &settings)
+                } else if own.contains(entry.name) {
+                    refuse(entry, known: PluginKey.allCases.map(\.rawValue))
+                }
+            }
+            configuration.plugins[plugin] = settings
+        }
+    }
+
+    private mutating func read(
+        _ key: PluginKey, _ text: String, _ origin: ConfigurationOrigin, into settings: inout PluginSettings
+    ) {
+        switch key {
+        case .isolation:
+            readIsolation(text, origin).map { settings.isolation = $0 }
+        case .taskTimeout:
+            read(key.rawValue, text, origin, SettingParser.timeLimit).map { settings.taskTimeout = $0 }
+        case .concurrency:
+            read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+                try SettingParser.integer(text, 1...256)
+            }.map { settings.concurrency = $0 }
+        }
+    }
+
+    private mutating func readIsolation(_ text: String, _ origin: ConfigurationOrigin) -> Isolation? {
+        let key = ConfigurationKey.isolation.rawValue
+        let isolation = read(key, text, origin) { text throws(SettingParser.Refusal) in
+            try SettingParser.choice(text, of: Isolation.self)
+        }
+        guard isolation == .sandbox else { return isolation }
+        problems.append(
+            .unsupported(key: key, value: text, origin: origin, instead: "write \"in-process\" or remove the line"))
+        return nil
+    }
+
+    private mutating func refuseUnknownNames() {
+        let known = ConfigurationKey.allCases.map(\.rawValue)
+        for name in overrides.keys.sorted() where !known.contains(name) {
+            problems.append(.unknownKey(name: name, origin: .commandLine, nearest: nearest(to: name, among: known)))
+        }
+        configuration.unknownEnvironmentNames = environment.keys.filter { name in
+            name.hasPrefix(ConfigurationKey.environmentPrefix) && name != ConfigurationFile.environmentName
+                && !ConfigurationKey.allCases.contains { $0.environmentName == name }
+        }.sorted()
+        for section in document?.sections ?? [] {
+            if section.name == Self.agentSection {
+                for entry in section.entries where !known.contains(entry.name) { refuse(entry, known: known) }
+            } else if !section.name.hasPrefix(Self.pluginPrefix), let document {
+                let sections = [Self.agentSection, Self.pluginPrefix + "PLUGIN_ID"]
+                problems.append(
+                    .unknownSection(
+                        name: section.name, origin: document.origin(section.line),
+                        nearest: nearest(to: section.name, among: sections)))
+            }
+        }
+    }
+
+    /// A setting of `[DEFAULT]` must be one of ours, or be referred to.
+    private mutating func refuseUnusedDefaults() {
+        let known = ConfigurationKey.allCases.map(\.rawValue) + PluginKey.allCases.map(\.rawValue)
+        for entry in document?.defaults.entries ?? [] where !known.contains(entry.name) && !used.contains(entry.name) {
+            refuse(entry, known: known)
+        }
+    }
+
+    private mutating func refuse(_ entry: INIDocument.Entry, known: [String]) {
+        guard let document, !used.contains(entry.name) else { return }
+        problems.append(
+            .unknownKey(
+                name: entry.name, origin: document.origin(entry.line), nearest: nearest(to: entry.name, among: known)))
+    }
+
+    private func directory(for origin: ConfigurationOrigin) -> String {
+        if case .file = origin { return fileDirectory }
+        return FileManager.default.currentDirectoryPath
+    }
+
+    private mutating func setPath(_ key: ConfigurationKey, _ target: WritableKeyPath<AgentConfiguration, String>) {
+        guard let (text, origin) = layers.value(of: key) else { return }
+        let directory = directory(for: origin)
+        read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+            try SettingParser.path(text, in: directory)
+        }.map { configuration[keyPath: target] = $0 }
+    }
+
+    /// Empty is as if it were not set.
+    private mutating func setPath(_ key: ConfigurationKey, _ target: WritableKeyPath<AgentConfiguration, String?>) {
+        guard let (text, origin) = layers.value(of: key), !text.isEmpty else { return }
+        let directory = directory(for: origin)
+        read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+            try SettingParser.path(text, in: directory)
+        }.map { configuration[keyPath: target] = $0 }
+    }
+
+    private mutating func set<Value>(
+        _ key: ConfigurationKey, _ target: WritableKeyPath<AgentConfiguration, Value>,
+        _ parse: (String) throws(SettingParser.Refusal) -> Value
+    ) {
+        guard let (text, origin) = layers.value(of: key) else { return }
+        read(key.rawValue, text, origin, parse).map { configuration[keyPath: target] = $0 }
+    }
+
+    /// Empty is as if it were not set.
+    private mutating func set(
+        _ key: ConfigurationKey, _ target: WritableKeyPath<AgentConfiguration, String?>,
+        _ parse: (String) throws(SettingParser.Refusal) -> String
+    ) {
+        guard let (text, origin) = layers.value(of: key), !text.isEmpty else { return }
+        read(key.rawValue, text, origin, parse).map { configuration[keyPath: target] = $0 }
+    }
+
+    private mutating func read<Value>(
+        _ key: String, _ text: String, _ origin: ConfigurationOrigin,
+        _ parse: (String) throws(SettingParser.Refusal) -> Value
+    ) -> Value? {
+        do throws(SettingParser.Refusal) {
+            return try parse(text)
+        } catch {
+            let isHidden = error.hidesValue || ConfigurationKey(rawValue: key)?.isSecret == true
+            problems.append(
+                .invalidValue(key: key, value: isHidden ? nil : text, origin: origin, allowed: error.allowed))
+            return nil
+        }
+    }
+}

@@ -1,0 +1,82 @@
+public import AgentModel
+
+/// Everything that can be set about an agent.
+///
+/// Made by ``load(file:overrides:environment:requiresServer:defaultFile:)``; `docs/configuration.md` describes each
+/// setting. All paths are absolute.
+public struct AgentConfiguration: Sendable, Equatable {
+    /// The file that was read, if any.
+    public var file: String?
+    /// Without a trailing slash. Nil only where it was loaded without requiring one.
+    public var serverURL: String?
+    public var clientID: String?
+    /// Whether the agent logs in; otherwise the backend knows it by other means.
+    public var auth = true
+    /// Whether every plugin is fetched anew at each sync.
+    public var forceRedownload = false
+    public var pluginDirectory: String
+    public var stateDirectory: String
+    public var pollInterval = Duration.seconds(60)
+    /// Calls at the same time.
+    public var workers = 4
+    /// A tzdata name, unchecked; nil is the host's zone.
+    public var timezone: String?
+    /// Folders put in front of `sys.path`.
+    public var pythonPath: [String] = []
+    public var resultFormat = ResultFormat.extended
+    /// Certificates to trust, PEM; nil for those of the system.
+    public var caFile: String?
+    public var clientCertificate: String?
+    public var clientKey: String?
+    public var connectTimeout = Duration.seconds(10)
+    /// Of a whole request.
+    public var requestTimeout = Duration.seconds(60)
+    /// For plugins without a section of their own.
+    public var pluginDefaults = PluginSettings()
+    /// By plugin; complete, with the defaults filled in.
+    public var plugins: [PluginID: PluginSettings] = [:]
+    /// Environment variables that begin with `RUNBOOK_AGENT_` and name no setting, sorted: worth a warning. They are
+    /// no error, because orchestrators set variables named for their services.
+    public var unknownEnvironmentNames: [String] = []
+
+    /// The defaults, with relative paths resolved against a folder.
+    public init(directory: String) {
+        pluginDirectory = directory + "/plugins"
+        stateDirectory = directory + "/state"
+    }
+
+    public func settings(for plugin: PluginID) -> PluginSettings { plugins[plugin] ?? pluginDefaults }
+}
+
+/// How the calls of one plugin are run.
+public struct PluginSettings: Sendable, Equatable {
+    public var isolation = Isolation.inProcess
+    /// Nil: a call may take for ever.
+    public var taskTimeout: Duration? = .seconds(3600)
+    /// Calls of the plugin at the same time.
+    public var concurrency = 1
+
+    public init(
+        isolation: Isolation = .inProcess, taskTimeout: Duration? = .seconds(3600), concurrency: Int = 1
+    ) {
+        self.isolation = isolation
+        self.taskTimeout = taskTimeout
+        self.concurrency = concurrency
+    }
+}
+
+/// Where a plugin's code runs.
+public enum Isolation: String, Sendable, CaseIterable {
+    /// In the agent's own interpreter.
+    case inProcess = "in-process"
+    /// In a restricted child process. Refused when the configuration is loaded, until it is there.
+    case sandbox
+}
+
+/// What of a result is sent.
+public enum ResultFormat: String, Sendable, CaseIterable {
+    /// All of part 2 of the contract.
+    case extended
+    /// `data` alone.
+    case minimal
+}

@@ -1,0 +1,91 @@
+public import AgentModel
+
+/// What is wrong with a configuration: everything that was found, in the order of the sources.
+public struct ConfigurationError: CodedError, Equatable {
+    /// Never empty.
+    public let problems: [ConfigurationProblem]
+
+    /// - Parameter problems: at least one.
+    init(_ first: ConfigurationProblem, _ others: [ConfigurationProblem] = []) {
+        problems = [first] + others
+    }
+
+    /// Of the first problem.
+    public var code: String { problems[0].code }
+
+    public var message: String {
+        guard problems.count > 1 else { return problems[0].message }
+        return "\(problems.count) things are wrong in the configuration: "
+            + problems.enumerated().map { "(\($0 + 1)) \($1.message)" }.joined(separator: "; ")
+    }
+}
+
+/// One thing that is wrong in a configuration.
+public enum ConfigurationProblem: Sendable, Equatable {
+    case unreadableFile(path: String, problem: String)
+    /// A line that is not of the INI dialect.
+    case syntax(origin: ConfigurationOrigin, problem: String)
+    /// A key or section that was there before, at `first`.
+    case duplicate(name: String, origin: ConfigurationOrigin, first: Int)
+    case unknownKey(name: String, origin: ConfigurationOrigin, nearest: String?)
+    case unknownSection(name: String, origin: ConfigurationOrigin, nearest: String?)
+    /// `value` is nil where it is secret or may hold a secret.
+    case invalidValue(key: String, value: String?, origin: ConfigurationOrigin, allowed: String)
+    case missingValue(key: ConfigurationKey)
+    /// A value that a later version will take.
+    case unsupported(key: String, value: String, origin: ConfigurationOrigin, instead: String)
+
+    public var code: String {
+        switch self {
+        case .unreadableFile: "configuration.unreadable_file"
+        case .syntax: "configuration.syntax"
+        case .duplicate: "configuration.duplicate"
+        case .unknownKey: "configuration.unknown_key"
+        case .unknownSection: "configuration.unknown_section"
+        case .invalidValue: "configuration.invalid_value"
+        case .missingValue: "configuration.missing_value"
+        case .unsupported: "configuration.unsupported"
+        }
+    }
+
+    public var message: String {
+        switch self {
+        case .unreadableFile(let path, let problem):
+            "the configuration file \(quoted(path)) cannot be read: \(problem)"
+        case .syntax(let origin, let problem): "\(origin): \(problem)"
+        case .duplicate(let name, let origin, let first):
+            "\(origin): \(quoted(name)) is there for the second time, after line \(first); remove one of them"
+        case .unknownKey(let name, let origin, let nearest):
+            "\(origin): there is no setting \(quoted(name))" + Self.suggestion(nearest)
+        case .unknownSection(let name, let origin, let nearest):
+            "\(origin): there is no section \(quoted(name))" + Self.suggestion(nearest)
+        case .invalidValue(let key, let value, let origin, let allowed):
+            "\(origin): \(quoted(key)) is \(value.map { quoted($0) } ?? "wrong"), which must be \(allowed)"
+        case .missingValue(let key):
+            "\(quoted(key.rawValue)) is not set; write it in the section [agent] of the configuration file or set "
+                + "\(key.environmentName)"
+        case .unsupported(let key, let value, let origin, let instead):
+            "\(origin): \(quoted(key)) is \(quoted(value)), which this version cannot do yet; \(instead)"
+        }
+    }
+
+    private static func suggestion(_ nearest: String?) -> String {
+        nearest.map { "; did you mean \(quoted($0))?" } ?? "; docs/configuration.md has them all"
+    }
+}
+
+/// Where a setting comes from.
+public enum ConfigurationOrigin: Sendable, Equatable, CustomStringConvertible {
+    case commandLine
+    case environment(name: String)
+    /// `line` counts from 1.
+    case file(path: String, line: Int)
+
+    public var description: String {
+        switch self {
+        case .commandLine: "on the command line"
+        case .environment(let name): "in the environment variable \(quoted(name))"
+        case .file(let path, let line): "in \(quoted(path)), line \(line)"
+        }
+    }
+}

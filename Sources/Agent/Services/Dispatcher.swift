@@ -1,0 +1,263 @@
+public import AgentModel
+import DequeModule
+public import Logging
+public import PluginExecution
+public import PluginStore
+public import RunJournal
+public import ServiceLifecycle
+
+/// Takes runs that are due, gives each its turn, and sees it through: into the journal, through the executor, and
+/// back into the journal with its result.
+public actor Dispatcher: Service {
+    /// What a dispatcher needs from the rest of the agent.
+    public struct Parts: Sendable {
+        public var journal: RunJournal
+        public var catalog: PluginCatalog
+        public var executor: any Executor
+        public var clock: any WallClock
+        /// Compares the plugin's file with what was verified; throws where it is another now.
+        public var recheck: @Sendable (VerifiedPlugin) throws -> Void
+        /// Called when a result has been put into the outbox.
+        public var onResult: @Sendable () -> Void
+        /// Called when a plugin's file turned out to be another: it is fetched again.
+        public var onDamagedPlugin: @Sendable (PluginID) -> Void
+
+        public init(
+            journal: RunJournal, catalog: PluginCatalog, executor: any Executor, clock: any WallClock,
+            recheck: @escaping @Sendable (VerifiedPlugin) throws -> Void, onResult: @escaping @Sendable () -> Void,
+            onDamagedPlugin: @escaping @Sendable (PluginID) -> Void
+        ) {
+            self.journal = journal
+            self.catalog = catalog
+            self.executor = executor
+            self.clock = clock
+            self.recheck = recheck
+            self.onResult = onResult
+            self.onDamagedPlugin = onDamagedPlugin
+        }
+    }
+
+    /// What has been done since the start.
+    public struct Tally: Sendable, Equatable {
+        public var succeeded = 0
+        public var failed = 0
+    }
+
+    private let parts: Parts
+    private let workers: Int
+    private let concurrency: [PluginID: Int]
+    private let logger: Logger
+    private let starts: AsyncStream<PlannedRun>
+    private let startsContinuation: AsyncStream<PlannedRun>.Continuation
+
+    private var lanes: [Lane.Key: Lane] = [:]
+    /// Lanes with a run that could start, in the order of their turns.
+    private var turns = Deque<Lane.Key>()
+    /// By task id: queued, waiting for its plugin, or running. Such a task isn't queued again.
+    private var held: [String: Holding] = [:]
+    private var waiting: [String: PlannedRun] = [:]
+    private var running = 0
+    private var isStopping = false
+    private var settledWaiters: [CheckedContinuation<Void, Never>] = []
+    private var idleWaiters: [CheckedContinuation<Void, Never>] = []
+    public private(set) var tally = Tally()
+
+    private enum Holding {
+        case queued(Lane.Key)
+        case waiting
+        case running(Lane.Key)
+    }
+
+    /// The runs of one plugin, which are called one at a time unless configured otherwise.
+    private struct Lane {
+        enum Key: Hashable {
+            case plugin(PluginID)
+            /// Runs that will be rejected.
+            case none
+        }
+
+        var queue = Deque<PlannedRun>()
+        var running = 0
+        var hasTurn = false
+    }
+
+    /// - Parameters:
+    ///   - workers: how many runs may be under way at the same time.
+    ///   - concurrency: of single plugins, where it isn't one.
+    public init(parts: Parts, workers: Int, concurrency: [PluginID: Int] = [:], logger: Logger) {
+        self.parts = parts
+        self.workers = workers
+        self.concurrency = concurrency
+        self.logger = logger
+        (starts, startsContinuation) = AsyncStream.makeStream()
+    }
+
+    // MARK: Queueing
+
+    /// Queues a run unless its task is queued or running already.
+    public func submit(_ run: PlannedRun) async {
+        guard !isStopping else { return }
+        if held[run.task.id] != nil {
+            if let fireTime = run.scheduledFor {
+                logger.warning(
+                    "a fire time is passed over: the task is still queued or running",
+                    metadata: ["task": "\(run.task.id)", "scheduled_for": "\(RFC3339.string(from: fireTime))"])
+            }
+            return
+        }
+        held[run.task.id] = .waiting
+        await enqueue(run)
+    }
+
+    /// Drops what is queued and not running of tasks that the backend doesn't list any more.
+    public func withdraw(except listed: Set<String>) {
+        let gone = held.filter { id, holding in
+            if case .running = holding { return false }
+            return !listed.contains(id)
+        }
+        guard !gone.isEmpty else { return }
+        for id in gone.keys {
+            held[id] = nil
+            waiting[id] = nil
+        }
+        for key in lanes.keys { lanes[key]?.queue.removeAll { gone[$0.task.id] != nil } }
+        resumeIfIdle()
+    }
+
+    /// Looks again at the runs whose plugin wasn't there.
+    public func catalogChanged() async {
+        let runs = waiting.values
+        waiting.removeAll()
+        for run in runs where held[run.task.id] != nil { await enqueue(run) }
+        resumeIfIdle()
+    }
+
+    /// Returns when nothing is queued or running. Runs that wait for a plugin to be fetched don't count.
+    public func idle() async {
+        guard !isIdle else { return }
+        await withCheckedContinuation { idleWaiters.append($0) }
+    }
+
+    /// Starts nothing more and returns when nothing runs: every outcome is in the journal.
+    public func settled() async {
+        isStopping = true
+        startsContinuation.finish()
+        guard running > 0 else { return }
+        await withCheckedContinuation { settledWaiters.append($0) }
+    }
+
+    /// Runs that wait for their plugin.
+    public func waitingTasks() -> [String] { waiting.keys.sorted() }
+
+    private func enqueue(_ run: PlannedRun) async {
+        let key: Lane.Key
+        switch await parts.catalog.resolve(run.task.command) {
+        case .run(let plugin, _): key = .plugin(plugin.id)
+        case .reject: key = .none
+        case .wait(let reason):
+            logger.info(
+                "a task waits for its plugin",
+                metadata: ["task": "\(run.task.id)", "command": "\(run.task.command)", "reason": "\(reason)"])
+            waiting[run.task.id] = run
+            return
+        }
+        // It may have been withdrawn meanwhile.
+        guard held[run.task.id] != nil else { return }
+        held[run.task.id] = .queued(key)
+        lanes[key, default: Lane()].queue.append(run)
+        takeTurn(key)
+        admit()
+    }
+
+    private func takeTurn(_ key: Lane.Key) {
+        guard lanes[key]?.hasTurn == false else { return }
+        lanes[key]?.hasTurn = true
+        turns.append(key)
+    }
+
+    /// Starts as many runs as there is room for, the plugins taking turns.
+    private func admit() {
+        var passedOver: [Lane.Key] = []
+        while running < workers, !isStopping, let key = turns.popFirst() {
+            guard var lane = lanes[key], let run = lane.queue.first else {
+                lanes[key]?.hasTurn = false
+                continue
+            }
+            guard lane.running < limit(of: key) else {
+                passedOver.append(key)
+                continue
+            }
+            if case .terminated = startsContinuation.yield(run) {
+                isStopping = true
+                return
+            }
+            lane.queue.removeFirst()
+            lane.running += 1
+            lanes[key] = lane
+            turns.append(key)
+            running += 1
+            held[run.task.id] = .running(key)
+        }
+        turns.append(contentsOf: passedOver)
+    }
+
+    private func limit(of key: Lane.Key) -> Int {
+        switch key {
+        case .plugin(let id): concurrency[id] ?? 1
+        case .none: workers
+        }
+    }
+
+    // MARK: Running
+
+    public func run() async throws {
+        await withGracefulShutdownHandler {
+            await withDiscardingTaskGroup { group in
+                for await run in starts {
+                    group.addTask { await self.carryOut(run) }
+                }
+            }
+        } onGracefulShutdown: {
+            // What was handed out before goes on to its end; `admit` notices.
+            self.startsContinuation.finish()
+        }
+    }
+
+    private func carryOut(_ run: PlannedRun) async {
+        let succeeded = await RunExecution(run: run, parts: parts, logger: logger).perform()
+        switch succeeded {
+        case true: tally.succeeded += 1
+        case false: tally.failed += 1
+        case nil: break
+        }
+        if case .running(let key)? = held.removeValue(forKey: run.task.id) {
+            lanes[key]?.running -= 1
+            if let lane = lanes[key] {
+                if lane.queue.isEmpty && lane.running == 0 && !lane.hasTurn {
+                    lanes[key] = nil
+                } else if !lane.queue.isEmpty {
+                    takeTurn(key)
+                }
+            }
+        }
+        running -= 1
+        admit()
+        resumeIfIdle()
+        if isStopping && running == 0 {
+            let waiters = settledWaiters
+            settledWaiters.removeAll()
+            for waiter in waiters { waiter.resume() }
+        }
+    }
+
+    private var isIdle: Bool {
+        running == 0 && held.keys.allSatisfy { waiting[$0] != nil }
+    }
+
+    private func resumeIfIdle() {
+        guard isIdle else { return }
+        let waiters = idleWaiters
+        idleWaiters.removeAll()
+        for waiter in waiters { waiter.resume() }
+    }
+}

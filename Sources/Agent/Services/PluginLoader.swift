@@ -1,0 +1,202 @@
+public import AgentModel
+import BackendClient
+import Cryptography
+public import Logging
+public import PluginExecution
+public import PluginStore
+
+/// Makes the plugins that run those that the backend wants: fetched, verified, loaded; the others unloaded.
+public actor PluginLoader {
+    private let store: PluginStore
+    private let executor: any Executor
+    private let catalog: PluginCatalog
+    private let settings: @Sendable (PluginID) -> PluginSettings
+    private let redownloads: Bool
+    private let collectGarbage: @Sendable () async -> Void
+    private let logger: Logger
+    private var saidBefore: Set<String> = []
+    /// Plugins whose file turned out to be another than what was verified.
+    private var damaged: Set<PluginID> = []
+    /// The hash of a script that could not be loaded, so that it isn't tried again at every poll.
+    private var failedHashes: [PluginID: String] = [:]
+
+    /// - Parameters:
+    ///   - redownloads: fetch every plugin anew at each synchronization (`force_redownload`).
+    ///   - collectGarbage: called after plugins were unloaded or replaced.
+    public init(
+        store: PluginStore, executor: any Executor, catalog: PluginCatalog,
+        settings: @escaping @Sendable (PluginID) -> PluginSettings, redownloads: Bool,
+        collectGarbage: @escaping @Sendable () async -> Void, logger: Logger
+    ) {
+        self.store = store
+        self.executor = executor
+        self.catalog = catalog
+        self.settings = settings
+        self.redownloads = redownloads
+        self.collectGarbage = collectGarbage
+        self.logger = logger
+    }
+
+    /// Takes the plugin out of service until it has been fetched again.
+    public func markDamaged(_ id: PluginID) async {
+        damaged.insert(id)
+        await catalog.set(.unavailable(reason: "its file was changed and is fetched again"), for: id)
+    }
+
+    /// - Parameter listed: as the backend wrote them.
+    /// - Returns: whether every plugin that could be had is there.
+    public func synchronize(_ listed: [String]) async -> Bool {
+        let wanted = validIDs(listed)
+        var hasChanged = await unloadAll(except: Set(wanted))
+        var isComplete = true
+        // In parallel, because each costs a round trip; a few, because each may be megabytes.
+        await withTaskGroup(of: (PluginID, Bool, Bool).self) { group in
+            var ids = wanted[...]
+            for _ in 0..<4 {
+                guard let id = ids.popFirst() else { break }
+                group.addTask { await self.bringUpToDate(id) }
+            }
+            for await (_, wasReplaced, isThere) in group {
+                hasChanged = hasChanged || wasReplaced
+                isComplete = isComplete && isThere
+                if let id = ids.popFirst() { group.addTask { await self.bringUpToDate(id) } }
+            }
+        }
+        await catalog.markComplete()
+        if hasChanged { await collectGarbage() }
+        return isComplete
+    }
+
+    private func validIDs(_ listed: [String]) -> [PluginID] {
+        var seen: Set<PluginID> = []
+        return listed.compactMap { text in
+            do throws(AgentModelError) {
+                let id = try PluginID(text)
+                return seen.insert(id).inserted ? id : nil
+            } catch {
+                if saidBefore.insert(text).inserted {
+                    logger.error("\(error.message)", metadata: ["code": "\(error.code)"])
+                }
+                return nil
+            }
+        }
+    }
+
+    /// Unloads what the backend doesn't list any more, and removes its files.
+    private func unloadAll(except wanted: Set<PluginID>) async -> Bool {
+        let known = Set(await catalog.plugins.keys)
+        let stored = (try? store.storedIDs()) ?? []
+        for id in known.union(stored).subtracting(wanted).sorted() {
+            await catalog.remove(id)
+            if let error = await executor.unload(id) {
+                logger.warning(
+                    "the plugin's shutdown() failed: \(error.message)",
+                    metadata: ["plugin": "\(id)", "code": "\(error.code)"])
+            }
+            damaged.remove(id)
+            failedHashes[id] = nil
+            do {
+                try await store.remove(id)
+                logger.info("plugin unloaded", metadata: ["plugin": "\(id)"])
+            } catch {
+                logger.error("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
+            }
+        }
+        return !known.subtracting(wanted).isEmpty
+    }
+
+    /// - Returns: the id, whether a loaded plugin was replaced, and whether the plugin is as the backend wants it.
+    private func bringUpToDate(_ id: PluginID) async -> (PluginID, Bool, Bool) {
+        let current = await catalog.state(of: id)
+        if !redownloads, !damaged.contains(id) {
+            switch current {
+            case .loaded: return (id, false, true)
+            // It would fail the same way: the document under one id doesn't change unless it is fetched anew.
+            case .failed where failedHashes[id] != nil: return (id, false, true)
+            default: break
+            }
+        }
+        do {
+            let plugin = try await store.plugin(id, forceRedownload: redownloads)
+            damaged.remove(id)
+            if case .loaded(let loaded) = current, loaded.digest == plugin.digest, loaded.commands == plugin.commands {
+                return (id, false, true)
+            }
+            if failedHashes[id] == plugin.digest.hex { return (id, false, true) }
+            logger.info(
+                "script and file match the SHA-512",
+                metadata: ["plugin": "\(id)", "sha512": "\(plugin.digest.hex.prefix(16))…"])
+            return await load(plugin, replacing: current)
+        } catch {
+            await fail(id, current: current, error)
+            return (id, false, false)
+        }
+    }
+
+    private func load(
+        _ plugin: VerifiedPlugin, replacing current: PluginCatalog.State?
+    ) async -> (PluginID, Bool, Bool) {
+        let id = plugin.id
+        let settings = settings(id)
+        do throws(PluginExecutionError) {
+            let output = try await executor.load(
+                PluginImage(
+                    id: id, script: plugin.script, path: plugin.path, concurrency: settings.concurrency,
+                    timeLimit: settings.taskTimeout))
+            if !output.isEmpty {
+                logger.info("the plugin wrote while it was loaded: \(quoted(output, limit: 500))", metadata: ["plugin": "\(id)"])
+            }
+            failedHashes[id] = nil
+            await catalog.set(.loaded(plugin), for: id)
+            await reportCommands(of: plugin)
+            if case .loaded? = current { return (id, true, true) }
+            return (id, false, true)
+        } catch {
+            failedHashes[id] = plugin.digest.hex
+            // What can't be loaded must not run in its old form either: the backend has withdrawn that.
+            _ = await executor.unload(id)
+            await catalog.set(
+                .failed(
+                    error: RunError(code: error.code, message: error.message, traceback: error.traceback),
+                    commands: Set(plugin.commands.keys)), for: id)
+            logger.error("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
+            if let traceback = error.traceback { logger.debug("\(traceback)", metadata: ["plugin": "\(id)"]) }
+            return (id, false, true)
+        }
+    }
+
+    private func reportCommands(of plugin: VerifiedPlugin) async {
+        logger.info(
+            "plugin loaded",
+            metadata: [
+                "plugin": "\(plugin.id)", "name": "\(plugin.document.name)",
+                "commands": "\(plugin.commands.keys.sorted().joined(separator: ", "))",
+            ])
+        for problem in plugin.problems {
+            logger.error("\(problem.message)", metadata: ["plugin": "\(plugin.id)", "code": "\(problem.code)"])
+        }
+        let missing = await executor.missingFunctions(among: plugin.commands.values.map(\.function).sorted(), of: plugin.id)
+        for function in missing {
+            logger.error(
+                """
+                the script has no method \(quoted(function)) that a command names; publish the plugin with commands \
+                that fit its script
+                """, metadata: ["plugin": "\(plugin.id)", "code": "plugin.function_missing"])
+        }
+    }
+
+    private func fail(_ id: PluginID, current: PluginCatalog.State?, _ error: PluginStoreError) async {
+        // A plugin that is loaded and could only not be fetched anew goes on as it is.
+        if case .loaded? = current, error.isTransient, !damaged.contains(id) {
+            logger.warning("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
+            return
+        }
+        _ = await executor.unload(id)
+        if error.isTransient {
+            await catalog.set(.unavailable(reason: error.message), for: id)
+        } else {
+            await catalog.set(.failed(error: RunError(code: error.code, message: error.message), commands: []), for: id)
+        }
+        logger.error("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
+    }
+}

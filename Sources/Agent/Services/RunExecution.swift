@@ -1,0 +1,110 @@
+import AgentModel
+import Foundation
+import Logging
+import PluginExecution
+import PluginStore
+import RunJournal
+
+/// One run from its turn to its result in the outbox.
+struct RunExecution {
+    let run: PlannedRun
+    let parts: Dispatcher.Parts
+    let logger: Logger
+
+    private var task: TaskDocument { run.task }
+
+    /// - Returns: whether it succeeded; nil where it did not run because it had run before, or could not be recorded.
+    func perform() async -> Bool? {
+        var start = RunStart(
+            taskID: task.id, isOneOff: task.cron == nil, command: task.command, scheduledFor: run.scheduledFor,
+            startedAt: parts.clock.now)
+        do throws(RunJournalError) {
+            switch await prepare() {
+            case .reject(let error):
+                let result = result(of: .rejected(error, at: start.startedAt), runID: start.runID)
+                guard try await parts.journal.rejected(start, result: result) == .go else { return nil }
+                report(result)
+                return false
+            case .call(let invocation):
+                start.pluginID = invocation.pluginID.rawValue
+                start.function = invocation.function
+                start.isolation = "in-process"
+                guard try await parts.journal.started(start) == .go else { return nil }
+                logger.info(
+                    "run started",
+                    metadata: ["task": "\(task.id)", "run": "\(start.runID)", "command": "\(task.command)"])
+                let outcome = await parts.executor.execute(invocation)
+                let result = result(of: outcome, runID: start.runID)
+                try await parts.journal.finished(start.runID, status: outcome.status, result: result)
+                report(result)
+                return outcome.status == .succeeded
+            }
+        } catch {
+            // Nothing runs that can't be written down first.
+            logger.error(
+                "the run could not be recorded: \(error.message)",
+                metadata: ["task": "\(task.id)", "code": "\(error.code)"])
+            return nil
+        }
+    }
+
+    private enum Preparation {
+        case call(Invocation)
+        case reject(RunError)
+    }
+
+    private func prepare() async -> Preparation {
+        switch await parts.catalog.resolve(task.command) {
+        case .wait(let reason):
+            return .reject(RunError(code: "plugin.not_loaded", message: reason))
+        case .reject(let error):
+            return .reject(error)
+        case .run(let plugin, let function):
+            do {
+                let arguments = try task.normalizedArguments()
+                try parts.recheck(plugin)
+                return .call(Invocation(pluginID: plugin.id, function: function, arguments: arguments))
+            } catch let error as AgentModelError {
+                return .reject(RunError(code: error.code, message: error.message))
+            } catch {
+                let coded = error as? any CodedError
+                logger.error(
+                    "the plugin's file is not the one that was verified: \(coded?.message ?? "\(error)")",
+                    metadata: ["plugin": "\(plugin.id)", "code": "\(coded?.code ?? "plugin.file_changed")"])
+                parts.onDamagedPlugin(plugin.id)
+                return .reject(
+                    RunError(code: coded?.code ?? "plugin.file_changed", message: coded?.message ?? "\(error)"))
+            }
+        }
+    }
+
+    private func result(of outcome: Outcome, runID: RunID) -> TaskResult {
+        TaskResult(
+            data: outcome.data, runID: runID.rawValue, status: outcome.status, error: outcome.error,
+            stdout: outcome.stdout, stderr: outcome.stderr, startedAt: outcome.startedAt,
+            finishedAt: outcome.finishedAt, durationMilliseconds: outcome.duration.seconds * 1000,
+            scheduledFor: run.scheduledFor, isolation: outcome.isolation, agentVersion: AgentVersion.current)
+    }
+
+    private func report(_ result: TaskResult) {
+        parts.onResult()
+        var metadata: Logger.Metadata = [
+            "task": "\(task.id)", "run": "\(result.runID ?? "")", "command": "\(task.command)",
+            "status": "\(result.status?.rawValue ?? "")",
+            "duration_ms": "\((result.durationMilliseconds ?? 0).formatted(.number.precision(.fractionLength(1)).grouping(.never)))",
+        ]
+        if let error = result.error {
+            metadata["code"] = "\(error.code)"
+            logger.warning("run ended: \(error.message)", metadata: metadata)
+        } else {
+            metadata["data"] = "\(quoted(result.data ?? "null", limit: 100))"
+            logger.info("run ended", metadata: metadata)
+        }
+    }
+}
+
+extension Outcome {
+    fileprivate static func rejected(_ error: RunError, at time: Date) -> Outcome {
+        Outcome(status: .rejected, error: error, startedAt: time, isolation: "none")
+    }
+}

@@ -1,0 +1,219 @@
+import AgentModel
+public import BackendClient
+import CronSchedule
+import Foundation
+public import Logging
+public import RunJournal
+public import ServiceLifecycle
+
+/// Asks the backend, again and again, who this agent is, which plugins it must have and what it should run.
+///
+/// A failure in one plugin or task never stops the others.
+public actor Synchronizer: Service {
+    /// What a synchronizer keeps up to date.
+    public struct Parts: Sendable {
+        public var client: BackendClient
+        public var plugins: PluginLoader
+        public var scheduler: Scheduler
+        public var dispatcher: Dispatcher
+        public var journal: RunJournal
+        public var clock: any WallClock
+        public var onResult: @Sendable () -> Void
+
+        public init(
+            client: BackendClient, plugins: PluginLoader, scheduler: Scheduler, dispatcher: Dispatcher,
+            journal: RunJournal, clock: any WallClock, onResult: @escaping @Sendable () -> Void
+        ) {
+            self.client = client
+            self.plugins = plugins
+            self.scheduler = scheduler
+            self.dispatcher = dispatcher
+            self.journal = journal
+            self.clock = clock
+            self.onResult = onResult
+        }
+    }
+
+    private let parts: Parts
+    private let pollInterval: Duration
+    private let logger: Logger
+    private let alarm = Alarm()
+
+    private var agent: (document: AgentDocument, etag: String?)?
+    private var tasksETag: String?
+    /// The task list as it was last read, without its duplicates.
+    private var tasks: [TaskDocument] = []
+    /// Whether every task of the list has been handed on since the agent's start.
+    private var hasTasks = false
+    private var knownSchedules: [String: Date] = [:]
+    /// Wrong schedules that have been reported, by task id with their expression.
+    private var reportedSchedules: [String: String] = [:]
+    /// What was said about lists, so that the log doesn't repeat it at every poll.
+    private var saidBefore: Set<String> = []
+
+    /// - Parameter pollInterval: between two synchronizations, ±10 %.
+    public init(parts: Parts, pollInterval: Duration, logger: Logger) {
+        self.parts = parts
+        self.pollInterval = pollInterval
+        self.logger = logger
+    }
+
+    /// Synchronizes soon, without waiting for the interval.
+    public nonisolated func wake() { alarm.ring() }
+
+    public func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                await self.synchronize()
+                let pause = self.pollInterval * Double.random(in: 0.9...1.1)
+                await withTaskGroup(of: Void.self) { group in
+                    group.addTask { try? await Task.sleep(for: pause) }
+                    group.addTask { await self.alarm.wait() }
+                    await group.next()
+                    group.cancelAll()
+                }
+            }
+        }
+    }
+
+    /// One round: the agent, its plugins, its tasks.
+    ///
+    /// - Returns: whether the backend answered everything that was asked.
+    @discardableResult
+    public func synchronize() async -> Bool {
+        do throws(BackendError) {
+            let document = try await readAgent()
+            let plugins = document.plugins
+            let arePluginsComplete = await parts.plugins.synchronize(plugins)
+            await parts.dispatcher.catalogChanged()
+            try await readTasks()
+            return arePluginsComplete
+        } catch {
+            logger.warning(
+                "the backend could not be asked, and is asked again at the next poll: \(error.message)",
+                metadata: ["code": "\(error.code)"])
+            return false
+        }
+    }
+
+    // MARK: The agent
+
+    private func readAgent() async throws(BackendError) -> AgentDocument {
+        switch try await parts.client.agent(ifNoneMatch: agent?.etag) {
+        case .unchanged:
+            // Only a request with a tag can be answered so.
+            guard let agent else { throw .missingData(url: parts.client.serverURL.text) }
+            return agent.document
+        case .changed(let document, let etag):
+            accept(document, etag: etag)
+            return document
+        }
+    }
+
+    private func accept(_ document: AgentDocument, etag: String?) {
+        if agent?.document != document {
+            logger.info(
+                "the backend knows this agent",
+                metadata: [
+                    "id": "\(document.id)", "name": "\(document.name ?? "(not named yet)")",
+                    "plugins": "\(document.plugins.count)",
+                ])
+            if document.lacksTeam {
+                logger.warning("the backend gives this agent no team", metadata: ["code": "agent.no_team"])
+            }
+        }
+        agent = (document, etag)
+    }
+
+    // MARK: Tasks
+
+    private func readTasks() async throws(BackendError) {
+        switch try await parts.client.tasks(ifNoneMatch: hasTasks ? tasksETag : nil) {
+        case .unchanged: return
+        case .changed(let list, let etag):
+            for problem in list.problems {
+                say("\(problem.code): \(problem.message)", code: problem.code)
+            }
+            tasks = withoutDuplicates(list.tasks)
+            await distribute()
+            tasksETag = etag
+            hasTasks = true
+        }
+    }
+
+    private func distribute() async {
+        await parts.dispatcher.withdraw(except: Set(tasks.map(\.id)))
+        let scheduled = tasks.filter { $0.cron != nil }
+        let problems = await parts.scheduler.replace(with: scheduled, lastFires: await lastFires(of: scheduled))
+        for (task, error) in problems { await reject(task, error) }
+        reportedSchedules = reportedSchedules.filter { id, _ in problems.contains { $0.task.id == id } }
+        let oneOffs = tasks.filter { $0.cron == nil }
+        let started = parts.journal.oneOffTasksStarted(among: oneOffs.map(\.id))
+        for task in oneOffs where !started.contains(task.id) {
+            await parts.dispatcher.submit(PlannedRun(task: task))
+        }
+    }
+
+    /// When each schedule last fired. One that is new counts from now, also for a later life of the agent.
+    private func lastFires(of scheduled: [TaskDocument]) async -> [String: Date] {
+        do {
+            // Once a life: the scheduler knows what fires from then on.
+            var known = hasTasks ? knownSchedules : try await parts.journal.reader.lastFireTimes()
+            let now = parts.clock.now
+            for task in scheduled where known[task.id] == nil {
+                known[task.id] = now
+                try await parts.journal.fired(task.id, at: now)
+            }
+            let listed = Set(scheduled.map(\.id))
+            let gone = known.keys.filter { !listed.contains($0) }
+            if !gone.isEmpty { try await parts.journal.forgetSchedules(gone) }
+            known = known.filter { listed.contains($0.key) }
+            knownSchedules = known
+            return known
+        } catch {
+            logger.error(
+                "the last fire times could not be read or kept: \(error.message)", metadata: ["code": "\(error.code)"])
+            return [:]
+        }
+    }
+
+    /// The contract: a task with an id that is there already isn't added again.
+    private func withoutDuplicates(_ list: [TaskDocument]) -> [TaskDocument] {
+        var seen: Set<String> = []
+        return list.filter { task in
+            if seen.insert(task.id).inserted { return true }
+            say(
+                "the backend lists the task id \(quoted(task.id)) twice; the first one counts; give the other an id of "
+                    + "its own", code: "task.duplicate_id")
+            return false
+        }
+    }
+
+    /// A schedule that can't be read is reported to the backend once, as a run that was rejected.
+    private func reject(_ task: TaskDocument, _ error: CronScheduleError) async {
+        guard let expression = task.cron, reportedSchedules[task.id] != expression else { return }
+        logger.error(
+            "the task is not scheduled: \(error.message)", metadata: ["task": "\(task.id)", "code": "\(error.code)"])
+        let start = RunStart(
+            taskID: task.id, isOneOff: false, command: task.command, startedAt: parts.clock.now)
+        let result = TaskResult(
+            data: nil, runID: start.runID.rawValue, status: .rejected,
+            error: RunError(code: error.code, message: error.message), startedAt: start.startedAt,
+            finishedAt: start.startedAt, durationMilliseconds: 0, isolation: "none",
+            agentVersion: AgentVersion.current)
+        do {
+            _ = try await parts.journal.rejected(start, result: result)
+            reportedSchedules[task.id] = expression
+            parts.onResult()
+        } catch {
+            logger.error("the result could not be recorded: \(error.message)", metadata: ["code": "\(error.code)"])
+        }
+    }
+
+    private func say(_ message: String, code: String) {
+        guard saidBefore.insert(message).inserted else { return }
+        // A backend that errs anew at every poll must not fill the memory.
+        if saidBefore.count > 1000 { saidBefore.removeAll() }
+        logger.error("\(message)", metadata: ["code": "\(code)"])
+    }
+}

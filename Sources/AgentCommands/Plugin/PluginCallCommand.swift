@@ -1,0 +1,110 @@
+import Agent
+import AgentModel
+import ArgumentParser
+import BackendClient
+import Foundation
+import Glibc
+import PluginExecution
+import PluginStore
+import PythonEmbedding
+
+struct PluginCallCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "call", abstract: "Call a method of a plugin here and now, as the agent would.",
+        discussion: """
+            The plugin is a stored one, by its id, or a file: a script (.py) or a plugin document (.json), which is
+            checked against its SHA-512. Its output goes to standard output and standard error. Nothing is journalled
+            or delivered.
+
+            EXAMPLE
+              runbook-agent plugin call ./disk.py disk_usage --arguments '{"path": "/var"}'
+            """)
+
+    @Argument(help: ArgumentHelp("A plugin's id, or a file.", valueName: "id or file"))
+    var subject: String
+
+    @Argument(help: "The name of the method.")
+    var function: String
+
+    @Option(name: .long, help: ArgumentHelp("Keyword arguments: the JSON of an object.", valueName: "json"))
+    var arguments = "{}"
+
+    @Option(name: .long, help: ArgumentHelp("Time limit in seconds, 0 for none.", valueName: "seconds"))
+    var timeLimit: Double?
+
+    @OptionGroup var configurationOptions: ConfigurationOptions
+    @OptionGroup var output: OutputOptions
+
+    mutating func validate() throws {
+        guard CommandDocument.isPublicMethodName(function) else {
+            throw ValidationError("\(quoted(function)) is not the name of a public method")
+        }
+        if let timeLimit, timeLimit < 0 || !timeLimit.isFinite {
+            throw ValidationError("--time-limit is a number of seconds, 0 or more")
+        }
+    }
+
+    func run() async throws {
+        let standardOutput = Terminal.reserveStandardOutput()
+        let configuration = try configurationOptions.load()
+        let image = try image(configuration)
+        let http = try HTTPClient(configuration.http())
+        let interpreter = try PythonInterpreter.start(
+            pythonPath: configuration.pythonPath, host: try host(configuration, http: http))
+        let executor = try InProcessExecutor(interpreter: interpreter, workers: 1) {
+            Terminal.writeError("error: the plugin holds the interpreter's lock past every limit [python.wedged]")
+            _exit(ExitStatus.wedged)
+        }
+        try await executor.load(image)
+        let task = TaskDocument(id: "call", command: function, cron: nil, arguments: arguments)
+        let outcome = await executor.execute(
+            Invocation(pluginID: image.id, function: function, arguments: try task.normalizedArguments()))
+        await executor.shutDown()
+        await http.shutdown()
+        try show(outcome, on: standardOutput)
+        guard outcome.status == .succeeded else { throw ExitCode.failure }
+    }
+
+    private func image(_ configuration: AgentConfiguration) throws -> PluginImage {
+        guard PluginSubject(subject) == .file else {
+            let id = try PluginID(subject)
+            let plugin = try StoredPlugins(configuration: configuration).store.verify(id)
+            return PluginImage(
+                id: id, script: plugin.script, path: plugin.path, timeLimit: limit(configuration, id))
+        }
+        let file = try PluginFile(path: subject)
+        return PluginImage(
+            id: file.id, script: file.script, path: file.path, timeLimit: limit(configuration, file.id))
+    }
+
+    private func limit(_ configuration: AgentConfiguration, _ id: PluginID) -> Duration? {
+        guard let timeLimit else { return configuration.settings(for: id).taskTimeout }
+        return timeLimit == 0 ? nil : .seconds(timeLimit)
+    }
+
+    private func host(_ configuration: AgentConfiguration, http: HTTPClient) throws -> any PluginHost {
+        guard let serverURL = configuration.serverURL else { return DetachedHost() }
+        return BackendHost(client: try BackendClient(serverURL: serverURL, http: http))
+    }
+
+    private func show(_ outcome: Outcome, on standardOutput: FileHandle) throws {
+        func write(_ text: String) { standardOutput.write(Data(text.utf8)) }
+        if output.json {
+            let result = TaskResult(
+                data: outcome.data, status: outcome.status, error: outcome.error, stdout: outcome.stdout,
+                stderr: outcome.stderr, startedAt: outcome.startedAt, finishedAt: outcome.finishedAt,
+                durationMilliseconds: outcome.duration.seconds * 1000, isolation: outcome.isolation,
+                agentVersion: AgentVersion.current)
+            write(try ListRenderer.json(result) + "\n")
+            return
+        }
+        write(outcome.stdout)
+        FileHandle.standardError.write(Data(outcome.stderr.utf8))
+        if let error = outcome.error {
+            if let traceback = error.traceback { Terminal.writeError(traceback) }
+            Terminal.writeError("error: \(error.message) [\(error.code)]")
+        } else if let data = outcome.data, data != outcome.stdout {
+            write(data.hasSuffix("\n") ? data : data + "\n")
+        }
+    }
+}

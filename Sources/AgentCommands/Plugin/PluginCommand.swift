@@ -1,0 +1,9 @@
+import ArgumentParser
+
+struct PluginCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plugin", abstract: "Look at the plugins on this host, check them, call them.",
+        subcommands: [
+            PluginListCommand.self, PluginShowCommand.self, PluginVerifyCommand.self, PluginCallCommand.self,
+        ])
+}

@@ -1,0 +1,40 @@
+import AgentModel
+import ArgumentParser
+
+struct PluginListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "List the plugins on this host.",
+        discussion: """
+            STATE is "verified" where script and file match the SHA-512, otherwise the code of what is wrong.
+
+            EXAMPLE
+              runbook-agent plugin list --config config.ini --json
+            """)
+
+    @OptionGroup var configurationOptions: ConfigurationOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let entries = try StoredPlugins.ifPresent(configurationOptions)?.entries() ?? []
+        try output.renderer.print(entries.map(Row.init))
+    }
+
+    struct Row: Listable {
+        let id: String
+        let name: String?
+        let version: PluginVersion?
+        let commands: Int
+        let state: String
+
+        init(_ entry: StoredPlugins.Entry) {
+            id = entry.id.rawValue
+            name = entry.document?.name
+            version = entry.document?.version
+            commands = entry.document?.commands.count ?? 0
+            state = entry.state
+        }
+
+        static let header = ["ID", "NAME", "VERSION", "COMMANDS", "STATE"]
+        var cells: [String] { [id, name ?? "", version?.description ?? "", "\(commands)", state] }
+    }
+}

@@ -1,0 +1,48 @@
+import Agent
+import AgentModel
+import ArgumentParser
+import Logging
+
+struct RunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "Run the agent.",
+        discussion: """
+            Synchronizes with the backend, runs what is due and delivers the results, until SIGTERM or SIGINT.
+
+            With --once it synchronizes, runs all that is due now (one-off tasks, and schedules with a fire time since
+            the last run), delivers, and exits 0, or 1 if a run failed or wasn't delivered.
+
+            EXAMPLE
+              runbook-agent run --config config.ini --set workers=8
+            """)
+
+    @OptionGroup var configurationOptions: ConfigurationOptions
+    @OptionGroup var loggingOptions: LoggingOptions
+
+    @Flag(name: .long, help: "Do what is due now, deliver, and exit.")
+    var once = false
+
+    func run() async throws {
+        let logger = loggingOptions.makeLogger()
+        let configuration = try configurationOptions.load(requiresServer: true)
+        // Results of this command go nowhere but to the backend and the log.
+        _ = Terminal.reserveStandardOutput()
+        let runtime = try await AgentRuntime.build(
+            configuration: configuration, missedRuns: once ? .once : .skip, logger: logger)
+        if once {
+            let report = try await runtime.runOnce()
+            await runtime.close()
+            logger.info(
+                "done",
+                metadata: [
+                    "succeeded": "\(report.tally.succeeded)", "failed": "\(report.tally.failed)",
+                    "undelivered": "\(report.undelivered)",
+                ])
+            guard report.isGood else { throw ExitCode.failure }
+        } else {
+            try await runtime.run()
+            await runtime.close()
+            logger.info("agent stopped")
+        }
+    }
+}

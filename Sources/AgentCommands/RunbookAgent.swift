@@ -1,0 +1,62 @@
+import Agent
+import AgentModel
+public import ArgumentParser
+import Glibc
+
+/// The command line of the agent.
+public struct RunbookAgent: AsyncParsableCommand {
+    public static let configuration = CommandConfiguration(
+        commandName: "runbook-agent",
+        abstract: "Runs a backend's plugins on this host, once or on a schedule.",
+        discussion: """
+            Exit codes: 0 done, 1 it failed, 2 wrong usage.
+
+            EXAMPLE
+              runbook-agent run --config /etc/runbook-agent/config.ini
+            """,
+        version: AgentVersion.current,
+        subcommands: [RunCommand.self, PluginCommand.self, CommandCommand.self, ScheduleCommand.self])
+
+    public init() {}
+
+    /// Parses the arguments, runs the command and ends the process with its exit code.
+    ///
+    /// Errors become exit codes here and nowhere else. The process ends with `_exit`: finalising Python while plugins'
+    /// threads run hangs or crashes.
+    public static func runAndExit() async -> Never {
+        var status = ExitCode.success
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            status = report(error)
+        }
+        fflush(nil)
+        _exit(status.rawValue)
+    }
+
+    private static func report(_ error: any Error) -> ExitCode {
+        if let error = error as? any CodedError {
+            Terminal.writeError("error: \(error.message) [\(error.code)]")
+            return .failure
+        }
+        let code = exitCode(for: error)
+        if let exit = error as? ExitCode { return exit }
+        let message = fullMessage(for: error)
+        if code == .success {
+            if !message.isEmpty { print(message) }
+            return .success
+        }
+        if !message.isEmpty { Terminal.writeError(message) }
+        return code == .validationFailure ? .wrongUsage : .failure
+    }
+}
+
+extension ExitCode {
+    /// The command line itself was wrong.
+    static let wrongUsage = ExitCode(2)
+}

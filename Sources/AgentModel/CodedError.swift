@@ -1,0 +1,78 @@
+/// An error that a person can look up: a stable code and a sentence that names the thing and says what to do.
+///
+/// Every code has a row in `docs/errors.md`.
+public protocol CodedError: Error, Sendable, CustomStringConvertible {
+    /// Stable, dotted, lower case: `plugin.hash_mismatch`.
+    var code: String { get }
+    /// One sentence or two, naming the thing in quotes and what to do about it. Never holds a secret.
+    var message: String { get }
+}
+
+extension CodedError {
+    public var description: String { "\(code): \(message)" }
+}
+
+/// What can be wrong with a document of the contract.
+public enum AgentModelError: CodedError, Equatable {
+    /// A PLUGIN_ID that doesn't match the contract's pattern.
+    case invalidPluginID(String)
+    /// A document lacks a field or has one of the wrong type. `path` is dotted, such as `data[3].command`.
+    case invalidField(document: String, path: String, problem: String)
+    /// A command names a function that isn't a plain public method name.
+    case invalidFunction(command: String, function: String)
+    /// Task arguments that aren't the JSON of an object.
+    case invalidArguments(problem: String)
+
+    public var code: String {
+        switch self {
+        case .invalidPluginID: "plugin.invalid_id"
+        case .invalidField: "backend.invalid_document"
+        case .invalidFunction: "plugin.invalid_function"
+        case .invalidArguments: "task.invalid_arguments"
+        }
+    }
+
+    public var message: String {
+        switch self {
+        case .invalidPluginID(let text):
+            "the plugin id \(quoted(text)) is refused: an id is 1 to 128 of A-Z a-z 0-9 . _ - and begins with a "
+                + "letter or digit; correct it in the backend"
+        case .invalidField(let document, let path, let problem):
+            "the backend's \(document) document is wrong at \(quoted(path)): \(problem)"
+        case .invalidFunction(let command, let function):
+            "the command \(quoted(command)) names the function \(quoted(function)), which is not a plain public "
+                + "method name; publish the plugin with an identifier that does not begin with an underscore"
+        case .invalidArguments(let problem):
+            "the arguments are not the JSON text of an object: \(problem); write them as {\"name\": value}"
+        }
+    }
+}
+
+/// A text in double quotes with control characters escaped and its length bounded, fit for a log line.
+///
+/// What comes from a backend may hold escape sequences for the terminal, or megabytes.
+public func quoted(_ text: String, limit: Int = 200) -> String {
+    var result = "\""
+    var count = 0
+    for scalar in text.unicodeScalars {
+        if count == limit {
+            result += "…"
+            break
+        }
+        count += 1
+        switch scalar {
+        case "\"": result += "\\\""
+        case "\\": result += "\\\\"
+        case "\n": result += "\\n"
+        case "\r": result += "\\r"
+        case "\t": result += "\\t"
+        default:
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator:
+                result += "\\u{\(String(scalar.value, radix: 16))}"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+    }
+    return result + "\""
+}

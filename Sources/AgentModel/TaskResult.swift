@@ -1,0 +1,145 @@
+public import Foundation
+
+/// How a run ended (part 2 of the contract).
+public enum RunStatus: String, Codable, Sendable, CaseIterable {
+    /// The method returned.
+    case succeeded
+    /// The method raised, or what it returned could not be encoded.
+    case failed
+    /// It was stopped, or given up, at its time limit.
+    case timedOut = "timed_out"
+    /// The plugin took its process down.
+    case crashed
+    /// The agent ended while it ran.
+    case interrupted
+    /// It was never started: unknown command, wrong arguments, a plugin that isn't loaded.
+    case rejected
+}
+
+/// Why a run did not succeed.
+public struct RunError: Codable, Hashable, Sendable {
+    /// Stable and dotted, with a row in `docs/errors.md`: `plugin.exception`.
+    public var code: String
+    /// The Python exception's class, or nil where no exception was raised.
+    public var type: String?
+    public var message: String
+    public var traceback: String?
+
+    public init(code: String, type: String? = nil, message: String, traceback: String? = nil) {
+        self.code = code
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+    }
+}
+
+/// The body of `POST /api/agent/task/{TASK_ID}`: `data` is part 1, everything else part 2.
+public struct TaskResult: Codable, Equatable, Sendable {
+    /// What the method returned, as text; see the contract for `str`, `None` and the rest.
+    public var data: String?
+    public var runID: String?
+    public var status: RunStatus?
+    public var error: RunError?
+    public var stdout: String?
+    public var stderr: String?
+    public var startedAt: Date?
+    public var finishedAt: Date?
+    public var durationMilliseconds: Double?
+    /// The fire time this run stands for; nil for a one-off.
+    public var scheduledFor: Date?
+    /// `in-process` or the sandbox level that was reached.
+    public var isolation: String?
+    public var agentVersion: String?
+
+    public init(
+        data: String?, runID: String? = nil, status: RunStatus? = nil, error: RunError? = nil, stdout: String? = nil,
+        stderr: String? = nil, startedAt: Date? = nil, finishedAt: Date? = nil, durationMilliseconds: Double? = nil,
+        scheduledFor: Date? = nil, isolation: String? = nil, agentVersion: String? = nil
+    ) {
+        self.data = data
+        self.runID = runID
+        self.status = status
+        self.error = error
+        self.stdout = stdout
+        self.stderr = stderr
+        self.startedAt = startedAt
+        self.finishedAt = finishedAt
+        self.durationMilliseconds = durationMilliseconds
+        self.scheduledFor = scheduledFor
+        self.isolation = isolation
+        self.agentVersion = agentVersion
+    }
+
+    /// Only what part 1 names, for `result_format = minimal`.
+    public var minimal: TaskResult { TaskResult(data: data) }
+
+    enum CodingKeys: String, CodingKey {
+        case data, status, error, stdout, stderr, isolation
+        case runID = "run_id"
+        case startedAt = "started_at"
+        case finishedAt = "finished_at"
+        case durationMilliseconds = "duration_ms"
+        case scheduledFor = "scheduled_for"
+        case agentVersion = "agent_version"
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        data = try container.decodeIfPresent(String.self, forKey: .data)
+        runID = try container.decodeIfPresent(String.self, forKey: .runID)
+        status = try container.decodeIfPresent(RunStatus.self, forKey: .status)
+        error = try container.decodeIfPresent(RunError.self, forKey: .error)
+        stdout = try container.decodeIfPresent(String.self, forKey: .stdout)
+        stderr = try container.decodeIfPresent(String.self, forKey: .stderr)
+        startedAt = try Self.decodeTime(from: container, forKey: .startedAt)
+        finishedAt = try Self.decodeTime(from: container, forKey: .finishedAt)
+        durationMilliseconds = try container.decodeIfPresent(Double.self, forKey: .durationMilliseconds)
+        scheduledFor = try Self.decodeTime(from: container, forKey: .scheduledFor)
+        isolation = try container.decodeIfPresent(String.self, forKey: .isolation)
+        agentVersion = try container.decodeIfPresent(String.self, forKey: .agentVersion)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        // Part 1 wants `data` to be there, null included.
+        try container.encode(data, forKey: .data)
+        guard let status else { return }
+        try container.encodeIfPresent(runID, forKey: .runID)
+        try container.encode(status, forKey: .status)
+        try container.encode(error, forKey: .error)
+        try container.encodeIfPresent(stdout, forKey: .stdout)
+        try container.encodeIfPresent(stderr, forKey: .stderr)
+        try container.encodeIfPresent(startedAt.map(RFC3339.string(from:)), forKey: .startedAt)
+        try container.encodeIfPresent(finishedAt.map(RFC3339.string(from:)), forKey: .finishedAt)
+        try container.encodeIfPresent(durationMilliseconds, forKey: .durationMilliseconds)
+        try container.encodeIfPresent(scheduledFor.map(RFC3339.string(from:)), forKey: .scheduledFor)
+        try container.encodeIfPresent(isolation, forKey: .isolation)
+        try container.encodeIfPresent(agentVersion, forKey: .agentVersion)
+    }
+
+    private static func decodeTime(
+        from container: KeyedDecodingContainer<CodingKeys>, forKey key: CodingKeys
+    ) throws -> Date? {
+        guard let text = try container.decodeIfPresent(String.self, forKey: key) else { return nil }
+        guard let date = RFC3339.date(from: text) else {
+            throw DecodingError.dataCorruptedError(forKey: key, in: container, debugDescription: "not RFC 3339")
+        }
+        return date
+    }
+}
+
+/// Times on the wire (RFC 3339, section 5.6), written in UTC with milliseconds.
+public enum RFC3339 {
+    /// `2026-11-23T21:07:00.000Z`.
+    public static func string(from date: Date) -> String {
+        // The style cuts what is behind the milliseconds off: .123 is a little less than that in binary.
+        let rounded = Date(timeIntervalSince1970: (date.timeIntervalSince1970 * 1000).rounded() / 1000 + 0.000_1)
+        return rounded.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+    }
+
+    /// Reads a time with any offset, with or without a fraction of a second; nil where it is none.
+    public static func date(from text: String) -> Date? {
+        (try? Date(text, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true)))
+            ?? (try? Date(text, strategy: Date.ISO8601FormatStyle()))
+    }
+}

@@ -1,0 +1,19 @@
+public import Foundation
+
+/// A whole answer, whatever its status.
+public struct HTTPResponse: Sendable {
+    public let status: Int
+    /// In the order they came, names as they were written. Interim answers and trailers are left out.
+    public let headers: [(name: String, value: String)]
+    /// After decompression.
+    public let body: Data
+    /// Where it came from, after redirects.
+    public let url: HTTPURL
+    /// Whether it came over a connection that an earlier request had opened.
+    public let reusedConnection: Bool
+
+    /// The value of the first header field with this name, in any case.
+    public func header(_ name: String) -> String? {
+        headers.first { $0.name.caseInsensitiveCompare(name) == .orderedSame }?.value
+    }
+}

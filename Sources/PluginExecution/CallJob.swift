@@ -1,0 +1,62 @@
+import AgentModel
+import Foundation
+import PythonEmbedding
+
+/// One call of a plugin's method.
+///
+/// Unchecked because `startedAt` and `result` are only touched by the worker's thread; nothing else changes.
+final class CallJob: Job, @unchecked Sendable {
+    let id: UInt64
+    let timeLimit: Duration?
+    private let plugin: PluginSlot
+    private let invocation: Invocation
+    private let outputLimit: Int
+    private let continuation: CheckedContinuation<Outcome, Never>
+    private var startedAt: (date: Date, instant: ContinuousClock.Instant)?
+    /// Nil also when the plugin was unloaded while the call waited.
+    private var result: CallResult?
+
+    var lane: Lane? { plugin.lane }
+    var runsAlone: Bool { false }
+
+    init(
+        id: UInt64, plugin: PluginSlot, invocation: Invocation, timeLimit: Duration?, outputLimit: Int,
+        continuation: CheckedContinuation<Outcome, Never>
+    ) {
+        self.id = id
+        self.plugin = plugin
+        self.invocation = invocation
+        self.timeLimit = timeLimit
+        self.outputLimit = outputLimit
+        self.continuation = continuation
+    }
+
+    func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+        // A new version may have been loaded, or this one unloaded, while the call waited.
+        guard let instance = plugin.instance else { return }
+        self.startedAt = (Date(), startedAt)
+        result = slot.call(
+            invocation.function, of: instance, arguments: invocation.arguments, id: id, outputLimit: outputLimit,
+            gil: gil)
+    }
+
+    func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+        guard let result, let startedAt else {
+            return continuation.resume(returning: .rejected(.notLoaded(invocation.pluginID)))
+        }
+        continuation.resume(
+            returning: Outcome(
+                result, stoppedBy: step, limit: timeLimit, startedAt: startedAt.date,
+                duration: startedAt.instant.duration(to: endedAt)))
+    }
+
+    func abandon(at step: StopStep, after duration: Duration) {
+        continuation.resume(
+            returning: Outcome(
+                status: .timedOut, error: .timedOut(limit: timeLimit, step: step, traceback: nil),
+                startedAt: Date().addingTimeInterval(-duration.seconds), duration: duration,
+                isolation: InProcessExecutor.isolation))
+    }
+
+    func discard(gil: borrowing GIL) {}
+}

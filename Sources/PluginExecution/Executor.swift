@@ -1,0 +1,27 @@
+public import AgentModel
+
+/// Runs plugins. One interface for every tier of isolation.
+public protocol Executor: Sendable {
+    /// Loads a plugin, or replaces the one of the same id: calls in flight finish on the old one, later ones run on
+    /// the new one. A failed load leaves the old one in place.
+    ///
+    /// - Returns: what the script wrote while it was loaded.
+    /// - Throws: ``PluginExecutionError``.
+    @discardableResult
+    func load(_ image: PluginImage) async throws(PluginExecutionError) -> String
+
+    /// Calls the plugin's `shutdown()` with a deadline, after its calls in flight, and gives its memory back.
+    ///
+    /// - Returns: what went wrong in `shutdown()`, for the log.
+    @discardableResult
+    func unload(_ id: PluginID) async -> RunError?
+
+    /// Runs one call, waiting for its turn. Always returns an outcome.
+    func execute(_ invocation: Invocation) async -> Outcome
+
+    /// Which of these functions the loaded plugin can't call: missing or not callable.
+    func missingFunctions(among functions: [String], of id: PluginID) async -> [String]
+
+    /// Unloads everything.
+    func shutDown() async
+}

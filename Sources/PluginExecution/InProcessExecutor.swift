@@ -1,0 +1,185 @@
+public import AgentModel
+import Foundation
+public import PythonEmbedding
+import Synchronization
+
+/// Calls plugins in the agent's own interpreter: microseconds, and no protection against what they do.
+public final class InProcessExecutor: Executor {
+    static let isolation = "in-process"
+
+    private struct State {
+        var plugins: [PluginID: PluginSlot] = [:]
+        /// Loads of one plugin follow each other, beside the calls of the version in service.
+        var loading: [PluginID: Lane] = [:]
+        var isShutDown = false
+    }
+
+    private let interpreter: PythonInterpreter
+    private let pool: WorkerPool
+    private let state = Mutex(State())
+    private let lastJobID = Atomic<UInt64>(0)
+    private let outputLimit: Int
+    private let shutdownLimit: Duration
+
+    /// Waits for the workers to come up: a few milliseconds.
+    ///
+    /// - Parameters:
+    ///   - workers: how many calls may run at the same time.
+    ///   - outputLimit: bytes of UTF-8 kept of each stream of a call.
+    ///   - shutdownLimit: of a plugin's `shutdown()`.
+    ///   - onWedged: called on a thread of its own when a plugin holds the GIL past every limit, or when no worker is
+    ///     left and none can be made. All that ran has been reported by then; it is expected to record that and to
+    ///     end the process.
+    /// - Throws: `PythonEmbeddingError` when no thread can be made.
+    public init(
+        interpreter: PythonInterpreter, workers: Int = 4, policy: TimeLimitPolicy = TimeLimitPolicy(),
+        outputLimit: Int = 1 << 20, shutdownLimit: Duration = .seconds(10), onWedged: @escaping @Sendable () -> Void
+    ) throws(PythonEmbeddingError) {
+        self.interpreter = interpreter
+        self.outputLimit = outputLimit
+        self.shutdownLimit = shutdownLimit
+        pool = try WorkerPool(interpreter: interpreter, workers: workers, policy: policy, onWedged: onWedged)
+    }
+
+    deinit {
+        pool.stop()
+    }
+
+    // MARK: Loading
+
+    @discardableResult
+    public func load(_ image: PluginImage) async throws(PluginExecutionError) -> String {
+        let lane = state.withLock { state -> Lane? in
+            if state.isShutDown { return nil }
+            let lane = state.loading[image.id] ?? Lane(concurrency: 1)
+            state.loading[image.id] = lane
+            return lane
+        }
+        guard let lane else { throw .stopped }
+        let result = await withCheckedContinuation { continuation in
+            let job = LoadJob(
+                id: nextJobID(), lane: lane, image: image, outputLimit: outputLimit,
+                current: { [weak self] in self?.plugin(image.id)?.instance },
+                install: { [weak self] instance in self?.install(instance, as: image) }, continuation: continuation)
+            switch pool.submit(job) {
+            case nil: break
+            case .stopped: continuation.resume(returning: .failure(.stopped))
+            // So many loads of it are still running that were given up.
+            case .stuck: continuation.resume(returning: .failure(.loadTimedOut(plugin: image.id)))
+            }
+        }
+        return try result.get()
+    }
+
+    /// Puts a version into service and the one before it out of it, without waiting for that one's calls.
+    private func install(_ instance: PluginInstance, as image: PluginImage) {
+        let version = PluginSlot.Version(instance: instance, timeLimit: image.timeLimit)
+        let slot = state.withLock { state -> PluginSlot? in
+            if let slot = state.plugins[image.id] { return slot }
+            state.plugins[image.id] = PluginSlot(lane: Lane(concurrency: image.concurrency), version: version)
+            return nil
+        }
+        guard let slot else { return }
+        pool.setConcurrency(image.concurrency, of: slot.lane)
+        if let replaced = slot.exchange(version) { retire(replaced.instance, of: image.id, lane: slot.lane) { _ in } }
+    }
+
+    @discardableResult
+    public func unload(_ id: PluginID) async -> RunError? {
+        let slot = state.withLock { state in
+            state.loading[id] = nil
+            return state.plugins.removeValue(forKey: id)
+        }
+        guard let slot, let version = slot.exchange(nil) else { return nil }
+        return await withCheckedContinuation { continuation in
+            retire(version.instance, of: id, lane: slot.lane) { continuation.resume(returning: $0) }
+        }
+    }
+
+    /// Calls `shutdown()` after the plugin's calls in flight and takes the module down.
+    private func retire(
+        _ instance: PluginInstance, of id: PluginID, lane: Lane, completion: @escaping @Sendable (RunError?) -> Void
+    ) {
+        let job = ShutdownJob(
+            id: nextJobID(), lane: lane, instance: instance, timeLimit: shutdownLimit, completion: completion)
+        guard let refusal = pool.submit(job) else { return }
+        interpreter.reclaim { gil in instance.forget(gil: gil) }
+        completion(refusal == .stuck ? .stuck(id) : nil)
+    }
+
+    /// Gives back the memory of modules that are gone. Milliseconds: once after several plugins were unloaded.
+    public func collectGarbage() async {
+        await interpreter.collectGarbage()
+    }
+
+    public func missingFunctions(among functions: [String], of id: PluginID) async -> [String] {
+        guard let instance = plugin(id)?.instance else { return functions }
+        return await interpreter.perform { gil in
+            functions.filter { !instance.hasMethod($0, gil: gil) }
+        }
+    }
+
+    // MARK: Calls
+
+    public func execute(_ invocation: Invocation) async -> Outcome {
+        let (slot, isShutDown) = state.withLock { ($0.plugins[invocation.pluginID], $0.isShutDown) }
+        guard let slot else {
+            return .rejected(isShutDown ? .executorStopped : .notLoaded(invocation.pluginID))
+        }
+        let timeLimit = invocation.timeLimit ?? slot.timeLimit
+        return await withCheckedContinuation { continuation in
+            let job = CallJob(
+                id: nextJobID(), plugin: slot, invocation: invocation, timeLimit: timeLimit, outputLimit: outputLimit,
+                continuation: continuation)
+            switch pool.submit(job) {
+            case nil: break
+            case .stopped: continuation.resume(returning: .rejected(.executorStopped))
+            case .stuck: continuation.resume(returning: .rejected(.stuck(invocation.pluginID)))
+            }
+        }
+    }
+
+    public func shutDown() async {
+        let ids = state.withLock { state in
+            state.isShutDown = true
+            return Array(state.plugins.keys)
+        }
+        // Side by side: each waits for the calls in flight of its plugin.
+        await withTaskGroup(of: Void.self) { group in
+            for id in ids { group.addTask { await self.unload(id) } }
+        }
+        pool.stop()
+    }
+
+    private func plugin(_ id: PluginID) -> PluginSlot? {
+        state.withLock { $0.plugins[id] }
+    }
+
+    private func nextJobID() -> UInt64 {
+        lastJobID.add(1, ordering: .relaxed).newValue
+    }
+}
+
+extension Outcome {
+    static func rejected(_ error: RunError) -> Outcome {
+        Outcome(status: .rejected, error: error, startedAt: Date(), isolation: InProcessExecutor.isolation)
+    }
+}
+
+extension RunError {
+    static func notLoaded(_ id: PluginID) -> RunError {
+        RunError(
+            code: "plugin.not_loaded",
+            message: "the plugin \(quoted(id.rawValue)) is not loaded; see 'plugin verify' for the reason")
+    }
+
+    fileprivate static func stuck(_ id: PluginID) -> RunError {
+        RunError(
+            code: "plugin.stuck",
+            message: "\(WorkerPool.stuckLimit) earlier calls of the plugin \(quoted(id.rawValue)) could not be stopped "
+                + "and are still running; correct the plugin and restart the agent")
+    }
+
+    fileprivate static let executorStopped = RunError(
+        code: "executor.stopped", message: "the agent is shutting down; the task is run after its restart")
+}

@@ -1,0 +1,19 @@
+public import AgentModel
+
+/// One call to make: which method of which plugin, with what.
+public struct Invocation: Sendable {
+    public var pluginID: PluginID
+    /// The name of a method of the `Plugin` instance.
+    public var function: String
+    /// JSON text of an object: the keyword arguments.
+    public var arguments: String
+    /// Nil: the plugin's own limit.
+    public var timeLimit: Duration?
+
+    public init(pluginID: PluginID, function: String, arguments: String = "{}", timeLimit: Duration? = nil) {
+        self.pluginID = pluginID
+        self.function = function
+        self.arguments = arguments
+        self.timeLimit = timeLimit
+    }
+}

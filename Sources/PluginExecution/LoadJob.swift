@@ -1,0 +1,66 @@
+import AgentModel
+import PythonEmbedding
+
+/// Makes a plugin of a script.
+///
+/// Unchecked because `result` is only touched by the worker's thread; nothing else changes.
+final class LoadJob: Job, @unchecked Sendable {
+    typealias Loaded = (plugin: PluginInstance, output: String)
+
+    let id: UInt64
+    let lane: Lane?
+    private let image: PluginImage
+    private let outputLimit: Int
+    private let current: @Sendable () -> PluginInstance?
+    private let install: @Sendable (PluginInstance) -> Void
+    private let continuation: CheckedContinuation<Result<String, PluginExecutionError>, Never>
+    private var result: Result<Loaded, LoadFailure>?
+
+    var timeLimit: Duration? { image.timeLimit }
+    var runsAlone: Bool { true }
+
+    /// - Parameters:
+    ///   - lane: of the loads of this plugin, not of its calls.
+    ///   - current: the version in service.
+    ///   - install: puts a version into service. Called with the GIL: loads of one plugin follow each other.
+    init(
+        id: UInt64, lane: Lane, image: PluginImage, outputLimit: Int, current: @escaping @Sendable () -> PluginInstance?,
+        install: @escaping @Sendable (PluginInstance) -> Void,
+        continuation: CheckedContinuation<Result<String, PluginExecutionError>, Never>
+    ) {
+        self.id = id
+        self.lane = lane
+        self.image = image
+        self.outputLimit = outputLimit
+        self.current = current
+        self.install = install
+        self.continuation = continuation
+    }
+
+    func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+        result = slot.load(
+            script: image.script, path: image.path, pluginID: image.id.rawValue, id: id, outputLimit: outputLimit,
+            gil: gil)
+    }
+
+    func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+        switch result {
+        case .success(let loaded):
+            install(loaded.plugin)
+            continuation.resume(returning: .success(loaded.output))
+        case .failure(let failure):
+            continuation.resume(returning: .failure(.loadFailed(plugin: image.id, failure)))
+        case nil:
+            continuation.resume(returning: .failure(.stopped))
+        }
+    }
+
+    func abandon(at step: StopStep, after duration: Duration) {
+        continuation.resume(returning: .failure(.loadTimedOut(plugin: image.id)))
+    }
+
+    func discard(gil: borrowing GIL) {
+        guard case .success(let loaded) = result else { return }
+        loaded.plugin.forget(inFavourOf: current(), gil: gil)
+    }
+}

@@ -1,0 +1,93 @@
+import AgentModel
+import Foundation
+import PythonEmbedding
+
+extension Outcome {
+    /// What the contract makes of a call's result. A method that returned `None` has what it printed as its `data`.
+    init(
+        _ result: CallResult, stoppedBy step: StopStep?, limit: Duration?, startedAt: Date, duration: Duration
+    ) {
+        self.init(
+            status: .succeeded, stdout: result.stdout, stderr: result.stderr, startedAt: startedAt, duration: duration,
+            isolation: InProcessExecutor.isolation)
+        switch result.value {
+        case .success(let text):
+            data = text ?? (result.stdout.isEmpty ? nil : result.stdout)
+        case .failure(let failure):
+            status = failure.status
+            error = RunError(failure)
+        }
+        if let step {
+            status = .timedOut
+            error = RunError.timedOut(limit: limit, step: step, traceback: error?.traceback)
+        }
+    }
+}
+
+extension CallFailure {
+    fileprivate var status: RunStatus {
+        switch self {
+        // None of the plugin's code ran.
+        case .invalidArguments, .functionMissing, .functionNotCallable, .argumentMismatch: .rejected
+        case .raised, .exited, .resultNotJSON: .failed
+        case .timeLimitExceeded: .timedOut
+        }
+    }
+}
+
+extension RunError {
+    fileprivate init(_ failure: CallFailure) {
+        switch failure {
+        case .invalidArguments(let problem):
+            let error = AgentModelError.invalidArguments(problem: problem)
+            self.init(code: error.code, message: error.message)
+        case .argumentMismatch(let exception):
+            self.init(
+                code: "task.argument_mismatch", type: exception.type,
+                message: "\(exception.message); make the task's arguments fit the method's parameters")
+        case .functionMissing:
+            self.init(
+                code: "plugin.function_missing",
+                message: "the Plugin instance has no method of that name; publish the plugin with commands that fit "
+                    + "its script")
+        case .functionNotCallable(let type):
+            self.init(
+                code: "plugin.function_not_callable",
+                message: "the attribute of that name is a \(type) and can't be called; publish the plugin with "
+                    + "commands that fit its script")
+        case .raised(let exception):
+            self.init(
+                code: "plugin.exception", type: exception.type, message: exception.message,
+                traceback: exception.traceback)
+        case .exited(let exception):
+            self.init(
+                code: "plugin.exit", type: exception.type,
+                message: "the plugin called sys.exit(\(exception.message)); return from the method instead",
+                traceback: exception.traceback)
+        case .timeLimitExceeded(let exception):
+            self.init(
+                code: "task.timed_out", type: exception.type, message: "the time limit has passed",
+                traceback: exception.traceback)
+        case .resultNotJSON(let exception):
+            self.init(
+                code: "plugin.result_not_json", type: exception.type,
+                message: "what the method returned can't be written as JSON: \(exception.message)",
+                traceback: exception.traceback)
+        }
+    }
+
+    static func timedOut(limit: Duration?, step: StopStep, traceback: String?) -> RunError {
+        let time = limit.map { "\($0.seconds.formatted(.number.grouping(.never))) s" } ?? "none"
+        let end =
+            switch step {
+            case .asked: "it returned after it was asked to stop"
+            case .injected: "it was stopped by an exception raised in its code"
+            case .threadAbandoned: "it could not be stopped, and its thread was given up"
+            case .processEnded: "it held the interpreter's lock, and the agent had to end its process"
+            }
+        return RunError(
+            code: "task.timed_out", type: nil,
+            message: "the run went past its time limit of \(time): \(end) (\(step.rawValue)); raise 'task_timeout' or "
+                + "make the method check stop_requested", traceback: traceback)
+    }
+}

@@ -1,0 +1,52 @@
+public import AgentModel
+public import PythonEmbedding
+
+/// Why a plugin could not be loaded.
+public enum PluginExecutionError: CodedError, Equatable {
+    case loadFailed(plugin: PluginID, LoadFailure)
+    /// Loading went past its time limit and was given up.
+    case loadTimedOut(plugin: PluginID)
+    case stopped
+
+    public var code: String {
+        switch self {
+        case .loadFailed(_, let failure) where failure.exceededTimeLimit: "plugin.load_timed_out"
+        case .loadFailed(_, let failure):
+            switch failure.stage {
+            case .compile: "plugin.syntax_error"
+            case .execute: "plugin.script_failed"
+            case .class: "plugin.class_missing"
+            case .construct: "plugin.constructor_failed"
+            }
+        case .loadTimedOut: "plugin.load_timed_out"
+        case .stopped: "executor.stopped"
+        }
+    }
+
+    public var message: String {
+        switch self {
+        case .loadFailed(let plugin, let failure):
+            "the plugin \(quoted(plugin.rawValue)) \(Self.sentence(of: failure)); correct the script and publish it "
+                + "again"
+        case .loadTimedOut(let plugin):
+            "the plugin \(quoted(plugin.rawValue)) did not finish loading within its time limit; do slow work in a "
+                + "command and not at the top of the script or in the constructor"
+        case .stopped: "the executor has been shut down; start the agent again"
+        }
+    }
+
+    /// The traceback of the script's exception, where there is one.
+    public var traceback: String? {
+        if case .loadFailed(_, let failure) = self { failure.exception.traceback } else { nil }
+    }
+
+    private static func sentence(of failure: LoadFailure) -> String {
+        let exception = "\(failure.exception.type): \(quoted(failure.exception.message))"
+        return switch failure.stage {
+        case .compile: "is not a Python script this interpreter can compile (\(exception))"
+        case .execute: "raised while its top level ran (\(exception))"
+        case .class: "defines no class \"Plugin\""
+        case .construct: "raised in the constructor of \"Plugin\" (\(exception))"
+        }
+    }
+}

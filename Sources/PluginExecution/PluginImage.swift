@@ -1,0 +1,21 @@
+public import AgentModel
+
+/// A verified script, ready to be loaded: exactly the bytes that were hashed.
+public struct PluginImage: Sendable {
+    public var id: PluginID
+    public var script: [UInt8]
+    /// What tracebacks and `__file__` say. The file isn't read.
+    public var path: String
+    /// How many calls of this plugin may run at the same time.
+    public var concurrency: Int
+    /// Of one call and of the loading; nil for none.
+    public var timeLimit: Duration?
+
+    public init(id: PluginID, script: [UInt8], path: String, concurrency: Int = 1, timeLimit: Duration? = nil) {
+        self.id = id
+        self.script = script
+        self.path = path
+        self.concurrency = max(1, concurrency)
+        self.timeLimit = timeLimit
+    }
+}

@@ -1,0 +1,32 @@
+import PythonEmbedding
+import Synchronization
+
+/// The place of a PLUGIN_ID, through all the versions loaded under it.
+final class PluginSlot: Sendable {
+    struct Version {
+        let instance: PluginInstance
+        /// Of one call.
+        let timeLimit: Duration?
+    }
+
+    let lane: Lane
+    private let version: Mutex<Version?>
+
+    init(lane: Lane, version: Version) {
+        self.lane = lane
+        self.version = Mutex(version)
+    }
+
+    /// Nil once the plugin is unloaded.
+    var instance: PluginInstance? { version.withLock { $0?.instance } }
+
+    var timeLimit: Duration? { version.withLock { $0?.timeLimit } }
+
+    /// Puts another version, or none, into service and returns the one that was.
+    func exchange(_ next: Version?) -> Version? {
+        version.withLock { current in
+            defer { current = next }
+            return current
+        }
+    }
+}

@@ -1,0 +1,56 @@
+import AgentModel
+import PythonEmbedding
+
+/// Calls a version's `shutdown()` after its calls in flight, and takes its module down.
+///
+/// Unchecked because `exception` is only touched by the worker's thread; nothing else changes.
+final class ShutdownJob: Job, @unchecked Sendable {
+    let id: UInt64
+    let lane: Lane?
+    let timeLimit: Duration?
+    private let instance: PluginInstance
+    private let completion: @Sendable (RunError?) -> Void
+    private var exception: PythonException?
+
+    /// Beside a call it would take from it what the plugin's methods share.
+    var runsAlone: Bool { true }
+
+    init(
+        id: UInt64, lane: Lane, instance: PluginInstance, timeLimit: Duration,
+        completion: @escaping @Sendable (RunError?) -> Void
+    ) {
+        self.id = id
+        self.lane = lane
+        self.instance = instance
+        self.timeLimit = timeLimit
+        self.completion = completion
+    }
+
+    func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+        exception = slot.shutDown(instance, id: id, gil: gil)
+        instance.forget(gil: gil)
+    }
+
+    func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+        if case .injected = step { return completion(.shutdownTimedOut) }
+        completion(exception.map(RunError.init(shutdown:)))
+    }
+
+    func abandon(at step: StopStep, after duration: Duration) {
+        completion(.shutdownTimedOut)
+    }
+
+    func discard(gil: borrowing GIL) {}
+}
+
+extension RunError {
+    fileprivate static let shutdownTimedOut = RunError(
+        code: "plugin.shutdown_timed_out",
+        message: "shutdown() did not return in time and was given up; make it short, or let it check stop_requested")
+
+    fileprivate init(shutdown exception: PythonException) {
+        self.init(
+            code: "plugin.shutdown_failed", type: exception.type, message: exception.message,
+            traceback: exception.traceback)
+    }
+}

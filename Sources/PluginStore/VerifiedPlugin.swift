@@ -1,0 +1,51 @@
+public import AgentModel
+public import Cryptography
+import Synchronization
+
+/// A plugin whose document and file both had the digest that the document names.
+public struct VerifiedPlugin: Sendable {
+    public let id: PluginID
+    /// As the backend wrote it, its script included.
+    public let document: PluginDocument
+    /// Those of the document's commands whose function can be called.
+    public let commands: [String: CommandDocument]
+    /// Why the others are left out, by the command's name in order.
+    public let problems: [AgentModelError]
+    /// The very bytes that were hashed, read from the file: the ones to compile.
+    public let script: [UInt8]
+    public let digest: SHA512.Digest
+    /// Where the script is.
+    public let path: String
+
+    let fileName: String
+    private let currentIdentity: IdentityCell
+
+    /// The file's, when it was last found to have the digest.
+    public var identity: FileIdentity { currentIdentity.value.withLock { $0 } }
+
+    init(
+        id: PluginID, document: PluginDocument, script: [UInt8], digest: SHA512.Digest, fileName: String, path: String,
+        identity: FileIdentity
+    ) {
+        self.id = id
+        self.document = document
+        self.script = script
+        self.digest = digest
+        self.fileName = fileName
+        self.path = path
+        commands = document.commands.filter { $0.value.hasCallableFunction }
+        problems = document.commands.filter { !$0.value.hasCallableFunction }.sorted { $0.key < $1.key }
+            .map { .invalidFunction(command: $0.key, function: $0.value.function) }
+        currentIdentity = IdentityCell(identity)
+    }
+
+    /// After the file was replaced by one with the same bytes.
+    func accept(_ identity: FileIdentity) { currentIdentity.value.withLock { $0 = identity } }
+
+    /// Shared by the copies of a plugin, so that what one run found out spares the others the reading.
+    private final class IdentityCell: Sendable {
+        let value: Mutex<FileIdentity>
+
+        init(_ identity: FileIdentity) { value = Mutex(identity) }
+    }
+}

@@ -1,0 +1,512 @@
+/// The agent's own Python: what a plugin sees of its host, and what can't be said through the C API in fewer words.
+///
+/// It runs once, in a module of its own that plugins can't reach by name. The names it leaves behind are looked up
+/// in ``Bootstrap``.
+enum BootstrapScript {
+    static let fileName = "<runbook-agent>"
+
+    static let source = #"""
+        import codecs
+        import contextvars
+        import dataclasses
+        import datetime
+        import decimal
+        import enum
+        import inspect
+        import io
+        import json
+        import linecache
+        import logging
+        import os
+        # Not used: its first import takes SIGINT over, and here that is undone.
+        import signal
+        import sys
+        import threading
+        import traceback
+        import types
+        import uuid
+
+        # --- output and logging, kept for the call that made them ---------------------------------------------
+
+        current_call = contextvars.ContextVar("runbook_call")
+
+
+        class Capture:
+            """What one call wrote to one stream, up to a limit of UTF-8 bytes."""
+
+            __slots__ = ("chunks", "size", "limit", "decoder")
+
+            def __init__(self, limit):
+                self.chunks = []
+                self.size = 0
+                self.limit = limit
+                self.decoder = None
+
+            def write(self, text):
+                # Characters are counted: no text has fewer bytes than that. `encoded` cuts to bytes.
+                room = self.limit + 1 - self.size
+                if room > 0:
+                    if len(text) > room:
+                        text = text[:room]
+                    self.chunks.append(text)
+                    self.size += len(text)
+
+            def write_bytes(self, data):
+                # A character may come in pieces, one a write.
+                if self.decoder is None:
+                    self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+                self.write(self.decoder.decode(data))
+
+            def encoded(self):
+                if self.decoder is not None:
+                    self.write(self.decoder.decode(b"", True))
+                data = "".join(self.chunks).encode("utf-8", "replace")
+                if len(data) <= self.limit:
+                    return data
+                kept = data[: self.limit].decode("utf-8", "ignore").encode("utf-8")
+                return kept + f"\n[output cut after {self.limit} bytes]\n".encode()
+
+
+        class Call:
+            # Most calls write nothing: the captures are made when they are first written to.
+            out = None
+            err = None
+            limit = 1 << 20
+            finished = False
+            stop_requested = False
+
+
+        class CapturedBuffer(io.RawIOBase):
+            """The `buffer` of a captured stream, for plugins that write bytes."""
+
+            def __init__(self, stream):
+                self.stream = stream
+
+            def writable(self):
+                return True
+
+            def write(self, data):
+                data = bytes(data)
+                capture = self.stream.capture()
+                if capture is None:
+                    self.stream.write_to_host(data.decode("utf-8", "replace"))
+                else:
+                    capture.write_bytes(data)
+                return len(data)
+
+            def close(self):
+                # A TextIOWrapper that a plugin put around it closes it when it goes away.
+                pass
+
+
+        class CapturedStream(io.TextIOBase):
+            """Stands in for `sys.stdout` and `sys.stderr` for good and finds out whose output it is."""
+
+            encoding = "utf-8"
+            errors = "replace"
+
+            def __init__(self, name, host_stream):
+                self.attribute = "out" if name == "stdout" else "err"
+                self.host_stream = host_stream
+                self.name = f"<{name}>"
+                self.buffer = CapturedBuffer(self)
+
+            def writable(self):
+                return True
+
+            def write(self, text):
+                if not isinstance(text, str):
+                    raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+                capture = self.capture()
+                if capture is None:
+                    self.write_to_host(text)
+                else:
+                    capture.write(text)
+                return len(text)
+
+            def capture(self):
+                """That of the call this code runs for; None where there is no call, or where it has ended."""
+                call = current_call.get(None)
+                if call is None or call.finished:
+                    return None
+                capture = getattr(call, self.attribute)
+                if capture is None:
+                    # One step, so that two threads of the call never make one each.
+                    capture = call.__dict__.setdefault(self.attribute, Capture(call.limit))
+                return capture
+
+            def write_to_host(self, text):
+                # A thread that outlived its call: the host's own standard error is all that is left.
+                if self.host_stream is not None:
+                    self.host_stream.write(text)
+
+            def reconfigure(self, **options):
+                # Scripts ask for UTF-8 or for line buffering: they have both.
+                pass
+
+            def close(self):
+                # A plugin that closes its standard output must not close everybody's.
+                pass
+
+
+        class CallLogHandler(logging.Handler):
+            """Puts log records on the standard error of the call they belong to."""
+
+            def emit(self, record):
+                try:
+                    sys.stderr.write(self.format(record) + "\n")
+                except Exception:
+                    self.handleError(record)
+
+
+        def install_streams():
+            host_stream = sys.__stderr__
+            sys.stdout = sys.__stdout__ = CapturedStream("stdout", host_stream)
+            sys.stderr = sys.__stderr__ = CapturedStream("stderr", host_stream)
+            sys.stdin = sys.__stdin__ = io.StringIO("")
+            handler = CallLogHandler()
+            handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+            logging.getLogger().addHandler(handler)
+            logging.getLogger().setLevel(logging.INFO)
+
+
+        def carry_context_into_threads():
+            """Threads started by a call write into that call's output (the default from Python 3.14 on)."""
+            original_start = threading.Thread.start
+
+            def running_in(context, thread, run):
+                own = thread.__dict__.get("run")
+
+                def run_in_context():
+                    # The thread would hold itself.
+                    if own is None:
+                        del thread.run
+                    else:
+                        thread.run = own
+                    context.run(run)
+
+                run_in_context.runbook_context = context
+                return run_in_context
+
+            def start(self):
+                # Anything else is an error that the original reports.
+                if getattr(self, "_initialized", False) and not self._started.is_set():
+                    run = self.run
+                    if not hasattr(run, "runbook_context"):
+                        self.run = running_in(contextvars.copy_context(), self, run)
+                return original_start(self)
+
+            start.__doc__ = original_start.__doc__
+            threading.Thread.start = start
+
+
+        # --- results as JSON ----------------------------------------------------------------------------------
+
+
+        def encode_other(value):
+            """What `json` can't encode by itself; the list stands in docs/plugins.md."""
+            if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+                return value.isoformat()
+            if isinstance(value, datetime.timedelta):
+                return value.total_seconds()
+            if isinstance(value, (decimal.Decimal, uuid.UUID, os.PathLike)):
+                return str(value)
+            if isinstance(value, enum.Enum):
+                return value.value
+            if isinstance(value, (bytes, bytearray, memoryview)):
+                return bytes(value).decode("utf-8", "replace")
+            if isinstance(value, (set, frozenset)):
+                try:
+                    return sorted(value)
+                except TypeError:
+                    return list(value)
+            if dataclasses.is_dataclass(value) and not isinstance(value, type):
+                return dataclasses.asdict(value)
+            raise TypeError(f"a value of type {type(value).__name__} can't be written as JSON")
+
+
+        def make_encoder():
+            """An encoder for one thread, and the table in which it remembers what it is inside of."""
+            inside = {}
+            if json.encoder.c_make_encoder is None:
+                encoder = json.JSONEncoder(default=encode_other, allow_nan=False)
+                return (lambda value, level: tuple(encoder.iterencode(value))), inside
+            return (
+                json.encoder.c_make_encoder(
+                    inside, encode_other, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, False
+                ),
+                inside,
+            )
+
+
+        def refuse_constant(name):
+            raise ValueError(f"{name} is not JSON")
+
+
+        scan_json = json.JSONDecoder(parse_constant=refuse_constant).scan_once
+
+
+        # --- what an exception says ---------------------------------------------------------------------------
+
+
+        def describe_type(exception):
+            kind = type(exception)
+            return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+        def guarded(function, fallback):
+            # `str` and the traceback's formatting run the plugin's own code, which may raise anything.
+            try:
+                return str(function()).encode("utf-8", "replace").decode("utf-8")
+            except BaseException:
+                return fallback
+
+
+        def describe(exception):
+            trace = exception.__traceback__
+            while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+                trace = trace.tb_next
+            kind = guarded(lambda: describe_type(exception), "Exception")
+            message = guarded(lambda: str(exception), "(the exception's text could not be made)")
+            text = guarded(
+                lambda: "".join(traceback.format_exception(type(exception), exception, trace)),
+                "(the traceback could not be formatted)",
+            )
+            if len(text) > 65536:
+                text = text[:32768] + "\n[traceback cut]\n" + text[-32768:]
+            return kind, message[:65536], text, trace is not None
+
+
+        # --- the modules that existing scripts import -----------------------------------------------------------
+
+
+        class APIError(Exception):
+            """A request to the backend that failed. `status` is None where there was no answer at all."""
+
+            def __init__(self, message, status=None, body=None, code=None):
+                super().__init__(message)
+                self.status = status
+                self.body = body
+                self.code = code
+
+
+        class TimeLimitExceeded(BaseException):
+            """Raised in a plugin's code when the time limit of its run has passed."""
+
+
+        class Record(dict):
+            """A JSON object whose fields can also be read as attributes."""
+
+            def __getattr__(self, name):
+                try:
+                    return self[name]
+                except KeyError:
+                    raise AttributeError(name) from None
+
+
+        class Task(Record):
+            pass
+
+
+        class AgentDetails(Record):
+            pass
+
+
+        class AgentTasks(list):
+            def getTasks(self):
+                return list(self)
+
+
+        def stop_requested():
+            """Whether the time limit of the running call has passed and it is asked to return soon."""
+            call = current_call.get(None)
+            return call is not None and call.stop_requested
+
+
+        class API:
+            """The backend, with the agent's credentials."""
+
+            def __init__(self, plugin_id):
+                self._plugin_id = plugin_id
+
+            def __repr__(self):
+                return "<the agent's API>"
+
+            @property
+            def stop_requested(self):
+                return stop_requested()
+
+            def sendRequest(self, path, method, data=None):
+                return self._request("/api", path, method, data)
+
+            def graphQL(self, query, variables=None):
+                return self._request("", "/graphql", "POST", {"query": query, "variables": variables or {}})
+
+            def getAgentDetails(self):
+                details = AgentDetails(self.sendRequest("/agent", "GET").get("data") or {})
+                if details.get("plugins") is None:
+                    details["plugins"] = []
+                return details
+
+            def getAgentTasks(self):
+                return AgentTasks(Task(task) for task in self.sendRequest("/agent/tasks", "GET").get("data") or [])
+
+            def sendTaskResult(self, task, result):
+                if isinstance(task, dict):
+                    task = task["id"]
+                elif not isinstance(task, str):
+                    task = task.id
+                segment = "".join(
+                    chr(byte) if chr(byte).isalnum() and byte < 128 or byte in b"-._~" else f"%{byte:02X}"
+                    for byte in task.encode()
+                )
+                return self.sendRequest(f"/agent/task/{segment}", "POST", {"data": result})
+
+            def _request(self, prefix, path, method, data):
+                method = method.upper()
+                if method not in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"):
+                    raise ValueError(f"{method!r} is not a method of HTTP that can be sent")
+                if not path.startswith("/"):
+                    path = "/" + path
+                body = None if data is None else json.dumps(data, allow_nan=False, default=encode_other)
+                status, text, code = host_request(self._plugin_id, method, prefix + path, body)
+                if status is None:
+                    raise APIError(text, code=code)
+                if not 200 <= status < 300:
+                    raise APIError(f"{method} {prefix + path} was answered with {status}: {text[:500]}", status, text)
+                if not text.strip():
+                    return None
+                try:
+                    return json.loads(text)
+                except ValueError:
+                    raise APIError(
+                        f"{method} {prefix + path} was answered with something else than JSON: {text[:200]}", status, text
+                    ) from None
+
+
+        def install_modules():
+            def module(name, **content):
+                made = types.ModuleType(name)
+                made.__dict__.update(content)
+                for value in content.values():
+                    if isinstance(value, type) or isinstance(value, types.FunctionType):
+                        value.__module__ = name
+                sys.modules[name] = made
+                return made
+
+            root = module("runbooksolutions")
+            root.__path__ = []
+            root.agent = module(
+                "runbooksolutions.agent", stop_requested=stop_requested, TimeLimitExceeded=TimeLimitExceeded
+            )
+            root.agent.__path__ = []
+            root.agent.Task = module("runbooksolutions.agent.Task", Task=Task)
+            root.agent.API = module(
+                "runbooksolutions.agent.API",
+                API=API,
+                APIError=APIError,
+                AgentDetails=AgentDetails,
+                AgentTasks=AgentTasks,
+            )
+
+
+        # --- plugins ------------------------------------------------------------------------------------------
+
+
+        def takes_api(plugin_class):
+            initializer = plugin_class.__init__
+            while hasattr(initializer, "__wrapped__"):
+                initializer = initializer.__wrapped__
+            code = getattr(initializer, "__code__", None)
+            if code is None:
+                return False
+            return "api" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+        # What stands for a plugin in `sys.modules` by our doing: a script may put something else there.
+        plugin_modules = {}
+
+
+        def load_plugin(module_name, path, source, plugin_id):
+            """Compiles and runs a script and makes its Plugin. Returns a stage, and its result or exception."""
+            try:
+                code = compile(source, path, "exec", dont_inherit=True)
+            except BaseException as exception:
+                return "compile", None, None, exception
+            previous_lines = linecache.cache.get(path)
+            text = source.decode("utf-8", "replace")
+            linecache.cache[path] = (len(source), None, text.splitlines(True), path)
+            module = types.ModuleType(module_name)
+            module.__file__ = path
+            previous = sys.modules.get(module_name)
+            # Before the code runs: dataclasses and pickle look their module up by name.
+            sys.modules[module_name] = module
+            stage = "execute"
+            try:
+                exec(code, module.__dict__)
+                stage = "class"
+                plugin_class = module.__dict__.get("Plugin")
+                if not isinstance(plugin_class, type):
+                    raise AttributeError("the script defines no class Plugin")
+                stage = "construct"
+                if takes_api(plugin_class):
+                    instance = plugin_class(api=API(plugin_id))
+                else:
+                    instance = plugin_class()
+                plugin_modules[module_name] = module
+                return "loaded", module, instance, None
+            except BaseException as exception:
+                put_back(sys.modules, module_name, previous)
+                # Made into text before the lines are taken away that it shows.
+                description = describe(exception)
+                put_back(linecache.cache, path, previous_lines)
+                return stage, description, None, exception
+
+
+        def put_back(table, key, value):
+            if value is None:
+                table.pop(key, None)
+            else:
+                table[key] = value
+
+
+        def shut_down(instance):
+            """Calls the plugin's optional shutdown()."""
+            method = getattr(instance, "shutdown", None)
+            if callable(method):
+                method()
+
+
+        def forget_plugin(module_name, path, module, successor):
+            """Takes a module out of service, unless another version of the script has taken its place."""
+            if plugin_modules.get(module_name) is not module:
+                return
+            if successor is not None:
+                plugin_modules[module_name] = sys.modules[module_name] = successor
+                return
+            del plugin_modules[module_name]
+            sys.modules.pop(module_name, None)
+            linecache.cache.pop(path, None)
+
+
+        def has_method(instance, name):
+            """Whether an attribute is there that may be called. Runs none of the plugin's code."""
+            try:
+                attribute = inspect.getattr_static(instance, name)
+            except AttributeError:
+                return hasattr(type(instance), "__getattr__")
+            # What a descriptor gives is known only once it is asked.
+            return callable(attribute) or hasattr(type(attribute), "__get__")
+
+
+        def finish_output(call):
+            """The UTF-8 bytes of both streams."""
+            out, err = call.out, call.err
+            return (out.encoded() if out is not None else b"", err.encoded() if err is not None else b"")
+
+
+        install_streams()
+        carry_context_into_threads()
+        install_modules()
+        """#
+}

@@ -1,0 +1,55 @@
+/// What became of one call of a plugin's method, with everything it wrote.
+public struct CallResult: Sendable {
+    /// The result as the contract's `data` wants it: text as it is, `None` as nil, anything else as JSON.
+    public var value: Result<String?, CallFailure>
+    /// UTF-8, cut at the call's limit with a line that says so.
+    public var stdout: String
+    /// Standard error and log records; cut likewise.
+    public var stderr: String
+}
+
+/// Why a call has no result.
+public enum CallFailure: Error, Equatable, Sendable {
+    /// The arguments are not the JSON of an object.
+    case invalidArguments(String)
+    /// The method doesn't take these arguments; none of its code ran.
+    case argumentMismatch(PythonException)
+    /// The instance has no attribute of that name.
+    case functionMissing
+    case functionNotCallable(type: String)
+    case raised(PythonException)
+    /// `sys.exit()` and its kin.
+    case exited(PythonException)
+    /// The injected exception came out of the plugin's code.
+    case timeLimitExceeded(PythonException)
+    /// The method returned what JSON can't say.
+    case resultNotJSON(PythonException)
+}
+
+/// Why a script did not become a plugin.
+public struct LoadFailure: Error, Equatable, Sendable {
+    public enum Stage: String, Sendable {
+        /// The script is not Python.
+        case compile
+        /// Its top level raised.
+        case execute
+        /// It has no class `Plugin`.
+        case `class`
+        /// The constructor raised.
+        case construct
+    }
+
+    public var stage: Stage
+    public var exception: PythonException
+    /// What the script wrote before it failed.
+    public var output: String
+    /// Whether it was stopped at its time limit.
+    public var exceededTimeLimit: Bool
+
+    public init(stage: Stage, exception: PythonException, output: String, exceededTimeLimit: Bool = false) {
+        self.stage = stage
+        self.exception = exception
+        self.output = output
+        self.exceededTimeLimit = exceededTimeLimit
+    }
+}

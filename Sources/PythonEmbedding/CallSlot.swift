@@ -1,0 +1,359 @@
+internal import CPython
+
+/// The place on one thread where plugin code runs, one call at a time.
+///
+/// It keeps what a call needs and a thread can keep: the JSON encoder and the thread's number for injected
+/// exceptions. Unchecked because everything mutable is only touched with the GIL.
+public final class CallSlot: @unchecked Sendable {
+    private let interpreter: PythonInterpreter
+    private let bootstrap: Bootstrap
+    private let threadID: UInt
+    private let encoder: PyPointer
+    /// What the encoder is inside of; has entries left over only after it raised.
+    private let encoderMarkers: PyPointer
+    /// The running call as plugins' streams see it, and the number by which others name it.
+    private var running: (id: UInt64, call: PyPointer)?
+    /// Whether an exception was aimed at this thread that may not have been raised yet.
+    private var hasInjected = false
+
+    /// Nil also when the call was told to stop and went on: it gets no more consideration.
+    var runningCall: UInt64? { hasInjected ? nil : running?.id }
+
+    /// Makes the slot of the current thread.
+    ///
+    /// - Throws: ``PythonEmbeddingError/bootstrapFailed(_:)``, out of memory.
+    public init(
+        interpreter: PythonInterpreter, threadID: UInt, gil: borrowing GIL
+    ) throws(PythonEmbeddingError) {
+        self.interpreter = interpreter
+        self.threadID = threadID
+        bootstrap = interpreter.bootstrap
+        guard let pair = PyObject_CallNoArgs(bootstrap.makeEncoder) else {
+            throw .bootstrapFailed(gil.takeException(describedBy: interpreter.bootstrap))
+        }
+        let owned = PythonObject(owning: pair)
+        encoder = rb_tuple_item(owned.pointer, 0)
+        encoderMarkers = rb_tuple_item(owned.pointer, 1)
+        rb_incref(encoder)
+        rb_incref(encoderMarkers)
+        bootstrap.streams.add(self)
+    }
+
+    /// Gives the slot's objects back. The slot must not be used afterwards.
+    public func close(gil: borrowing GIL) {
+        bootstrap.streams.remove(self)
+        rb_decref(encoder)
+        rb_decref(encoderMarkers)
+    }
+
+    // MARK: Calls
+
+    /// Calls a method with keyword arguments.
+    ///
+    /// - Parameters:
+    ///   - arguments: JSON text of an object.
+    ///   - id: names the call for ``requestStop(of:gil:)`` and ``inject(into:gil:)``; never used twice.
+    ///   - outputLimit: bytes of UTF-8 kept of each stream.
+    public func call(
+        _ function: String, of plugin: PluginInstance, arguments: String, id: UInt64, outputLimit: Int = 1 << 20,
+        gil: borrowing GIL
+    ) -> CallResult {
+        let run = withinCall(id: id, outputLimit: outputLimit, gil: gil) {
+            self.value(of: function, plugin: plugin, arguments: arguments, gil: GIL())
+        }
+        return switch run {
+        case .success(let run): CallResult(value: run.value, stdout: run.stdout, stderr: run.stderr)
+        case .failure(let exception): CallResult(value: .failure(.raised(exception)), stdout: "", stderr: "")
+        }
+    }
+
+    /// Compiles exactly these bytes, runs them as a module and makes the script's `Plugin`.
+    public func load(
+        script: [UInt8], path: String, pluginID: String, id: UInt64, outputLimit: Int = 1 << 20, gil: borrowing GIL
+    ) -> Result<(plugin: PluginInstance, output: String), LoadFailure> {
+        let signals = SignalDispositions()
+        defer { signals.restore() }
+        let moduleName = PluginInstance.moduleName(forPluginID: pluginID)
+        let run = withinCall(id: id, outputLimit: outputLimit, gil: gil) {
+            self.loadWithinCall(
+                script: script, path: path, pluginID: pluginID, moduleName: moduleName, gil: GIL())
+        }
+        switch run {
+        case .success(let run):
+            let output = run.stdout + run.stderr
+            return run.value.map { ($0, output) }.mapError { failure in
+                var failure = failure
+                failure.output = output
+                return failure
+            }
+        case .failure(let exception):
+            return .failure(LoadFailure(stage: .execute, exception: exception, output: ""))
+        }
+    }
+
+    /// Calls the plugin's `shutdown()`, if it has one. Returns what it raised.
+    public func shutDown(_ plugin: PluginInstance, id: UInt64, gil: borrowing GIL) -> PythonException? {
+        let run = withinCall(id: id, outputLimit: 1 << 16, gil: gil) { () -> PythonException? in
+            let gil = GIL()
+            guard let result = PyObject_CallOneArg(self.bootstrap.shutDown, plugin.instance) else {
+                return gil.takeException(describedBy: self.bootstrap)
+            }
+            rb_decref(result)
+            return nil
+        }
+        return switch run {
+        case .success(let run): run.value
+        case .failure(let exception): exception
+        }
+    }
+
+    // MARK: Stopping, from another thread
+
+    /// Sets `stop_requested` for the plugin to see. False if that call doesn't run here any more.
+    @discardableResult
+    public func requestStop(of id: UInt64, gil: borrowing GIL) -> Bool {
+        guard let running, running.id == id else { return false }
+        if PyObject_SetAttr(running.call, bootstrap.stopRequestedName, rb_true()) != 0 { PyErr_Clear() }
+        return true
+    }
+
+    /// Raises `TimeLimitExceeded` in the call at its next bytecode. False if it doesn't run here any more.
+    @discardableResult
+    public func inject(into id: UInt64, gil: borrowing GIL) -> Bool {
+        guard let running, running.id == id else { return false }
+        hasInjected = true
+        return PyThreadState_SetAsyncExc(threadID, bootstrap.timeLimitExceeded) == 1
+    }
+
+    // MARK: Inside
+
+    private typealias Run<Value> = (value: Value, stdout: String, stderr: String)
+
+    /// Runs a closure with output captured and a context of its own, and returns the closure's result with the output.
+    /// Fails only where memory ran out before the closure was called.
+    private func withinCall<Value>(
+        id: UInt64, outputLimit: Int, gil: borrowing GIL, _ body: () -> Value
+    ) -> Result<Run<Value>, PythonException> {
+        // An exception injected too late for the last call, by us or by a plugin's thread, must not kill this one.
+        rb_clear_injected_exception(threadID)
+        guard let newContext = PyContext_New() else { return .failure(gil.takeException(describedBy: bootstrap)) }
+        let context = PythonObject(owning: newContext)
+        guard PyContext_Enter(context.pointer) == 0 else {
+            return .failure(gil.takeException(describedBy: bootstrap))
+        }
+        defer {
+            // It fails where a C extension left a context of its own entered.
+            if PyContext_Exit(context.pointer) != 0 { PyErr_Clear() }
+        }
+        guard let newCall = PyObject_CallNoArgs(bootstrap.callClass) else {
+            return .failure(gil.takeException(describedBy: bootstrap))
+        }
+        let call = PythonObject(owning: newCall)
+        guard setLimit(outputLimit, of: call.pointer),
+            let newToken = PyContextVar_Set(bootstrap.currentCall, call.pointer)
+        else { return .failure(gil.takeException(describedBy: bootstrap)) }
+        rb_decref(newToken)
+        running = (id, call.pointer)
+
+        let value = body()
+
+        running = nil
+        if hasInjected {
+            rb_clear_injected_exception(threadID)
+            hasInjected = false
+        }
+        let output = finishOutput(call.pointer, gil: gil)
+        bootstrap.streams.check(gil: gil)
+        return .success((value, output.stdout, output.stderr))
+    }
+
+    private func setLimit(_ limit: Int, of call: PyPointer) -> Bool {
+        guard limit != 1 << 20 else { return true }
+        guard let newLimit = PyLong_FromLong(limit) else { return false }
+        let limit = PythonObject(owning: newLimit)
+        return PyObject_SetAttr(call, bootstrap.limitName, limit.pointer) == 0
+    }
+
+    private func finishOutput(_ call: PyPointer, gil: borrowing GIL) -> (stdout: String, stderr: String) {
+        // From here on what threads of the call write goes to the host.
+        if PyObject_SetAttr(call, bootstrap.finishedName, rb_true()) != 0 { PyErr_Clear() }
+        // Most calls write nothing, and reading two attributes is cheaper than a call of a Python function.
+        if isNone(bootstrap.outName, of: call) && isNone(bootstrap.errName, of: call) { return ("", "") }
+        guard let pair = PyObject_CallOneArg(bootstrap.finishOutput, call) else {
+            PyErr_Clear()
+            return ("", "")
+        }
+        let owned = PythonObject(owning: pair)
+        return (
+            gil.text(ofBytes: rb_tuple_item(owned.pointer, 0)), gil.text(ofBytes: rb_tuple_item(owned.pointer, 1))
+        )
+    }
+
+    private func isNone(_ name: PyPointer, of call: PyPointer) -> Bool {
+        guard let attribute = PyObject_GetAttr(call, name) else {
+            PyErr_Clear()
+            return true
+        }
+        let owned = PythonObject(owning: attribute)
+        return rb_is_none(owned.pointer) != 0
+    }
+
+    private func value(
+        of function: String, plugin: PluginInstance, arguments: String, gil: borrowing GIL
+    ) -> Result<String?, CallFailure> {
+        var keywords: PyPointer?
+        defer { if let keywords { rb_decref(keywords) } }
+        if arguments != "{}" {
+            switch decode(arguments, gil: gil) {
+            case .success(let object): keywords = object.pointer
+            case .failure(let failure): return .failure(failure)
+            }
+        }
+        guard let method = plugin.attribute(function, gil: gil) else {
+            return .failure(attributeFailure(gil: gil))
+        }
+        let ownedMethod = PythonObject(owning: method)
+        guard PyCallable_Check(ownedMethod.pointer) != 0 else {
+            return .failure(.functionNotCallable(type: String(cString: rb_type_name(ownedMethod.pointer))))
+        }
+        guard let result = PyObject_VectorcallDict(ownedMethod.pointer, nil, 0, keywords) else {
+            return .failure(callFailure(gil: gil))
+        }
+        let ownedResult = PythonObject(owning: result)
+        if rb_is_none(ownedResult.pointer) != 0 { return .success(nil) }
+        if rb_is_str(ownedResult.pointer) != 0 { return .success(gil.text(of: ownedResult.pointer)) }
+        if rb_is_exact_int(ownedResult.pointer) != 0 { return decimal(ownedResult.pointer, gil: gil) }
+        return encode(ownedResult.pointer, gil: gil)
+    }
+
+    /// A new reference to a dictionary. Carried as an address, because results must be sendable.
+    private func decode(_ text: String, gil: borrowing GIL) -> Result<DecodedObject, CallFailure> {
+        let trimmed = text.utf8.first == UInt8(ascii: "{") ? text : text.trimmingJSONWhitespace()
+        guard let json = gil.string(trimmed) else { return .failure(argumentFailure(gil: gil)) }
+        let ownedJSON = PythonObject(owning: json)
+        guard let pair = rb_call_two(bootstrap.scanJSON, ownedJSON.pointer, bootstrap.zero) else {
+            return .failure(argumentFailure(gil: gil))
+        }
+        let ownedPair = PythonObject(owning: pair)
+        let object = rb_tuple_item(ownedPair.pointer, 0)!
+        let end = PyLong_AsSsize_t(rb_tuple_item(ownedPair.pointer, 1))
+        guard rb_is_dict(object) != 0 else {
+            return .failure(.invalidArguments("they are not an object"))
+        }
+        if end != PyUnicode_GetLength(ownedJSON.pointer) {
+            let rest = trimmed.unicodeScalars.dropFirst(end)
+            guard rest.allSatisfy({ $0 == " " || $0 == "\n" || $0 == "\r" || $0 == "\t" }) else {
+                return .failure(.invalidArguments("there is more after the object, at character \(end)"))
+            }
+        }
+        rb_incref(object)
+        return .success(DecodedObject(pointer: object))
+    }
+
+    private struct DecodedObject {
+        let pointer: PyPointer
+    }
+
+    /// The JSON of an `int`, without the encoder's list of pieces.
+    private func decimal(_ value: PyPointer, gil: borrowing GIL) -> Result<String?, CallFailure> {
+        guard let text = PyObject_Repr(value) else { return .failure(encodeFailure(gil: gil)) }
+        let ownedText = PythonObject(owning: text)
+        return .success(gil.text(of: ownedText.pointer))
+    }
+
+    private func encode(_ value: PyPointer, gil: borrowing GIL) -> Result<String?, CallFailure> {
+        guard let chunks = rb_call_two(encoder, value, bootstrap.zero) else {
+            let failure = encodeFailure(gil: gil)
+            // What the encoder was inside of when it raised would look like a circle to the next value.
+            PyDict_Clear(encoderMarkers)
+            return .failure(failure)
+        }
+        let ownedChunks = PythonObject(owning: chunks)
+        guard let text = PyUnicode_Join(bootstrap.emptyText, ownedChunks.pointer) else {
+            return .failure(encodeFailure(gil: gil))
+        }
+        let ownedText = PythonObject(owning: text)
+        return .success(gil.text(of: ownedText.pointer))
+    }
+
+    private func loadWithinCall(
+        script: [UInt8], path: String, pluginID: String, moduleName: String, gil: borrowing GIL
+    ) -> Result<PluginInstance, LoadFailure> {
+        guard
+            let arguments = gil.tuple(
+                gil.string(moduleName), gil.string(path), gil.bytes(script), gil.string(pluginID))
+        else { return .failure(scriptFailure(gil: gil)) }
+        let ownedArguments = PythonObject(owning: arguments)
+        guard let result = PyObject_CallObject(bootstrap.loadPlugin, ownedArguments.pointer) else {
+            // The exception that was injected came when the script itself had ended.
+            return .failure(scriptFailure(gil: gil))
+        }
+        let owned = PythonObject(owning: result)
+        let stage = gil.text(of: rb_tuple_item(owned.pointer, 0))
+        guard stage == "loaded" else {
+            let description = rb_tuple_item(owned.pointer, 1)!
+            let exception = rb_tuple_item(owned.pointer, 3)!
+            return .failure(
+                LoadFailure(
+                    stage: LoadFailure.Stage(rawValue: stage) ?? .execute,
+                    exception: rb_is_tuple(description) != 0
+                        ? Bootstrap.exception(from: description, gil: gil)
+                        : bootstrap.describe(exception, gil: gil),
+                    output: "",
+                    exceededTimeLimit: PyErr_GivenExceptionMatches(exception, bootstrap.timeLimitExceeded) != 0))
+        }
+        let module = PythonObject(borrowing: rb_tuple_item(owned.pointer, 1))
+        let instance = PythonObject(borrowing: rb_tuple_item(owned.pointer, 2))
+        return .success(
+            PluginInstance(
+                moduleName: moduleName, path: path, module: module.take(), instance: instance.take(),
+                interpreter: interpreter))
+    }
+}
+
+// MARK: Failures
+
+extension CallSlot {
+    private func attributeFailure(gil: borrowing GIL) -> CallFailure {
+        guard PyErr_ExceptionMatches(rb_exc_attribute_error()) != 0 else { return callFailure(gil: gil) }
+        // A property that raises AttributeError in its own code has a traceback; a missing name has none.
+        let exception = gil.takeException(describedBy: bootstrap)
+        return exception.raisedInside ? .raised(exception) : .functionMissing
+    }
+
+    private func callFailure(gil: borrowing GIL) -> CallFailure {
+        let timeLimit = PyErr_ExceptionMatches(bootstrap.timeLimitExceeded) != 0
+        let exit = PyErr_ExceptionMatches(rb_exc_system_exit()) != 0
+        let mismatch = PyErr_ExceptionMatches(rb_exc_type_error()) != 0
+        let exception = gil.takeException(describedBy: bootstrap)
+        if timeLimit { return .timeLimitExceeded(exception) }
+        if exit { return .exited(exception) }
+        if mismatch && !exception.raisedInside { return .argumentMismatch(exception) }
+        return .raised(exception)
+    }
+
+    private func scriptFailure(gil: borrowing GIL) -> LoadFailure {
+        let timeLimit = PyErr_ExceptionMatches(bootstrap.timeLimitExceeded) != 0
+        let exception = gil.takeException(describedBy: bootstrap)
+        return LoadFailure(stage: .execute, exception: exception, output: "", exceededTimeLimit: timeLimit)
+    }
+
+    private func encodeFailure(gil: borrowing GIL) -> CallFailure {
+        let timeLimit = PyErr_ExceptionMatches(bootstrap.timeLimitExceeded) != 0
+        let exception = gil.takeException(describedBy: bootstrap)
+        return timeLimit ? .timeLimitExceeded(exception) : .resultNotJSON(exception)
+    }
+
+    private func argumentFailure(gil: borrowing GIL) -> CallFailure {
+        // The scanner says "no value here" with a bare StopIteration.
+        let bare = PyErr_ExceptionMatches(rb_exc_stop_iteration()) != 0
+        let exception = gil.takeException(describedBy: bootstrap)
+        return .invalidArguments(bare ? "a value is missing at character \(exception.message)" : exception.message)
+    }
+}
+
+extension String {
+    fileprivate func trimmingJSONWhitespace() -> String {
+        String(unicodeScalars.drop { $0 == " " || $0 == "\n" || $0 == "\r" || $0 == "\t" })
+    }
+}

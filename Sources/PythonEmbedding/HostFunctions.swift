@@ -1,0 +1,50 @@
+internal import CPython
+internal import Synchronization
+
+/// The builtin functions through which the bootstrap script calls back into Swift.
+enum HostFunctions {
+    private static let host = Mutex<any PluginHost>(DetachedHost())
+
+    static func setHost(_ newHost: any PluginHost) {
+        host.withLock { $0 = newHost }
+    }
+
+    /// `host_request(plugin_id, method, path, body)` → `(status or None, text, code or None)`.
+    ///
+    /// - Returns: nil with a Python error set.
+    static func makeRequestFunction(gil: borrowing GIL) -> PythonObject? {
+        // Never freed: CPython keeps the name's address.
+        let name = StaticString("host_request")
+        let pointer = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        return rb_make_function(pointer) { _, arguments, count in
+            HostFunctions.request(arguments, count)
+        }.map { PythonObject(owning: $0) }
+    }
+
+    private static func request(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
+        let gil = GIL()
+        guard let arguments, count == 4, let plugin = arguments[0], let method = arguments[1], let path = arguments[2],
+            let body = arguments[3]
+        else {
+            rb_set_error(rb_exc_type_error(), "host_request takes 4 arguments")
+            return nil
+        }
+        let pluginText = gil.text(of: plugin)
+        let methodText = gil.text(of: method)
+        let pathText = gil.text(of: path)
+        let bodyText = rb_is_none(body) != 0 ? nil : gil.text(of: body)
+        // Copied out of the lock: the request may take minutes.
+        let host = host.withLock { $0 }
+        let response = gil.released {
+            host.request(plugin: pluginText, method: methodText, path: pathText, body: bodyText)
+        }
+        switch response {
+        case .answered(let status, let bytes):
+            return gil.tuple(
+                PyLong_FromLong(status), gil.string(decoding: bytes), PythonObject(borrowing: rb_none()).take())
+        case .failed(let code, let message):
+            return gil.tuple(
+                PythonObject(borrowing: rb_none()).take(), gil.string(message), gil.string(code))
+        }
+    }
+}

@@ -1,0 +1,34 @@
+public import Foundation
+
+/// How the backend knows which agent is speaking.
+public enum AgentAuthentication: String, Sendable, CaseIterable {
+    /// By the address of its connection; one that isn't known yet is registered.
+    case none
+}
+
+/// What a backend is started with.
+public struct BackendConfiguration: Sendable {
+    public var listen: ListenAddress
+    /// Made with mode 0700 where it isn't there.
+    public var dataFolder: URL
+    /// A folder with `agent.json`, `tasks.json` and `plugin-ID.json` to take in at each start.
+    public var seedFolder: URL?
+    public var authentication: AgentAuthentication
+    /// The largest body of `POST /api/agent/task/{TASK_ID}`, in bytes.
+    public var maximumResultSize: Int
+
+    /// 64 MiB.
+    public static let defaultMaximumResultSize = 64 << 20
+
+    public init(
+        listen: ListenAddress = ListenAddress(host: "127.0.0.1", port: 8787), dataFolder: URL, seedFolder: URL? = nil,
+        authentication: AgentAuthentication = .none,
+        maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize
+    ) {
+        self.listen = listen
+        self.dataFolder = dataFolder
+        self.seedFolder = seedFolder
+        self.authentication = authentication
+        self.maximumResultSize = maximumResultSize
+    }
+}

@@ -1,0 +1,55 @@
+import AgentModel
+import Hummingbird
+public import Logging
+import Synchronization
+
+/// The whole backend: storage opened, seed taken in, ready to listen.
+public struct BackendServer: Sendable {
+    public let configuration: BackendConfiguration
+    public let service: BackendService
+    /// The administration token, at the first start only: it is kept as a hash and can't be shown again.
+    public let newAdministrationToken: String?
+    private let logger: Logger
+
+    /// - Throws: `ReferenceBackendError.storage`, `.seed`.
+    public init(_ configuration: BackendConfiguration, logger: Logger) async throws {
+        self.configuration = configuration
+        self.logger = logger
+        service = try await BackendService.open(dataFolder: configuration.dataFolder)
+        do {
+            if let seedFolder = configuration.seedFolder { try await service.seed(from: seedFolder) }
+            newAdministrationToken = try await service.createAdministrationToken()
+        } catch {
+            try await service.close()
+            throw error
+        }
+    }
+
+    /// Listens until the process gets SIGINT or SIGTERM, or the task is cancelled; then finishes the requests under
+    /// way and closes the storage.
+    /// - Parameters:
+    ///   - handlesSignals: Whether SIGINT and SIGTERM are for this server.
+    ///   - onListening: Called once connections are accepted, with the port that was bound.
+    /// - Throws: `ReferenceBackendError.listen` when the address can't be bound.
+    public func run(
+        handlesSignals: Bool = true, onListening: @escaping @Sendable (ListenAddress) async -> Void
+    ) async throws {
+        let isListening = Atomic(false)
+        let application = buildApplication(configuration, service: service, logger: logger) { address in
+            isListening.store(true, ordering: .sequentiallyConsistent)
+            await onListening(address)
+        }
+        do {
+            if handlesSignals {
+                try await application.runService()
+            } else {
+                try await application.runService(gracefulShutdownSignals: [])
+            }
+        } catch {
+            try await service.close()
+            if isListening.load(ordering: .sequentiallyConsistent) || error is CancellationError { throw error }
+            throw ReferenceBackendError.listen(address: "\(configuration.listen)", problem: "\(error)")
+        }
+        try await service.close()
+    }
+}

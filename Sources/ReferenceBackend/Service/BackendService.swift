@@ -1,0 +1,66 @@
+import Dispatch
+public import Foundation
+import GRDB
+import Synchronization
+
+/// What the backend does, without a word of HTTP: agents, plugins, tasks and runs, kept in SQLite.
+public final class BackendService: Sendable {
+    let database: DatabasePool
+    let now: @Sendable () -> Date
+    private let observers = Mutex<[UUID: AsyncStream<StoredRun>.Continuation]>([:])
+
+    private init(database: DatabasePool, now: @escaping @Sendable () -> Date) {
+        self.database = database
+        self.now = now
+    }
+
+    /// Opens the storage in a folder, making it where it isn't there.
+    /// - Parameters:
+    ///   - dataFolder: Made with mode 0700; the database in it has 0600.
+    ///   - now: The clock that times are taken from.
+    /// - Throws: `ReferenceBackendError.storage`.
+    public static func open(
+        dataFolder: URL, now: @escaping @Sendable () -> Date = { Date() }
+    ) async throws -> BackendService {
+        let database = try await blocking { try BackendDatabase.openPool(in: dataFolder) }
+        return BackendService(database: database, now: now)
+    }
+
+    /// Closes the storage. What is called afterwards throws.
+    public func close() async throws {
+        for observer in observers.withLock({ $0.values }) { observer.finish() }
+        let database = database
+        try await Self.blocking { try database.close() }
+    }
+
+    /// Whether the storage answers.
+    /// - Throws: What SQLite says when it doesn't.
+    public func probe() async throws {
+        _ = try await database.read { try Int.fetchOne($0, sql: "SELECT COUNT(*) FROM administration_token") }
+    }
+
+    /// Each run from now on, once it is stored for good. Repeated deliveries are not told.
+    public func storedRuns() -> AsyncStream<StoredRun> {
+        let (runs, continuation) = AsyncStream<StoredRun>.makeStream()
+        let id = UUID()
+        continuation.onTermination = { [weak self] _ in
+            self?.observers.withLock { _ = $0.removeValue(forKey: id) }
+        }
+        observers.withLock { $0[id] = continuation }
+        return runs
+    }
+
+    func announce(_ run: StoredRun) {
+        for observer in observers.withLock({ Array($0.values) }) { observer.yield(run) }
+    }
+
+    /// Runs what blocks on a thread that may block.
+    static func blocking<T: Sendable>(_ work: @escaping @Sendable () throws -> T) async throws -> T {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue.global().async { continuation.resume(with: Result(catching: work)) }
+        }
+    }
+
+    /// An id of ours: a UUID in lower case.
+    static func newID() -> String { UUID().uuidString.lowercased() }
+}

@@ -1,0 +1,120 @@
+import GRDB
+
+extension BackendDatabase {
+    /// Each step was released once it is in a commit: a change is a new step.
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1: agents, plugins, tasks, runs") { database in
+            try createAgents(in: database)
+            try createPlugins(in: database)
+            try createTasks(in: database)
+            try createRuns(in: database)
+            try database.execute(
+                sql: """
+                    CREATE TABLE administration_token (
+                        id INTEGER PRIMARY KEY CHECK (id = 1),
+                        sha512 TEXT NOT NULL,
+                        created_at TEXT NOT NULL
+                    )
+                    """)
+        }
+        return migrator
+    }
+
+    // `sequence` is the order of creation, and what a page's cursor holds.
+    private static func createAgents(in database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE agent (
+                    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                    id TEXT NOT NULL UNIQUE,
+                    name TEXT,
+                    team_id TEXT,
+                    created_at TEXT NOT NULL,
+                    last_seen_at TEXT
+                );
+                CREATE TABLE agent_address (
+                    address TEXT PRIMARY KEY NOT NULL,
+                    agent_id TEXT NOT NULL REFERENCES agent (id) ON DELETE CASCADE
+                );
+                CREATE INDEX agent_address_by_agent ON agent_address (agent_id);
+                """)
+    }
+
+    private static func createPlugins(in database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE plugin (
+                    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                    id TEXT NOT NULL UNIQUE,
+                    name TEXT NOT NULL,
+                    version TEXT NOT NULL,
+                    description BLOB,
+                    script BLOB NOT NULL,
+                    hash TEXT NOT NULL,
+                    commands TEXT NOT NULL,
+                    signature TEXT,
+                    key_id TEXT,
+                    created_at TEXT NOT NULL
+                );
+                CREATE TABLE assignment (
+                    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                    agent_id TEXT NOT NULL REFERENCES agent (id) ON DELETE CASCADE,
+                    plugin_id TEXT NOT NULL REFERENCES plugin (id) ON DELETE CASCADE,
+                    seeded INTEGER NOT NULL,
+                    UNIQUE (agent_id, plugin_id)
+                );
+                """)
+    }
+
+    private static func createTasks(in database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE task (
+                    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                    id TEXT NOT NULL UNIQUE,
+                    agent_id TEXT NOT NULL REFERENCES agent (id) ON DELETE CASCADE,
+                    command TEXT NOT NULL,
+                    cron TEXT,
+                    arguments BLOB NOT NULL,
+                    enabled INTEGER NOT NULL,
+                    seeded INTEGER NOT NULL,
+                    created_at TEXT NOT NULL,
+                    updated_at TEXT NOT NULL
+                );
+                CREATE INDEX task_by_agent ON task (agent_id);
+                """)
+    }
+
+    // Runs refer to nothing by foreign key: they outlive the task and the agent that they are about.
+    private static func createRuns(in database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE run (
+                    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                    id TEXT NOT NULL UNIQUE,
+                    agent_id TEXT NOT NULL,
+                    task_id TEXT NOT NULL,
+                    command TEXT NOT NULL,
+                    run_id TEXT,
+                    status TEXT,
+                    data BLOB,
+                    error_code BLOB,
+                    error_type BLOB,
+                    error_message BLOB,
+                    error_traceback BLOB,
+                    stdout BLOB,
+                    stderr BLOB,
+                    started_at TEXT,
+                    finished_at TEXT,
+                    duration_ms REAL,
+                    scheduled_for TEXT,
+                    isolation BLOB,
+                    agent_version BLOB,
+                    received_at TEXT NOT NULL
+                );
+                CREATE UNIQUE INDEX run_once ON run (agent_id, run_id) WHERE run_id IS NOT NULL;
+                CREATE INDEX run_by_task ON run (task_id, agent_id);
+                """)
+    }
+}

@@ -1,0 +1,170 @@
+import Foundation
+import GRDB
+
+/// The files of a journal in its state directory, and how they are opened, made and put aside.
+struct JournalFile {
+    let directory: String
+
+    var path: String { directory + "/journal.sqlite" }
+    /// A new database on its way to becoming `path`; worth nothing after a crash.
+    private var unfinishedPath: String { path + ".new" }
+    /// What was salvaged from a damaged database, complete; a crash may leave it without a `path`.
+    private var recoveredPath: String { path + ".recovered" }
+
+    /// Makes the directory where it isn't there, and closes it to everybody else.
+    func prepareDirectory() throws(RunJournalError) {
+        // Component by component, because Foundation's errors don't tell what the system said.
+        let absolute = URL(fileURLWithPath: directory).path
+        for end in absolute.indices.dropFirst() where absolute[end] == "/" { mkdir(String(absolute[..<end]), 0o700) }
+        guard mkdir(absolute, 0o700) == 0 || errno == EEXIST else { throw .system("mkdir", path: directory) }
+        var status = stat()
+        guard stat(directory, &status) == 0 else { throw .system("stat", path: directory) }
+        guard status.st_mode & S_IFMT == S_IFDIR else { throw .io(path: directory, problem: "it is not a folder") }
+        guard status.st_mode & 0o077 != 0 else { return }
+        guard chmod(directory, 0o700) == 0 else { throw .system("chmod", path: directory) }
+    }
+
+    /// Opens the database, made or recovered where necessary.
+    func open(now: Date) throws(RunJournalError) -> (pool: DatabasePool, report: RecoveryReport) {
+        var report = RecoveryReport()
+        if !Self.exists(path) {
+            if Self.exists(recoveredPath) {
+                try rename(recoveredPath, to: path)
+            } else {
+                // The log of a database that was moved away would be played into the new one.
+                if Self.exists(path + "-wal") { _ = try setAside(now: now) }
+                try create(at: path) { _ in }
+                report.isNew = true
+            }
+        }
+        do {
+            return (try openChecked(), report)
+        } catch .corrupt(_, let problem) {
+            report.damage = try recover(problem: problem, now: now)
+            return (try openChecked(), report)
+        }
+    }
+
+    /// Opens the database for reading beside a running agent.
+    func openForReading() throws(RunJournalError) -> DatabaseQueue {
+        guard Self.exists(path) else { throw .missing(directory: directory) }
+        do {
+            return try DatabaseQueue(path: path, configuration: Self.configuration(readOnly: true))
+        } catch {
+            throw RunJournalError(error, path: path)
+        }
+    }
+
+    /// Opens the database as it is for writing beside a running agent.
+    func openShared() throws(RunJournalError) -> DatabasePool {
+        guard Self.exists(path) else { throw .missing(directory: directory) }
+        do {
+            return try openPool()
+        } catch {
+            throw RunJournalError(error, path: path)
+        }
+    }
+
+    private func openPool() throws -> DatabasePool {
+        let pool = try DatabasePool(path: path, configuration: Self.configuration(readOnly: false))
+        try pool.writeWithoutTransaction { db in
+            // GRDB chooses NORMAL for a write-ahead log, which a power cut may take the last transactions from.
+            try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 16777216")
+            guard try !Schema.migrator.hasBeenSuperseded(db) else { throw RunJournalError.newer(path: path) }
+        }
+        try Schema.migrator.migrate(pool)
+        return pool
+    }
+
+    private func openChecked() throws(RunJournalError) -> DatabasePool {
+        do {
+            var status = stat()
+            guard stat(path, &status) == 0 else { throw RunJournalError.system("stat", path: path) }
+            // A new journal gets its name when it is complete, so an empty one was cut off.
+            guard status.st_size > 0 else { throw RunJournalError.corrupt(path: path, problem: "the file is empty") }
+            guard chmod(path, 0o600) == 0 else { throw RunJournalError.system("chmod", path: path) }
+            // Read-only, so that a damaged file is set aside as it was found.
+            let queue = try DatabaseQueue(path: path, configuration: Self.configuration(readOnly: true))
+            let verdict = try queue.unsafeRead { db in try String.fetchOne(db, sql: "PRAGMA quick_check(1)") }
+            try queue.close()
+            guard verdict == "ok" else {
+                throw RunJournalError.corrupt(path: path, problem: verdict ?? "no answer from the check")
+            }
+            return try openPool()
+        } catch {
+            throw RunJournalError(error, path: path)
+        }
+    }
+
+    private func recover(problem: String, now: Date) throws(RunJournalError) -> RecoveryReport.Damage {
+        var salvage = Salvage()
+        // In this order a crash at any point leaves either the damaged database or the recovered one in place.
+        try create(at: recoveredPath) { db in
+            salvage = Salvage()
+            try salvage.copy(from: path, into: db)
+        }
+        let damaged = try setAside(now: now)
+        try rename(recoveredPath, to: path)
+        return RecoveryReport.Damage(
+            setAside: damaged, problem: problem, recoveredRows: salvage.rows, isComplete: salvage.isComplete)
+    }
+
+    private func create(at destination: String, filling: (Database) throws -> Void) throws(RunJournalError) {
+        for suffix in ["", "-journal", "-wal", "-shm"] { unlink(unfinishedPath + suffix) }
+        let descriptor = Glibc.open(unfinishedPath, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw .system("open", path: unfinishedPath) }
+        close(descriptor)
+        do {
+            let queue = try DatabaseQueue(path: unfinishedPath, configuration: Self.configuration(readOnly: false))
+            try queue.writeWithoutTransaction { db in
+                try db.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL")
+            }
+            try Schema.migrator.migrate(queue)
+            try queue.write(filling)
+            try queue.close()
+        } catch {
+            throw RunJournalError(error, path: unfinishedPath)
+        }
+        try rename(unfinishedPath, to: destination)
+    }
+
+    private func setAside(now: Date) throws(RunJournalError) -> String {
+        let stamp = now.formatted(
+            .iso8601.year().month().day().dateSeparator(.omitted).time(includingFractionalSeconds: false).timeSeparator(
+                .omitted))
+        var target = "\(path).damaged-\(stamp)"
+        var number = 1
+        while Self.exists(target) || Self.exists(target + "-wal") {
+            number += 1
+            target = "\(path).damaged-\(stamp)-\(number)"
+        }
+        if Self.exists(path) { try rename(path, to: target) }
+        if Self.exists(path + "-wal") { try rename(path + "-wal", to: target + "-wal") }
+        unlink(path + "-shm")
+        return target
+    }
+
+    private func rename(_ source: String, to destination: String) throws(RunJournalError) {
+        guard Glibc.rename(source, destination) == 0 else { throw .system("rename", path: source) }
+        let descriptor = Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .system("open", path: directory) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw .system("fsync", path: directory) }
+    }
+
+    static func configuration(readOnly: Bool) -> Configuration {
+        var configuration = Configuration()
+        configuration.readonly = readOnly
+        configuration.label = "journal"
+        configuration.foreignKeysEnabled = false
+        // A person's command may hold the write lock for the length of one small transaction.
+        configuration.busyMode = .timeout(5)
+        configuration.maximumReaderCount = 2
+        return configuration
+    }
+
+    private static func exists(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0
+    }
+}

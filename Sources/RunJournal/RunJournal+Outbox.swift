@@ -1,0 +1,208 @@
+public import Foundation
+import GRDB
+import Synchronization
+
+extension RunJournal {
+    /// Hands out results whose time has come, each until it is reported on by ``delivered(_:at:)``,
+    /// ``deferred(_:until:reason:now:)`` or ``deadLettered(_:reason:now:)``, or the journal is opened anew.
+    ///
+    /// A task's later result is not handed out while an earlier one is pending. Where the clock was set back,
+    /// results deferred before that are due at once.
+    public func nextDeliveries(limit: Int, now: Date = Date()) async throws(RunJournalError) -> [Delivery] {
+        let lease = Lease()
+        do {
+            let (deliveries, _) = try await writer.perform { [self] db in
+                release(lease.taken.withLock { exchange(&$0, with: []) })
+                if clockWentBack(to: now) { try Self.resetDeferrals(beyond: now, db) }
+                let deliveries = try due(limit: limit, now: now, db)
+                lease.taken.withLock { $0 = deliveries.map(\.runID) }
+                state.withLock { $0.leased.formUnion(deliveries.map(\.runID)) }
+                return (deliveries, try outboxBytesIfForeign(db))
+            } onCommit: { [self] _, bytes in
+                if let bytes { state.withLock { $0.outboxBytes = bytes } }
+            }
+            return deliveries
+        } catch {
+            release(lease.taken.withLock { $0 })
+            throw error
+        }
+    }
+
+    /// When the next result that isn't handed out is due: in the past where one is due already, nil where none waits.
+    public func nextDeliveryTime() async throws(RunJournalError) -> Date? {
+        try await writer.perform { [self] db in
+            let leased = state.withLock { $0.leased }
+            let rows = try Row.fetchCursor(
+                db,
+                sql: "SELECT run_id, next_attempt FROM outbox WHERE state = 0 ORDER BY next_attempt, sequence LIMIT ?",
+                arguments: [leased.count + 1])
+            while let row = try rows.next() {
+                if !leased.contains(RunID(stored: row[0])) { return Date(milliseconds: row[1]) }
+            }
+            return nil
+        }
+    }
+
+    /// The backend has the result. Saying so twice changes nothing.
+    public func delivered(_ runID: RunID, at time: Date = Date()) async throws(RunJournalError) {
+        try await settle([runID], discarded: false, at: time)
+    }
+
+    /// The result could not be delivered and is tried again.
+    ///
+    /// `reason` is kept for people.
+    public func deferred(_ runID: RunID, until time: Date, reason: String, now: Date = Date())
+        async throws(RunJournalError)
+    {
+        try await writer.perform { db in
+            try db.cachedStatement(
+                sql: """
+                    UPDATE outbox SET attempts = attempts + 1, attempted_at = ?, next_attempt = ?, reason = ?
+                    WHERE run_id = ? AND state < 2
+                    """
+            ).execute(arguments: [now.milliseconds, time.milliseconds, reason, runID.rawValue])
+        } onCommit: { [self] in
+            release([runID])
+        }
+    }
+
+    /// The backend will not take the result: it is kept, and not tried again until a person asks for it.
+    ///
+    /// Later results of its task go on.
+    public func deadLettered(_ runID: RunID, reason: String, now: Date = Date()) async throws(RunJournalError) {
+        try await writer.perform { db in
+            let taskID = try String.fetchOne(
+                db.cachedStatement(
+                    sql: """
+                        UPDATE outbox SET state = \(Schema.OutboxState.dead), attempts = attempts + 1,
+                            attempted_at = ?, reason = ?
+                        WHERE run_id = ? AND state < 2 RETURNING task_id
+                        """), arguments: [now.milliseconds, reason, runID.rawValue])
+            if let taskID { try Self.promoteFirst(of: taskID, db) }
+        } onCommit: { [self] in
+            release([runID])
+        }
+    }
+
+    /// Makes dead letters pending again, all of them where `runIDs` is nil. Each is due at once.
+    /// - Returns: How many there were.
+    @discardableResult
+    public func retryDeadLetters(_ runIDs: [RunID]? = nil) async throws(RunJournalError) -> Int {
+        try await writer.perform { db in
+            let dead = Schema.OutboxState.dead
+            let chosen =
+                try runIDs?.map(\.rawValue)
+                ?? String.fetchAll(db, sql: "SELECT run_id FROM outbox WHERE state = \(dead)")
+            var count = 0
+            for runID in chosen {
+                let taskID = try String.fetchOne(
+                    db.cachedStatement(
+                        sql: """
+                            UPDATE outbox SET state = \(Schema.OutboxState.waiting), attempts = 0, next_attempt = 0
+                            WHERE run_id = ? AND state = \(dead) RETURNING task_id
+                            """), arguments: [runID])
+                guard let taskID else { continue }
+                count += 1
+                // It is older than what waits, so that it goes first.
+                try db.cachedStatement(
+                    sql: "UPDATE outbox SET state = \(Schema.OutboxState.waiting) WHERE task_id = ? AND state = 0"
+                ).execute(arguments: [taskID])
+                try Self.promoteFirst(of: taskID, db)
+            }
+            return count
+        }
+    }
+
+    /// Takes results out of the outbox undelivered; the runs stay in the history.
+    /// - Returns: How many there were.
+    @discardableResult
+    public func discard(_ runIDs: [RunID], at time: Date = Date()) async throws(RunJournalError) -> Int {
+        try await settle(runIDs, discarded: true, at: time)
+    }
+
+    @discardableResult
+    private func settle(_ runIDs: [RunID], discarded: Bool, at time: Date) async throws(RunJournalError) -> Int {
+        let (count, _) = try await writer.perform { db in
+            var count = 0
+            var bytes = 0
+            for runID in runIDs {
+                let row = try Row.fetchOne(
+                    db.cachedStatement(sql: "DELETE FROM outbox WHERE run_id = ? RETURNING task_id, size"),
+                    arguments: [runID.rawValue])
+                guard let row else { continue }
+                count += 1
+                bytes += row[1]
+                try db.cachedStatement(sql: "UPDATE run SET settled_at = ?, discarded = ? WHERE id = ?")
+                    .execute(arguments: [time.milliseconds, discarded, runID.rawValue])
+                try Self.promoteFirst(of: row[0], db)
+            }
+            return (count, bytes)
+        } onCommit: { [self] _, bytes in
+            state.withLock {
+                $0.outboxBytes = max(0, $0.outboxBytes - bytes)
+                $0.leased.subtract(runIDs)
+            }
+        }
+        return count
+    }
+
+    private func due(limit: Int, now: Date, _ db: Database) throws -> [Delivery] {
+        let leased = state.withLock { $0.leased }
+        let rows = try Row.fetchCursor(
+            db,
+            sql: """
+                SELECT run.*, outbox.attempts, outbox.size FROM outbox JOIN run ON run.id = outbox.run_id
+                WHERE state = 0 AND next_attempt <= ? ORDER BY next_attempt, sequence
+                """, arguments: [now.milliseconds])
+        var deliveries: [Delivery] = []
+        while deliveries.count < limit, let row = try rows.next() {
+            let runID = RunID(stored: row["id"])
+            if leased.contains(runID) { continue }
+            deliveries.append(
+                Delivery(
+                    runID: runID, taskID: row["task_id"], result: RunRecord.result(row), attempts: row["attempts"],
+                    size: row["size"]))
+        }
+        return deliveries
+    }
+
+    private func clockWentBack(to now: Date) -> Bool {
+        state.withLock { state in
+            // Less than a second is the jitter of two callers.
+            let wentBack = now < state.latestTime.addingTimeInterval(-1)
+            state.latestTime = wentBack ? now : max(now, state.latestTime)
+            return wentBack
+        }
+    }
+
+    /// The outbox's size where another process has changed the database since the last call.
+    private func outboxBytesIfForeign(_ db: Database) throws -> Int? {
+        let version = try Int64.fetchOne(db, sql: "PRAGMA data_version")
+        let known = state.withLock { exchange(&$0.dataVersion, with: version) }
+        guard known != nil, known != version else { return nil }
+        return try Int.fetchOne(db, sql: "SELECT TOTAL(size) FROM outbox")
+    }
+
+    private func release(_ runIDs: [RunID]) { state.withLock { $0.leased.subtract(runIDs) } }
+
+    /// Makes results due that were deferred by a clock that was ahead of `now`.
+    static func resetDeferrals(beyond now: Date, _ db: Database) throws {
+        try db.execute(
+            sql: "UPDATE outbox SET next_attempt = 0, attempted_at = NULL WHERE state < 2 AND attempted_at > ?",
+            arguments: [now.milliseconds])
+    }
+
+    private static func promoteFirst(of taskID: String, _ db: Database) throws {
+        try db.cachedStatement(
+            sql: """
+                UPDATE outbox SET state = \(Schema.OutboxState.ready) WHERE sequence = (
+                    SELECT MIN(sequence) FROM outbox WHERE task_id = ? AND state < 2)
+                """
+        ).execute(arguments: [taskID])
+    }
+}
+
+/// What one call of ``RunJournal/nextDeliveries(limit:now:)`` has taken, to give back where its transaction fails.
+private final class Lease: Sendable {
+    let taken = Mutex<[RunID]>([])
+}

@@ -1,0 +1,154 @@
+public import AgentModel
+public import Foundation
+import GRDB
+import Synchronization
+
+extension RunJournal {
+    /// Writes down that a run begins. When it returns ``StartDecision/go`` the plugin's code may run.
+    ///
+    /// Keeps the fire time of a scheduled run in the same transaction.
+    /// - Throws: `journal.disk_full`, `journal.read_only`, `journal.corrupt`, `journal.io`, `journal.closed`: then
+    ///   the run must not begin.
+    public func started(_ run: RunStart) async throws(RunJournalError) -> StartDecision {
+        try await writer.perform { db in
+            try Self.begin(run, db)
+        } onCommit: { [self] _ in
+            if run.isOneOff { remember(run.taskID) }
+        }
+    }
+
+    /// Takes the result of a run and puts it into the outbox, in one transaction.
+    ///
+    /// The status and the times of `result` are kept; where it has no end the present is taken.
+    /// - Returns: False where the run had finished before; nothing is changed then.
+    /// - Throws: `journal.unknown_run`, and what ``started(_:)`` throws.
+    @discardableResult
+    public func finished(
+        _ runID: RunID, status: RunStatus, result: TaskResult, now: Date = Date()
+    ) async throws(RunJournalError) -> Bool {
+        let size = OutboxSize.bytes(of: result)
+        enum Ending: Sendable { case taken, finishedBefore, unknown }
+        let ending: Ending = try await writer.perform { db in
+            if try Self.finish(runID, status: status, result: result, size: size, now: now, db) { return .taken }
+            let isKnown = try Bool.fetchOne(db, sql: "SELECT 1 FROM run WHERE id = ?", arguments: [runID.rawValue])
+            return isKnown == true ? .finishedBefore : .unknown
+        } onCommit: { [self] ending in
+            if ending == .taken { addToOutbox(size) }
+        }
+        if ending == .unknown { throw .unknownRun(runID) }
+        return ending == .taken
+    }
+
+    /// Keeps a run that never began and its result, in one transaction. A one-off task with its id is done by that.
+    /// - Returns: ``StartDecision/alreadyRan`` where a one-off was started or rejected before; nothing is kept then.
+    /// - Throws: what ``started(_:)`` throws.
+    @discardableResult
+    public func rejected(_ run: RunStart, result: TaskResult, now: Date = Date()) async throws(RunJournalError)
+        -> StartDecision
+    {
+        let size = OutboxSize.bytes(of: result)
+        return try await writer.perform { db in
+            guard try Self.begin(run, db) == .go else { return .alreadyRan }
+            _ = try Self.finish(run.runID, status: .rejected, result: result, size: size, now: now, db)
+            return .go
+        } onCommit: { [self] decision in
+            if run.isOneOff { remember(run.taskID) }
+            if decision == .go { addToOutbox(size) }
+        }
+    }
+
+    /// Keeps the fire time of a schedule that no run was started for, such as one that was skipped.
+    ///
+    /// An earlier time than the one kept changes nothing.
+    public func fired(_ taskID: String, at time: Date) async throws(RunJournalError) {
+        try await writer.perform { db in try Self.keepFireTime(of: taskID, time, db) }
+    }
+
+    /// Forgets the fire times of schedules that are no more.
+    public func forgetSchedules(_ taskIDs: [String]) async throws(RunJournalError) {
+        try await writer.perform { db in
+            let statement = try db.cachedStatement(sql: "DELETE FROM schedule WHERE task_id = ?")
+            for taskID in taskIDs { try statement.execute(arguments: [taskID]) }
+        }
+    }
+
+    private func remember(_ taskID: String) { state.withLock { $0.oneOffTasks.insert(taskID) } }
+
+    private func addToOutbox(_ size: Int) { state.withLock { $0.outboxBytes += size } }
+
+    private static func begin(_ run: RunStart, _ db: Database) throws -> StartDecision {
+        if run.isOneOff {
+            try db.cachedStatement(sql: "INSERT OR IGNORE INTO one_off_task (task_id, run_id) VALUES (?, ?)")
+                .execute(arguments: [run.taskID, run.runID.rawValue])
+            guard db.changesCount == 1 else { return .alreadyRan }
+        }
+        try db.cachedStatement(
+            sql: """
+                INSERT INTO run (id, task_id, one_off, command, plugin_id, function, isolation, scheduled_for, started_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """
+        ).execute(arguments: [
+            run.runID.rawValue, run.taskID, run.isOneOff, run.command, run.pluginID, run.function, run.isolation,
+            run.scheduledFor?.milliseconds, run.startedAt.milliseconds,
+        ])
+        if let time = run.scheduledFor { try keepFireTime(of: run.taskID, time, db) }
+        return .go
+    }
+
+    private static func keepFireTime(of taskID: String, _ time: Date, _ db: Database) throws {
+        try db.cachedStatement(
+            sql: """
+                INSERT INTO schedule (task_id, last_fire) VALUES (?, ?)
+                ON CONFLICT (task_id) DO UPDATE SET last_fire = MAX(last_fire, excluded.last_fire)
+                """
+        ).execute(arguments: [taskID, time.milliseconds])
+    }
+
+    /// False where no unfinished run has the id.
+    private static func finish(
+        _ runID: RunID, status: RunStatus, result: TaskResult, size: Int, now: Date, _ db: Database
+    ) throws -> Bool {
+        let finishedAt = (result.finishedAt ?? now).milliseconds
+        let error = result.error
+        try db.cachedStatement(
+            sql: """
+                UPDATE run SET status = ?, finished_at = ?, duration_ms = ?, isolation = IFNULL(?, isolation),
+                    agent_version = ?, error_code = ?, error_type = ?, error_message = ?, error_traceback = ?,
+                    data = ?, stdout = ?, stderr = ?
+                WHERE id = ? AND status IS NULL
+                """
+        ).execute(arguments: [
+            status.rawValue, finishedAt, result.durationMilliseconds, result.isolation, result.agentVersion,
+            error?.code, error?.type, error?.message.bytes, error?.traceback?.bytes, result.data?.bytes,
+            result.stdout?.bytes, result.stderr?.bytes, runID.rawValue,
+        ])
+        guard db.changesCount == 1 else { return false }
+        // Ready (0) or, behind an earlier result of its task, waiting (1).
+        try db.cachedStatement(
+            sql: """
+                INSERT INTO outbox (run_id, task_id, size, queued_at, state)
+                SELECT id, task_id, ?, ?,
+                    EXISTS (SELECT 1 FROM outbox WHERE outbox.task_id = run.task_id AND state < 2)
+                FROM run WHERE id = ?
+                """
+        ).execute(arguments: [size, finishedAt, runID.rawValue])
+        return true
+    }
+
+    /// Gives every run that was left unfinished its result.
+    static func recoverUnfinished(
+        _ db: Database, now: Date, verdict: InterruptionVerdict
+    ) throws -> [RunRecord] {
+        let rows = try Row.fetchAll(db, sql: "SELECT * FROM run WHERE status IS NULL ORDER BY id")
+        return try rows.map { row in
+            let start = RunStart(row: row)
+            let (status, error) = verdict(start)
+            let result = TaskResult(data: nil, status: status, error: error, finishedAt: now)
+            _ = try finish(
+                start.runID, status: status, result: result, size: OutboxSize.bytes(of: result), now: now, db)
+            return RunRecord(
+                start: start, status: status, finishedAt: now, error: error,
+                delivery: .pending(attempts: 0, nextAttempt: nil, reason: nil))
+        }
+    }
+}

@@ -1,0 +1,134 @@
+import AgentModel
+public import Foundation
+import GRDB
+import Synchronization
+
+/// What must survive a crash: one-off tasks that started, runs, and results that the backend doesn't have yet.
+///
+/// SQLite with a write-ahead log and `synchronous=FULL`: what a call returned from is on disk. One thread writes, and
+/// takes what many callers ask into one transaction. No call blocks the cooperative thread pool, and cancelling the
+/// task that called doesn't take back what it asked.
+public final class RunJournal: Sendable {
+    /// Answers questions without waiting for the writer.
+    public let reader: JournalReader
+    let writer: JournalWriter
+    let state: Mutex<State>
+    private let lock: Mutex<LockHolder>
+
+    /// What is known without asking the database. Changed when the transaction that it follows from is on disk.
+    struct State: Sendable {
+        var oneOffTasks = OneOffTasks()
+        var outboxBytes = 0
+        /// Handed out for delivery, and not yet reported on.
+        var leased: Set<RunID> = []
+        /// The latest time that ``RunJournal/nextDeliveries(limit:now:)`` was called at.
+        var latestTime = Date.distantPast
+        /// SQLite's number of changes made by other processes.
+        var dataVersion: Int64?
+    }
+
+    private struct LockHolder: ~Copyable {
+        var lock: DirectoryLock?
+    }
+
+    private init(pool: DatabasePool, path: String, lock: consuming DirectoryLock?, state: State) {
+        reader = JournalReader(reader: pool, path: path)
+        writer = JournalWriter(pool: pool, path: path)
+        self.state = Mutex(state)
+        self.lock = Mutex(LockHolder(lock: lock))
+    }
+
+    deinit {
+        writer.stop()
+    }
+
+    /// Opens the journal of a state directory for the one agent that runs on it.
+    ///
+    /// Makes the directory (mode 0700) and the journal (0600) where they aren't there. Runs that the last agent left
+    /// unfinished get the result that `verdict` gives them, in the outbox, in one transaction. A damaged database is
+    /// set aside under a new name and recovered as far as SQLite can read it; the report says so.
+    ///
+    /// The database is checked whole: about a second for a gigabyte.
+    /// - Throws: `journal.locked` where another agent runs on the directory; `journal.newer`, `journal.disk_full`,
+    ///   `journal.read_only`, `journal.io`.
+    public static func open(
+        directory: String, now: Date = Date(),
+        verdict: @escaping InterruptionVerdict = RecoveryReport.interruptedByDefault
+    ) async throws(RunJournalError) -> (RunJournal, RecoveryReport) {
+        try await onThread { () throws(RunJournalError) in
+            let file = JournalFile(directory: directory)
+            try file.prepareDirectory()
+            let lock = try DirectoryLock.acquire(directory: directory)
+            var (pool, report) = try file.open(now: now)
+            do {
+                report.interrupted = try pool.write { db in
+                    try Self.resetDeferrals(beyond: now, db)
+                    return try Self.recoverUnfinished(db, now: now, verdict: verdict)
+                }
+                let state = try pool.read(Self.loadState)
+                return (RunJournal(pool: pool, path: file.path, lock: lock, state: state), report)
+            } catch {
+                throw RunJournalError(error, path: file.path)
+            }
+        }
+    }
+
+    /// Opens the journal for reading only, also while an agent runs on the directory.
+    /// - Throws: `journal.missing` where no agent has run; `journal.io`, `journal.corrupt`.
+    public static func openReadOnly(directory: String) async throws(RunJournalError) -> JournalReader {
+        try await onThread { () throws(RunJournalError) in
+            let file = JournalFile(directory: directory)
+            return JournalReader(reader: try file.openForReading(), path: file.path)
+        }
+    }
+
+    /// Opens the journal for a person's changes to the outbox (``retryDeadLetters(_:)``, ``discard(_:at:)``), also
+    /// while an agent runs on the directory: that agent notices.
+    ///
+    /// Nothing is recovered and no lock is taken, so no run may be started through it.
+    /// - Throws: `journal.missing` where no agent has run; `journal.read_only`, `journal.io`, `journal.corrupt`.
+    public static func openShared(directory: String) async throws(RunJournalError) -> RunJournal {
+        try await onThread { () throws(RunJournalError) in
+            let file = JournalFile(directory: directory)
+            return RunJournal(pool: try file.openShared(), path: file.path, lock: nil, state: State())
+        }
+    }
+
+    /// Writes what was asked before, closes the database and lets go of the directory. Later calls throw
+    /// `journal.closed`.
+    public func close() async {
+        await writer.close()
+        lock.withLock { $0.lock = nil }
+    }
+
+    /// The size of all pending results and dead letters, in bytes, for `outbox_limit`.
+    public var outboxBytes: Int { state.withLock { $0.outboxBytes } }
+
+    /// Whether a one-off task of this id was started or rejected before. Answered from memory.
+    public func hasStarted(_ taskID: String) -> Bool {
+        state.withLock { $0.oneOffTasks.contains(taskID) }
+    }
+
+    /// Those of the ids whose one-off task was started or rejected before. Answered from memory.
+    public func oneOffTasksStarted(among taskIDs: some Sequence<String>) -> Set<String> {
+        state.withLock { state in Set(taskIDs.filter { state.oneOffTasks.contains($0) }) }
+    }
+
+    private static func loadState(_ db: Database) throws -> State {
+        var state = State()
+        state.oneOffTasks.reserveCapacity(try Int.fetchOne(db, sql: "SELECT COUNT(*) FROM one_off_task") ?? 0)
+        let taskIDs = try String.fetchCursor(db, sql: "SELECT task_id FROM one_off_task")
+        while let taskID = try taskIDs.next() { state.oneOffTasks.insert(taskID) }
+        state.outboxBytes = try Int.fetchOne(db, sql: "SELECT TOTAL(size) FROM outbox") ?? 0
+        return state
+    }
+
+    private static func onThread<Value: Sendable>(
+        _ body: @escaping @Sendable () throws(RunJournalError) -> Value
+    ) async throws(RunJournalError) -> Value {
+        let result: Result<Value, RunJournalError> = await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: Result(catching: body)) }
+        }
+        return try result.get()
+    }
+}

@@ -1,0 +1,8 @@
+import AgentCommands
+
+@main
+struct Main {
+    static func main() async {
+        await RunbookAgent.runAndExit()
+    }
+}

@@ -1,0 +1,45 @@
+import ArgumentParser
+import Foundation
+
+@main
+struct RunbookBackend: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "runbook-backend",
+        abstract: "The backend that comes with runbook-agent.",
+        discussion: """
+            EXAMPLE
+              runbook-backend serve --data ./backend-data --seed Examples/quickstart
+
+            EXIT CODES
+              0 done, 1 it failed, 2 wrong usage
+            """,
+        subcommands: [ServeCommand.self, TokenCommand.self])
+
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            exit(error)
+        }
+    }
+
+    private static func exit(_ error: any Error) -> Never {
+        let text = fullMessage(for: error)
+        switch exitCode(for: error) {
+        case .success:
+            if !text.isEmpty { print(text) }
+            Foundation.exit(0)
+        case .validationFailure:
+            StandardError.write(text)
+            Foundation.exit(2)
+        default:
+            StandardError.write(text)
+            Foundation.exit(1)
+        }
+    }
+}

@@ -1,0 +1,64 @@
+import ArgumentParser
+import Foundation
+import Logging
+import ReferenceBackend
+
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Listen for agents and keep what they report.",
+        discussion: """
+            The first start prints the administration token; it is kept as a hash and not shown again. SIGINT (Ctrl-C)
+            and SIGTERM stop the server once the requests under way are answered.
+
+            EXAMPLE
+              runbook-backend serve --listen 127.0.0.1:8787 --data ./backend-data --seed Examples/quickstart
+            """)
+
+    @Option(
+        help: ArgumentHelp("Where to listen; port 0 lets the system choose.", valueName: "host:port"),
+        transform: { try ListenAddress($0) })
+    var listen = ListenAddress(host: "127.0.0.1", port: 8787)
+
+    @OptionGroup var storage: StorageOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "Take in agent.json, tasks.json and plugin-ID.json of this folder at the start.", valueName: "folder"))
+    var seed: String?
+
+    @Option(help: "How agents are known. none: by the address of their connection.")
+    var auth = AgentAuthentication.none
+
+    @Option(help: ArgumentHelp("The largest result that is taken, in bytes.", valueName: "bytes"))
+    var maxResultSize = BackendConfiguration.defaultMaximumResultSize
+
+    @Option(help: "trace, debug, info, notice, warning, error or critical.")
+    var logLevel = Logger.Level.info
+
+    func validate() throws {
+        if maxResultSize < 1 { throw ValidationError("--max-result-size is a number of bytes from 1") }
+    }
+
+    func run() async throws {
+        var logger = Logger(label: "runbook-backend", factory: { StreamLogHandler.standardError(label: $0) })
+        logger.logLevel = logLevel
+        if auth == .none, !listen.isLoopback {
+            logger.warning(
+                "agents are known by their address alone: whoever reaches this port is an agent",
+                metadata: ["listen": "\(listen)"])
+        }
+        let server = try await BackendServer(
+            BackendConfiguration(
+                listen: listen, dataFolder: storage.folder, seedFolder: seed.map { URL(filePath: $0) },
+                authentication: auth, maximumResultSize: maxResultSize),
+            logger: logger)
+        if let token = server.newAdministrationToken {
+            StandardOutput.write("administration token, shown this once: \(token)")
+        }
+        try await server.run { address in
+            StandardOutput.write("runbook-backend listens on \(address.url)")
+        }
+        StandardOutput.write("runbook-backend stopped")
+    }
+}

@@ -1,0 +1,138 @@
+import Foundation
+import Logging
+import Synchronization
+import Testing
+
+@testable import Agent
+
+@Suite final class LogHandlerTests {
+    private let path = FileManager.default.temporaryDirectory.path + "/log-\(UUID().uuidString)"
+    private let descriptor: Int32
+
+    init() { descriptor = open(path, O_RDWR | O_CREAT | O_APPEND, 0o600) }
+
+    deinit {
+        close(descriptor)
+        unlink(path)
+    }
+
+    private func logger(
+        _ format: LogFormat = .text, label: String = "agent", level: Logger.Level = .info, isColoured: Bool = false
+    ) -> Logger {
+        let handler = AgentLogHandler(
+            label: label, format: format, level: level, output: LogOutput(fileDescriptor: descriptor),
+            isColoured: isColoured, now: { Date(timeIntervalSince1970: 1_795_467_600.125) })
+        return Logger(label: label) { _ in handler }
+    }
+
+    private var written: String { (try? String(contentsOfFile: path, encoding: .utf8)) ?? "" }
+
+    private func object(_ line: some StringProtocol) throws -> [String: Any] {
+        try #require(JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+    }
+
+    @Test func writesForPeople() {
+        logger().info(
+            "started", metadata: ["workers": "4", "folder": "/a b", "empty": "", "sum": "a=b", "said": "\"no\""])
+        #expect(
+            written
+                == "2026-11-23T21:00:00.125Z info    [agent] started empty=\"\" folder=\"/a b\" said=\"\\\"no\\\"\" sum=\"a=b\" workers=4\n"
+        )
+    }
+
+    @Test func coloursOnlyWhenAsked() {
+        logger(isColoured: true).error("x")
+        #expect(written.contains("\u{1B}[31merror   \u{1B}[0m"))
+        let output = LogOutput(fileDescriptor: descriptor)
+        // A file is no terminal.
+        #expect(!output.isColoured(environment: [:]))
+    }
+
+    @Test func coloursATerminalThatWantsIt() throws {
+        let terminal = open("/dev/ptmx", O_RDWR | O_NOCTTY)
+        try #require(terminal >= 0)
+        defer { close(terminal) }
+        let output = LogOutput(fileDescriptor: terminal)
+        #expect(output.isColoured(environment: [:]))
+        #expect(output.isColoured(environment: ["NO_COLOR": ""]))
+        #expect(!output.isColoured(environment: ["NO_COLOR": "1"]))
+        #expect(!output.isColoured(environment: ["TERM": "dumb"]))
+    }
+
+    @Test func nothingLogsInAnothersName() throws {
+        let hostile = "x\n2026-11-23T21:00:00.000Z info [agent] forged\r\u{1B}[2J\u{9B}31m\u{202E}\u{2028}\u{7F}\u{0}"
+        logger(label: "a\nb").info("\(hostile)", metadata: ["k\ney": "\(hostile)", "list": ["a\nb", "\u{1B}c"]])
+        logger(.json).info("\(hostile)", metadata: ["k\ney": "\(hostile)"])
+        let lines = written.split(separator: "\n", omittingEmptySubsequences: false)
+        #expect(lines.count == 3 && lines[2].isEmpty)
+        let allowed = written.unicodeScalars.allSatisfy { scalar in
+            scalar == "\n" || scalar.value >= 0x20 && ![0x7F, 0x9B, 0x202E, 0x2028].contains(scalar.value)
+        }
+        #expect(allowed)
+        let json = try object(lines[1])
+        #expect(json["message"] as? String == hostile)
+        #expect(json["k\ney"] as? String == hostile)
+    }
+
+    @Test func writesJSON() throws {
+        logger(.json).warning(
+            "said \"no\"",
+            metadata: [
+                "count": .stringConvertible(3), "ratio": .stringConvertible(0.5), "on": .stringConvertible(true),
+                "list": ["a", "b"], "map": ["k": "v"], "message": "mine", "emoji": "☕\u{E0001}",
+            ])
+        let json = try object(written.dropLast())
+        #expect(json["time"] as? String == "2026-11-23T21:00:00.125Z")
+        #expect(json["level"] as? String == "warning")
+        #expect(json["label"] as? String == "agent")
+        #expect(json["message"] as? String == "said \"no\"")
+        #expect(json["message_"] as? String == "mine")
+        #expect(json["count"] as? Int == 3)
+        #expect(json["ratio"] as? Double == 0.5)
+        #expect(json["on"] as? Bool == true)
+        #expect(json["list"] as? [String] == ["a", "b"])
+        #expect(json["map"] as? [String: String] == ["k": "v"])
+        #expect(json["emoji"] as? String == "☕\u{E0001}")
+    }
+
+    @Test func mergesMetadataAndKeepsErrors() throws {
+        var logger = logger(.json, level: .debug)
+        logger[metadataKey: "task"] = "t"
+        logger[metadataKey: "run"] = "old"
+        logger.trace("below the level")
+        logger.debug("x", metadata: ["run": "new"])
+        let json = try object(written.dropLast())
+        #expect(json["task"] as? String == "t")
+        #expect(json["run"] as? String == "new")
+    }
+
+    @Test func aHugeValueIsCut() {
+        logger().info(
+            "\(String(repeating: "m", count: 1_000_000))",
+            metadata: ["k": "\(String(repeating: "v", count: 1_000_000))"])
+        #expect(written.utf8.count < 20_000)
+        #expect(written.contains("…"))
+    }
+
+    @Test func linesOfManyThreadsStayWhole() async throws {
+        let text = String(repeating: "x", count: 3000)
+        let logger = logger(.json)
+        await withTaskGroup(of: Void.self) { group in
+            for number in 0..<200 { group.addTask { logger.info("\(text)", metadata: ["n": "\(number)"]) } }
+        }
+        let numbers = try written.split(separator: "\n").map { try object($0)["n"] as? String }
+        #expect(Set(numbers).count == 200)
+    }
+
+    @Test func aPipeThatIsFullOrGoneHoldsNothingUp() throws {
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        _ = fcntl(ends[1], F_SETFL, O_NONBLOCK)
+        var chunk = [UInt8](repeating: 0x20, count: 4096)
+        while write(ends[1], &chunk, chunk.count) > 0 {}
+        let handler = AgentLogHandler(label: "agent", output: LogOutput(fileDescriptor: ends[1]))
+        Logger(label: "agent") { _ in handler }.info("dropped")
+        close(ends[0])
+        close(ends[1])
+    }
+}

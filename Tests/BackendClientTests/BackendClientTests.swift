@@ -1,0 +1,258 @@
+import AgentModel
+import AgentTestSupport
+import BackendClient
+import Foundation
+import Synchronization
+import Testing
+
+@Suite struct BackendClientTests {
+    let server: ScriptedServer
+    let http: HTTPClient
+
+    init() throws {
+        server = try ScriptedServer()
+        http = try HTTPClient(HTTPClient.Configuration(proxies: ProxySettings()))
+    }
+
+    private func backend(
+        _ suffix: String = "", credentials: any CredentialProvider = NoCredentials(),
+        limits: BackendClient.Limits = BackendClient.Limits()
+    ) throws -> BackendClient {
+        try BackendClient(serverURL: server.url + suffix, http: http, credentials: credentials, limits: limits)
+    }
+
+    static let agent = #"{"data": {"id": "a", "name": null, "team_id": null, "plugins": null, "more": 1}}"#
+
+    private func plugin(id: String = "p1", script: String = "class Plugin: pass\r\n") throws -> ScriptedServer.Answer {
+        let document = PluginDocument(
+            id: id, name: "P", version: .integer(0), description: nil, script: script, hash: "00", commands: [:])
+        return .json(String(decoding: try JSONEncoder().encode(Envelope(data: document)), as: UTF8.self))
+    }
+
+    @Test(arguments: ["", "/", "//", "/base", "/base/"]) func theServerURLMayEndInASlash(suffix: String) async throws {
+        let path = (suffix.contains("base") ? "/base" : "") + "/api/agent"
+        server.route(path, .json(Self.agent))
+        guard case .changed(let agent, nil) = try await backend(suffix).agent() else {
+            Issue.record("unchanged")
+            return
+        }
+        #expect(agent.id == "a")
+        #expect(agent.plugins == [])
+        #expect(server.requests.map(\.target) == [path])
+        #expect(server.requests.first?.header("Accept") == "application/json")
+        #expect(server.requests.first?.header("Authorization") == nil)
+    }
+
+    @Test(arguments: ["host:1", "ftp://host", "http://host/?a=b", "http://u:p@host"])
+    func aWrongServerURLIsRefused(url: String) {
+        let error = #expect(throws: BackendError.self) { try BackendClient(serverURL: url, http: http) }
+        #expect(error?.code == "http.invalid_url")
+    }
+
+    @Test func pollsAreCheapWithAnEntityTag() async throws {
+        server.route("/api/agent/tasks") { request in
+            request.header("If-None-Match") == "\"v1\""
+                ? .response(status: 304, headers: ["ETag": "\"v1\""], body: Data())
+                : .json(#"{"data": [{"id": "t", "command": "c"}, {"id": 1}]}"#, headers: ["ETag": "\"v1\""])
+        }
+        let backend = try backend()
+        guard case .changed(let list, let etag) = try await backend.tasks() else {
+            Issue.record("unchanged")
+            return
+        }
+        #expect(list.tasks.map(\.id) == ["t"])
+        #expect(list.problems.map(\.code) == ["backend.invalid_document"])
+        #expect(etag == "\"v1\"")
+        guard case .unchanged = try await backend.tasks(ifNoneMatch: etag) else {
+            Issue.record("changed")
+            return
+        }
+    }
+
+    @Test func a304ThatNobodyAskedForIsAnError() async throws {
+        server.route("/api/agent", .response(status: 304, headers: [:], body: Data()))
+        let error = await #expect(throws: BackendError.self) { try await backend().agent() }
+        #expect(error?.code == "backend.status")
+    }
+
+    struct BadAnswer: Sendable, CustomTestStringConvertible {
+        var name: String
+        var answer: ScriptedServer.Answer
+        var code: String
+        var says: String = ""
+        var testDescription: String { name }
+    }
+
+    private static func html(_ status: Int) -> ScriptedServer.Answer {
+        .response(
+            status: status, headers: ["Content-Type": "text/html; charset=utf-8"],
+            body: Data("<html>\u{1B}[31mPlease log in</html>".utf8))
+    }
+
+    @Test(arguments: [
+        BadAnswer(
+            name: "500", answer: .json("{\"message\": \"oops\"}", status: 500), code: "backend.status", says: "oops"),
+        BadAnswer(name: "500 HTML", answer: html(500), code: "backend.status", says: "\\u{1b}[31mPlease"),
+        BadAnswer(name: "204", answer: .json("", status: 204), code: "backend.status", says: "204"),
+        BadAnswer(name: "HTML", answer: html(200), code: "backend.not_json", says: "wrong server_url"),
+        BadAnswer(
+            name: "HTML said to be JSON", answer: .json("<!DOCTYPE html>"), code: "backend.not_json", says: "DOCTYPE"),
+        BadAnswer(name: "empty", answer: .json(""), code: "backend.invalid_json", says: "empty"),
+        BadAnswer(
+            name: "truncated", answer: .json(#"{"data": {"id": "a", "na"#), code: "backend.invalid_json", says: "24"),
+        BadAnswer(
+            name: "no UTF-8",
+            answer: .response(
+                status: 200, headers: [:], body: Data([0x7B, 0x22, 0xFF, 0x22, 0x7D])), code: "backend.invalid_json"),
+        BadAnswer(
+            name: "deep", answer: .json(String(repeating: "[", count: 100_000)), code: "backend.invalid_json"),
+        BadAnswer(name: "no data", answer: .json(#"{"message": "hi"}"#), code: "backend.missing_data"),
+        BadAnswer(name: "null data", answer: .json(#"{"data": null}"#), code: "backend.missing_data"),
+        BadAnswer(name: "bare list", answer: .json("[]"), code: "backend.missing_data"),
+        BadAnswer(
+            name: "wrong field", answer: .json(#"{"data": {"id": 5}}"#), code: "backend.invalid_document",
+            says: "data.id"),
+        BadAnswer(
+            name: "missing field", answer: .json(#"{"data": {"name": "x"}}"#), code: "backend.invalid_document",
+            says: "data.id"),
+        BadAnswer(name: "401", answer: .json("{}", status: 401), code: "backend.unauthorized", says: "401"),
+        BadAnswer(name: "403", answer: .json("{}", status: 403), code: "backend.unauthorized", says: "403"),
+        BadAnswer(name: "closed", answer: .close, code: "http.connection_lost"),
+        BadAnswer(name: "cut", answer: .truncated(body: Data("{".utf8), announced: 9), code: "http.connection_lost"),
+    ])
+    func aBadAnswerIsAnErrorWithACode(bad: BadAnswer) async throws {
+        server.route("/api/agent", bad.answer)
+        let error = await #expect(throws: BackendError.self) { try await backend().agent() }
+        #expect(error?.code == bad.code, "\(String(describing: error))")
+        #expect(bad.says.isEmpty || error?.message.contains(bad.says) == true, "\(String(describing: error))")
+        #expect(error?.message.unicodeScalars.contains("\u{1B}") == false)
+    }
+
+    @Test func jsonUnderAnotherTypeIsTaken() async throws {
+        server.route("/api/agent", .json(Self.agent, headers: ["Content-Type": "text/html"]))
+        _ = try await backend().agent()
+    }
+
+    @Test func retryAfterIsKept() async throws {
+        server.route("/api/agent", .json("{}", status: 503, headers: ["Retry-After": "17"]))
+        let error = await #expect(throws: BackendError.self) { try await backend().agent() }
+        guard case .status(_, 503, _, .seconds(17)) = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+    }
+
+    // MARK: Plugins and tasks
+
+    @Test func aScriptComesToTheByte() async throws {
+        let script = "class Plugin:\r\n\tx = 'é\u{301}\u{0}\u{FEFF}'\r\n  # no newline at the end"
+        server.route("/api/agent/plugin/p1", try plugin(script: script))
+        let document = try await backend().plugin(PluginID("p1"))
+        #expect(Array(document.script.utf8) == Array(script.utf8))
+    }
+
+    @Test func anotherPluginThanAskedForIsRefused() async throws {
+        server.route("/api/agent/plugin/p1", try plugin(id: "p2"))
+        let error = await #expect(throws: BackendError.self) { try await backend().plugin(PluginID("p1")) }
+        #expect(error?.code == "plugin.id_mismatch")
+        #expect(error?.message.contains("\"p1\"") == true)
+        #expect(error?.message.contains("\"p2\"") == true)
+    }
+
+    @Test func theScriptLimitHolds() async throws {
+        var limits = BackendClient.Limits()
+        limits.script = 10
+        server.route("/api/agent/plugin/p1", try plugin(script: "1234567890"), try plugin(script: "12345678901"))
+        let backend = try backend(limits: limits)
+        _ = try await backend.plugin(PluginID("p1"))
+        let error = await #expect(throws: BackendError.self) { try await backend.plugin(PluginID("p1")) }
+        #expect(error?.code == "plugin.script_too_large")
+    }
+
+    @Test func theTaskLimitHolds() async throws {
+        func list(_ count: Int) -> ScriptedServer.Answer {
+            let task = #"{"id": "[,]{,}\",", "command": "c", "arguments": {"a": [1, 2, 3, 4]}}"#
+            return .json(#"{"data": ["# + Array(repeating: task, count: count).joined(separator: ",") + "]}")
+        }
+        var limits = BackendClient.Limits()
+        limits.tasks = 3
+        server.route("/api/agent/tasks", list(3), list(4))
+        let backend = try backend(limits: limits)
+        _ = try await backend.tasks()
+        let error = await #expect(throws: BackendError.self) { try await backend.tasks() }
+        #expect(error?.code == "backend.too_many_tasks")
+    }
+
+    @Test func theResponseLimitHolds() async throws {
+        var limits = BackendClient.Limits()
+        limits.response = 20
+        server.route("/api/agent", .json(Self.agent))
+        let error = await #expect(throws: BackendError.self) { try await backend(limits: limits).agent() }
+        #expect(error?.code == "http.response_too_large")
+    }
+
+    // MARK: Credentials
+
+    /// Gives one token, and another when it is refused.
+    private final class TwoTokens: CredentialProvider {
+        let replaced = Mutex(0)
+
+        func authorization() async throws -> Authorization? { Authorization(bearer: "first") }
+
+        func replacement(for rejected: Authorization) async throws -> Authorization? {
+            replaced.withLock { $0 += 1 }
+            return Authorization(bearer: "second")
+        }
+    }
+
+    @Test func aRefusedTokenIsReplacedOnce() async throws {
+        server.route("/api/agent") { request in
+            request.header("Authorization") == "Bearer second" ? .json(Self.agent) : .json("{}", status: 401)
+        }
+        _ = try await backend(credentials: TwoTokens()).agent()
+        #expect(server.requests.map { $0.header("Authorization") } == ["Bearer first", "Bearer second"])
+        server.route("/api/agent", .json("{}", status: 401))
+        let tokens = TwoTokens()
+        let error = await #expect(throws: BackendError.self) { try await backend(credentials: tokens).agent() }
+        #expect(error?.code == "backend.unauthorized")
+        #expect(tokens.replaced.withLock { $0 } == 1)
+        #expect(error?.message.contains("second") == false)
+    }
+
+    @Test func aRedirectAbroadGetsNoToken() async throws {
+        let foreign = try ScriptedServer()
+        foreign.route("/steal", .json(Self.agent))
+        server.route("/api/agent", .redirect(308, to: foreign.url + "/steal"))
+        _ = try await backend(credentials: TwoTokens()).agent()
+        #expect(foreign.requests.count == 1)
+        #expect(foreign.requests.first?.header("Authorization") == nil)
+    }
+
+    // MARK: The api object
+
+    @Test func anythingCanBeCalled() async throws {
+        server.route("/api/agent/x") {
+            .json(#"{"got": "# + String(decoding: $0.body, as: UTF8.self) + "}", status: 418)
+        }
+        server.route("/graphql", .json("{}"))
+        let backend = try backend()
+        let response = try await backend.call(.put, .api("/agent/x?q=a b"), jsonBody: Data("[1]".utf8))
+        #expect(response.status == 418)
+        #expect(response.body == Data(#"{"got": [1]}"#.utf8))
+        let blocking = await withCheckedContinuation { continuation in
+            Thread.detachNewThread {
+                continuation.resume(returning: Result { try backend.callAndWait(.post, .root("graphql")) })
+            }
+        }
+        #expect(try blocking.get().status == 200)
+        #expect(server.requests.map(\.target) == ["/api/agent/x?q=a+b", "/graphql"])
+        #expect(server.requests.first?.header("Content-Type") == "application/json")
+    }
+
+    @Test(arguments: ["@evil.invalid/", "//evil.invalid/x", "\\\\evil.invalid"])
+    func noPathLeadsToAnotherHost(path: String) async throws {
+        _ = try? await backend().call(.get, .root(path))
+        #expect(server.requests.count <= 1)
+        #expect(server.requests.allSatisfy { $0.header("Host") == "127.0.0.1:\(server.port)" })
+    }
+}

@@ -1,0 +1,71 @@
+import AgentModel
+import AgentTestSupport
+import BackendClient
+import Foundation
+import Testing
+
+/// Against `openssl s_server` with certificates made for the test.
+@Suite(.enabled(if: FileManager.default.isExecutableFile(atPath: TLSServer.program)))
+struct HTTPTLSTests {
+    private func client(_ change: (inout HTTPClient.Configuration) -> Void = { _ in }) throws -> HTTPClient {
+        var configuration = HTTPClient.Configuration(proxies: ProxySettings())
+        change(&configuration)
+        return try HTTPClient(configuration)
+    }
+
+    private func status(_ client: HTTPClient, _ url: String) async throws -> Int {
+        try await client.send(HTTPRequest(url: try HTTPURL(url))).status
+    }
+
+    @Test func anUnknownCAIsRefusedAndCaFileMakesItKnown() async throws {
+        let server = try TLSServer(subjectAlternativeName: "IP:127.0.0.1")
+        let distrusting = try client()
+        let error = await #expect(throws: HTTPClientError.self) { try await status(distrusting, server.url) }
+        #expect(error?.code == "http.tls")
+        #expect(error?.message.contains("self-signed") == true)
+        #expect(error?.message.contains("ca_file") == true)
+        let trusting = try client { $0.caFile = server.certificate }
+        #expect(try await status(trusting, server.url) == 200)
+    }
+
+    @Test func aCertificateForAnotherNameIsRefused() async throws {
+        let server = try TLSServer(subjectAlternativeName: "DNS:other.example")
+        let client = try client { $0.caFile = server.certificate }
+        let error = await #expect(throws: HTTPClientError.self) { try await status(client, server.url) }
+        #expect(error?.code == "http.tls")
+        #expect(error?.message.contains("another name") == true)
+    }
+
+    @Test func aClientCertificateIsShown() async throws {
+        let server = try TLSServer(subjectAlternativeName: "IP:127.0.0.1", wantsClientCertificate: true)
+        let without = try client { $0.caFile = server.certificate }
+        let error = await #expect(throws: HTTPClientError.self) { try await status(without, server.url) }
+        #expect(error?.code == "http.tls")
+        #expect(error?.message.contains("client_certificate") == true)
+        let with = try client {
+            $0.caFile = server.certificate
+            $0.clientCertificate = server.certificate
+            $0.clientKey = server.key
+        }
+        #expect(try await status(with, server.url) == 200)
+    }
+
+    @Test func aCaFileWithoutCertificateIsNamed() async throws {
+        let server = try TLSServer(subjectAlternativeName: "IP:127.0.0.1")
+        let client = try client { $0.caFile = server.key }
+        let error = await #expect(throws: HTTPClientError.self) { try await status(client, server.url) }
+        #expect(error?.code == "http.tls")
+        #expect(error?.message.contains("ca_file must be") == true)
+    }
+
+    @Test func aPlainServerIsNoTLSServer() async throws {
+        let server = try ScriptedServer()
+        let client = try client()
+        let error = await #expect(throws: HTTPClientError.self) {
+            try await status(client, "https://127.0.0.1:\(server.port)/")
+        }
+        #expect(error?.code == "http.tls")
+        #expect(error?.message.contains("seems not to speak TLS") == true)
+        #expect(server.requests.isEmpty)
+    }
+}

@@ -1,0 +1,41 @@
+import AgentModel
+import Foundation
+import Testing
+
+@testable import BackendClient
+
+/// What needs two servers with TLS to be seen from outside.
+@Suite struct RedirectChainTests {
+    struct Step: Sendable, CustomTestStringConvertible {
+        var from: String
+        var to: String
+        var isFollowed: Bool
+        var keepsSecret: Bool
+        var testDescription: String { "\(from) to \(to)" }
+    }
+
+    @Test(arguments: [
+        Step(from: "https://a/x", to: "http://a/x", isFollowed: false, keepsSecret: false),
+        Step(from: "https://a/x", to: "http://b/x", isFollowed: false, keepsSecret: false),
+        Step(from: "https://a/x", to: "//b/x", isFollowed: true, keepsSecret: false),
+        Step(from: "https://a/x", to: "https://A:443/y", isFollowed: true, keepsSecret: true),
+        Step(from: "https://a/x", to: "https://a:444/y", isFollowed: true, keepsSecret: false),
+        Step(from: "https://a/x", to: "https://a.b/y", isFollowed: true, keepsSecret: false),
+        Step(from: "http://a/x", to: "https://a/x", isFollowed: true, keepsSecret: false),
+        Step(from: "http://a/x", to: "http://a:80/y", isFollowed: true, keepsSecret: true),
+    ])
+    func originDecides(step: Step) throws {
+        let url = try HTTPURL(step.from)
+        let header = HTTPHeader(name: "Authorization", value: "Bearer hush", isSecret: true)
+        var chain = RedirectChain(HTTPRequest(url: url, headers: [header]), limit: 10)
+        let response = HTTPResponse(
+            status: 302, headers: [(name: "location", value: step.to)], body: Data(), url: url, reusedConnection: false)
+        guard step.isFollowed else {
+            let error = #expect(throws: HTTPClientError.self) { try chain.follow(response) }
+            #expect(error?.code == "http.redirect_refused")
+            return
+        }
+        #expect(try chain.follow(response))
+        #expect(chain.hop.headers.isEmpty == !step.keepsSecret)
+    }
+}

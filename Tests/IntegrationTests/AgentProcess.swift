@@ -1,0 +1,49 @@
+import Foundation
+import Subprocess
+import SystemPackage
+
+/// The built `runbook-agent`, run as a person runs it.
+struct AgentProcess {
+    struct Output: Sendable {
+        /// The exit status, or a signal's number below zero.
+        var status: Int32
+        var stdout: String
+        var stderr: String
+
+        /// Each line of standard output as JSON.
+        func jsonLines() throws -> [[String: Any]] {
+            try stdout.split(separator: "\n").map { line in
+                try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
+            }
+        }
+    }
+
+    /// Built into the folder of the test bundle.
+    private static let executable = FilePath(CommandLine.arguments[0]).removingLastComponent()
+        .appending("runbook-agent")
+
+    /// Runs it to its end. Nothing of the tests' environment is passed on, not even the path.
+    ///
+    /// - Parameter body: runs beside it, with the process's id.
+    static func run(
+        _ arguments: [String], environment: [String: String] = [:], directory: String? = nil,
+        body: (pid_t) async throws -> Void = { _ in }
+    ) async throws -> Output {
+        let variables = ["PATH": "/nowhere", "LANG": "C.UTF-8"].merging(environment) { $1 }
+        let result = try await Subprocess.run(
+            .path(executable), arguments: Arguments(arguments),
+            environment: .custom(
+                Dictionary(uniqueKeysWithValues: variables.map { (Environment.Key(stringLiteral: $0.key), $0.value) })),
+            workingDirectory: directory.map { FilePath($0) }, input: .none, output: .string(limit: 1 << 24),
+            error: .string(limit: 1 << 24)
+        ) { execution in
+            try await body(execution.processIdentifier.value)
+        }
+        let status: Int32 =
+            switch result.terminationStatus {
+            case .exited(let code): code
+            case .signaled(let signal): -signal
+            }
+        return Output(status: status, stdout: result.standardOutput, stderr: result.standardError)
+    }
+}

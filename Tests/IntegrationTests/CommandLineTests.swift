@@ -1,0 +1,174 @@
+import AgentModel
+import AgentTestSupport
+import Foundation
+import Testing
+
+/// What a person types and sees.
+@Suite struct CommandLineTests {
+    // MARK: schedule next
+
+    @Test func scheduleNextPrintsJSONLines() async throws {
+        let output = try await AgentProcess.run([
+            "schedule", "next", "*/15 9 * * mon-fri", "--count", "2", "--from", "2026-11-23T08:50:00Z", "--timezone",
+            "Europe/Berlin", "--json",
+        ])
+        #expect(output.status == 0, "\(output.stderr)")
+        let lines = try output.jsonLines()
+        #expect(lines.map { $0["utc"] as? String } == ["2026-11-24T08:00:00Z", "2026-11-24T08:15:00Z"])
+        #expect(lines.first?["local"] as? String == "2026-11-24T09:00:00+01:00")
+    }
+
+    @Test func aScheduleThatNeverFiresSaysSo() async throws {
+        let output = try await AgentProcess.run(["schedule", "next", "0 0 30 2 *"])
+        #expect(output.stderr.contains("never fires") || output.stderr.contains("task.invalid_cron"))
+    }
+
+    struct Failure: Sendable, CustomTestStringConvertible {
+        var arguments: [String]
+        var status: Int32
+        var says: String
+        var testDescription: String { arguments.joined(separator: " ") }
+    }
+
+    @Test(arguments: [
+        Failure(arguments: ["schedule", "next", "61 * * * *"], status: 1, says: "task.invalid_cron"),
+        Failure(arguments: ["schedule", "next", "* * * * *", "--timezone", "Mars/Phobos"], status: 1, says: "Mars/Phobos"),
+        Failure(arguments: ["schedule", "next"], status: 2, says: "expressions"),
+        Failure(arguments: ["schedule", "next", "* * * * *", "--count", "0"], status: 2, says: "--count"),
+        Failure(arguments: ["nonsense"], status: 2, says: "nonsense"),
+        Failure(arguments: ["run", "--nonsense"], status: 2, says: "--nonsense"),
+        Failure(arguments: ["run", "--config", "/nowhere.ini"], status: 1, says: "/nowhere.ini"),
+        Failure(arguments: ["run", "--set", "server_url=http://127.0.0.1:1"], status: 1, says: "auth"),
+        Failure(arguments: ["run", "--set", "wokers=1"], status: 1, says: "workers"),
+        Failure(arguments: ["plugin", "call", "/nowhere.py", "x"], status: 1, says: "/nowhere.py"),
+        Failure(arguments: ["plugin", "call", "x.py", "_x"], status: 2, says: "_x"),
+        Failure(arguments: ["plugin", "show", "../x"], status: 1, says: "plugin.invalid_id"),
+    ])
+    func wrongUseIsNamed(_ example: Failure) async throws {
+        let folder = try TemporaryFolder()
+        let output = try await AgentProcess.run(example.arguments, directory: folder.path)
+        #expect(output.status == example.status, "\(output.stderr)")
+        #expect(output.stderr.contains(example.says), "\(output.stderr)")
+        #expect(output.stdout.isEmpty)
+    }
+
+    @Test(arguments: [
+        [], ["run"], ["plugin"], ["plugin", "list"], ["plugin", "show"], ["plugin", "verify"], ["plugin", "call"],
+        ["command", "list"], ["schedule", "next"],
+    ])
+    func helpShowsAnExample(_ command: [String]) async throws {
+        let output = try await AgentProcess.run(command + ["--help"])
+        #expect(output.status == 0)
+        #expect(output.stdout.contains("EXAMPLE") || command == ["plugin"], "\(output.stdout)")
+    }
+
+    // MARK: plugin call
+
+    private static let script = """
+        import os, subprocess, sys
+        class Plugin:
+            def add(self, a, b=1):
+                return a + b
+            def talk(self):
+                print("out")
+                print("err", file=sys.stderr)
+            def leak(self):
+                os.write(1, b"from C\\n")
+                subprocess.run(["/bin/echo", "from a program"])
+                return {"ok": True}
+            def fail(self):
+                raise ValueError("no such thing")
+        """
+
+    @Test func aFileIsCalledAsTheAgentWould() async throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path("p.py")
+        try Self.script.write(toFile: file, atomically: true, encoding: .utf8)
+
+        var output = try await AgentProcess.run(["plugin", "call", file, "add", "--arguments", #"{"a": 41}"#])
+        #expect(output.status == 0, "\(output.stderr)")
+        #expect(output.stdout == "42\n")
+
+        output = try await AgentProcess.run(["plugin", "call", file, "talk"])
+        #expect(output.stdout == "out\n")
+        #expect(output.stderr == "err\n")
+
+        output = try await AgentProcess.run(["plugin", "call", file, "leak", "--json"])
+        #expect(try output.jsonLines().map { $0["data"] as? String } == [#"{"ok": true}"#])
+        #expect(output.stderr.contains("from C") && output.stderr.contains("from a program"))
+
+        output = try await AgentProcess.run(["plugin", "call", file, "fail"])
+        #expect(output.status == 1)
+        #expect(output.stderr.contains("line 13, in fail") && output.stderr.contains("plugin.exception"))
+
+        output = try await AgentProcess.run(["plugin", "call", file, "add", "--json"])
+        #expect(output.status == 1)
+        let error = try output.jsonLines().first?["error"] as? [String: Any]
+        #expect(error?["code"] as? String == "task.argument_mismatch")
+    }
+
+    // MARK: The store
+
+    @Test func storedPluginsAreListedShownAndVerified() async throws {
+        let backend = try ScriptedBackend()
+        let folder = try TemporaryFolder()
+        try """
+            [agent]
+            server_url = \(backend.server.url)
+            auth = False
+            """.write(toFile: folder.path("config.ini"), atomically: true, encoding: .utf8)
+
+        var output = try await AgentProcess.run(["run", "--once", "--log-format", "json"], directory: folder.path)
+        #expect(output.status == 0, "\(output.stderr)")
+        #expect(output.stdout.isEmpty)
+        for line in output.stderr.split(separator: "\n") {
+            _ = try JSONSerialization.jsonObject(with: Data(line.utf8))
+        }
+        #expect(try backend.results(of: "good").map(\.data) == ["hello"])
+
+        output = try await AgentProcess.run(["plugin", "list", "--json"], directory: folder.path)
+        #expect(try output.jsonLines().map { $0["state"] as? String } == ["verified"])
+        output = try await AgentProcess.run(["plugin", "show", "good-plugin"], directory: folder.path)
+        #expect(output.stdout.contains("good-plugin.hello") && output.stdout.contains("verified"))
+        output = try await AgentProcess.run(["command", "list", "--json"], directory: folder.path)
+        #expect(try output.jsonLines().map { $0["function"] as? String } == ["hello"])
+        output = try await AgentProcess.run(["plugin", "call", "good-plugin", "hello"], directory: folder.path)
+        #expect(output.stdout == "hello\n")
+        output = try await AgentProcess.run(["plugin", "verify"], directory: folder.path)
+        #expect(output.status == 0)
+
+        try "class Plugin: pass".write(
+            toFile: folder.path("plugins/good-plugin.py"), atomically: true, encoding: .utf8)
+        output = try await AgentProcess.run(["plugin", "verify", "--json"], directory: folder.path)
+        #expect(output.status == 1)
+        #expect(try output.jsonLines().map { $0["verified"] as? Bool } == [false])
+        output = try await AgentProcess.run(["plugin", "call", "good-plugin", "hello"], directory: folder.path)
+        #expect(output.status == 1)
+    }
+
+    @Test func onceFailsWhereARunFailed() async throws {
+        let backend = try ScriptedBackend()
+        backend.addTask(#"{"id": "bad", "command": "nobody.knows", "cron": null, "arguments": "{}"}"#)
+        let folder = try TemporaryFolder()
+        let output = try await AgentProcess.run(
+            ["run", "--once", "--set", "auth=no"], environment: ["RUNBOOK_AGENT_SERVER_URL": backend.server.url],
+            directory: folder.path)
+        #expect(output.status == 1)
+        #expect(output.stderr.contains("task.unknown_command"))
+        #expect(try backend.results(of: "good").count == 1)
+    }
+
+    @Test func theDaemonEndsAtASignalWithItsResultsDelivered() async throws {
+        let backend = try ScriptedBackend()
+        let folder = try TemporaryFolder()
+        let output = try await AgentProcess.run(
+            ["run", "--set", "server_url=\(backend.server.url)", "--set", "auth=no"], directory: folder.path
+        ) { process in
+            // Agent, plugin, tasks, result.
+            await backend.server.waitForRequests(4)
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        #expect(try backend.results(of: "good").map(\.data) == ["hello"])
+    }
+}

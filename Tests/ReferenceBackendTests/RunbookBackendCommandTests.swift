@@ -1,0 +1,118 @@
+import AgentModel
+import AgentTestSupport
+import BackendClient
+import Foundation
+import Testing
+
+/// The `runbook-backend` executable, as a process.
+@Suite struct RunbookBackendCommandTests {
+    private struct Served {
+        var process: BackendProcess
+        var url: String
+        var token: String?
+    }
+
+    /// Starts `serve` and waits for the line that says where it listens.
+    private func serve(_ data: String, _ more: String...) async throws -> Served {
+        let process = try BackendProcess(["serve", "--listen", "127.0.0.1:0", "--data", data] + more)
+        var token: String?
+        for await line in process.lines {
+            let last = String(line.split(separator: " ").last ?? "")
+            if line.hasPrefix("administration token") { token = last }
+            if line.hasPrefix("runbook-backend listens on ") {
+                return Served(process: process, url: last, token: token)
+            }
+        }
+        Issue.record("it never listened: \(try process.standardError())")
+        throw CancellationError()
+    }
+
+    private func get(_ client: HTTPClient, _ url: String, token: String? = nil) async throws -> HTTPResponse {
+        let headers = token.map { [HTTPHeader(name: "Authorization", value: "Bearer \($0)", isSecret: true)] }
+        return try await client.send(HTTPRequest(url: try HTTPURL(url), headers: headers ?? []))
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT])
+    func `serve listens, answers and stops at a signal with a connection open`(signal: Int32) async throws {
+        let folder = try TemporaryFolder()
+        let client = try HTTPClient()
+        let served = try await serve(folder.path("data"), "--seed", QuickstartSeed.folder.path)
+        let agent = try await get(client, served.url + "/api/agent")
+        #expect(agent.status == 200)
+        #expect(String(decoding: agent.body, as: UTF8.self).contains(QuickstartSeed.agentID))
+        let token = try #require(served.token)
+        #expect(try await get(client, served.url + "/admin/api/agents", token: token).status == 200)
+
+        served.process.signal(signal)
+        #expect(try await served.process.exitStatus() == 0)
+        #expect(await served.process.lines.first { _ in true } == "runbook-backend stopped")
+
+        let again = try await serve(folder.path("data"))
+        #expect(again.token == nil)
+        #expect(try await get(client, again.url + "/admin/api/agents", token: token).status == 200)
+        again.process.signal(SIGTERM)
+        #expect(try await again.process.exitStatus() == 0)
+    }
+
+    @Test func `token reset replaces the token under a running server`() async throws {
+        let folder = try TemporaryFolder()
+        let client = try HTTPClient()
+        let served = try await serve(folder.path("data"))
+        let reset = try await CommandResult.of("token", "reset", "--data", folder.path("data"))
+        #expect(reset.status == 0)
+        let new = try #require(reset.output.first)
+        #expect(reset.output.count == 1)
+        let old = try #require(served.token)
+        #expect(try await get(client, served.url + "/admin/api/agents", token: old).status == 401)
+        #expect(try await get(client, served.url + "/admin/api/agents", token: new).status == 200)
+        served.process.signal(SIGTERM)
+        #expect(try await served.process.exitStatus() == 0)
+    }
+
+    @Test func `a taken port is a failure that names the address`() async throws {
+        let folder = try TemporaryFolder()
+        try await LiveBackend.withLiveBackend { backend in
+            let address = "127.0.0.1:\(backend.port)"
+            let result = try await CommandResult.of("serve", "--listen", address, "--data", folder.path("data"))
+            #expect(result.status == 1)
+            #expect(result.errors.contains("backend.cannot_listen"))
+            #expect(result.errors.contains(address))
+        }
+    }
+
+    @Test func `a broken seed is a failure that names the file`() async throws {
+        let folder = try TemporaryFolder()
+        let result = try await CommandResult.of(
+            "serve", "--listen", "127.0.0.1:0", "--data", folder.path("data"), "--seed", folder.path("absent"))
+        #expect(result.status == 1)
+        #expect(result.errors.contains("backend.invalid_seed"))
+        #expect(result.errors.contains(folder.path("absent")))
+    }
+
+    @Test func `a token of a backend that isn't there is a failure and makes none`() async throws {
+        let folder = try TemporaryFolder()
+        let result = try await CommandResult.of("token", "reset", "--data", folder.path("absent"))
+        #expect(result.status == 1)
+        #expect(result.errors.contains(folder.path("absent")))
+        #expect(!FileManager.default.fileExists(atPath: folder.path("absent")))
+    }
+
+    @Test(arguments: [
+        ["serve", "--listen", "8787"], ["serve", "--auth", "sometimes"], ["serve", "--max-result-size", "0"],
+        ["serve", "--log-level", "loud"], ["serve", "--no-such-option"], ["sreve"],
+    ])
+    func `wrong usage is told apart from failure`(arguments: [String]) async throws {
+        let process = try BackendProcess(arguments)
+        #expect(try await process.exitStatus() == 2)
+        #expect(try process.standardError().contains("Usage:"))
+    }
+
+    @Test(arguments: [["--help"], ["serve", "--help"], ["token", "reset", "--help"]])
+    func `help shows an example`(arguments: [String]) async throws {
+        let process = try BackendProcess(arguments)
+        let output = await process.lines.reduce(into: "") { $0 += $1 + "\n" }
+        #expect(try await process.exitStatus() == 0)
+        #expect(output.contains("EXAMPLE"))
+        #expect(output.contains("runbook-backend "))
+    }
+}
