@@ -18,7 +18,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
@@ -99,7 +99,7 @@ let package = Package(
         .executableTarget(
             name: "runbook-backend",
             dependencies: [
-                "ReferenceBackend",
+                "AgentModel", "ReferenceBackend",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -145,7 +145,7 @@ let package = Package(
             name: "ReferenceBackendTests",
             dependencies: [
                 "AgentModel", "AgentTestSupport", "BackendClient", "Cryptography", "ReferenceBackend",
-                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Logging", package: "swift-log"), "runbook-backend",
             ]),
         .testTarget(
             name: "IntegrationTests",

@@ -43,6 +43,11 @@ public struct AgentRuntime: Sendable {
         let client = try BackendClient(serverURL: serverURL, http: http)
         let (journal, recovery) = try await RunJournal.open(directory: configuration.stateDirectory)
         recovery.log(to: logger)
+        for name in configuration.unknownEnvironmentNames {
+            logger.warning(
+                "the environment variable names no setting and is ignored; see docs/configuration.md",
+                metadata: ["name": "\(name)", "code": "configuration.unknown_key"])
+        }
         let store = try PluginStore(path: configuration.pluginDirectory, backend: client, logger: logger)
         let interpreter = try PythonInterpreter.start(
             pythonPath: configuration.pythonPath, host: BackendHost(client: client))

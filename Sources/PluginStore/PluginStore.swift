@@ -52,6 +52,7 @@ public final class PluginStore: Sendable {
         _ = try Self.verifyScript(of: document)
         // Written again it would look changed to whoever compares identities.
         if case .success(let plugin) = stored, plugin.document == document { return plugin }
+        logger.info("plugin fetched", metadata: ["plugin": "\(id)", "bytes": "\(document.script.utf8.count)"])
         // What is handed out is read back from the disk and checked once more.
         let result = await onQueue { directory throws(PluginStoreError) in
             try Self.store(document, id, in: directory)

@@ -39,6 +39,26 @@ public struct VerifiedPlugin: Sendable {
         currentIdentity = IdentityCell(identity)
     }
 
+    /// The same plugin without its script, for those who only need to know of it: once they are compiled, a thousand
+    /// scripts need not stay in memory.
+    public func withoutScript() -> VerifiedPlugin {
+        var document = document
+        document.script = ""
+        return VerifiedPlugin(self, document: document)
+    }
+
+    private init(_ plugin: VerifiedPlugin, document: PluginDocument) {
+        id = plugin.id
+        self.document = document
+        commands = plugin.commands
+        problems = plugin.problems
+        script = []
+        digest = plugin.digest
+        path = plugin.path
+        fileName = plugin.fileName
+        currentIdentity = plugin.currentIdentity
+    }
+
     /// After the file was replaced by one with the same bytes.
     func accept(_ identity: FileIdentity) { currentIdentity.value.withLock { $0 = identity } }
 

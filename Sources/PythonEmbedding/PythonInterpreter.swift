@@ -19,13 +19,13 @@ public final class PythonInterpreter: Sendable {
     ///
     /// - Parameters:
     ///   - pythonPath: folders put in front of `sys.path`; only the first start's count.
-    ///   - host: answers what plugins ask of the agent.
+    ///   - host: answers what plugins ask of the agent from now on; nil leaves the one there is.
     /// - Throws: `PythonEmbeddingError`; after a failed start every further one fails the same way, because nothing
     ///   may take the GIL of an interpreter that did not come up.
     public static func start(
-        pythonPath: [String] = [], host: any PluginHost = DetachedHost()
+        pythonPath: [String] = [], host: (any PluginHost)? = nil
     ) throws(PythonEmbeddingError) -> PythonInterpreter {
-        HostFunctions.setHost(host)
+        if let host { HostFunctions.setHost(host) }
         return try shared.withLock { existing throws(PythonEmbeddingError) in
             if let existing { return try existing.get() }
             let result = Result { () throws(PythonEmbeddingError) in try boot(pythonPath: pythonPath) }

@@ -1,3 +1,4 @@
+import AgentModel
 import ArgumentParser
 import Foundation
 import Logging
@@ -56,9 +57,24 @@ struct ServeCommand: AsyncParsableCommand {
         if let token = server.newAdministrationToken {
             StandardOutput.write("administration token, shown this once: \(token)")
         }
-        try await server.run { address in
-            StandardOutput.write("runbook-backend listens on \(address.url)")
+        let runs = server.service.storedRuns()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [logger] in
+                for await run in runs { Self.log(run, logger) }
+            }
+            try await server.run { address in
+                StandardOutput.write("runbook-backend listens on \(address.url)")
+            }
+            group.cancelAll()
         }
         StandardOutput.write("runbook-backend stopped")
+    }
+
+    private static func log(_ run: StoredRun, _ logger: Logger) {
+        logger.info(
+            """
+            result stored: \(quoted(run.command)) \(run.result.status?.rawValue ?? "with no status"), data \
+            \(quoted(run.result.data ?? "null", limit: 100))
+            """, metadata: ["task": "\(quoted(run.taskID))"])
     }
 }

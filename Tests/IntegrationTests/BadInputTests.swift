@@ -185,6 +185,12 @@ import Testing
         Case("a task without a command", .logged("backend.invalid_document")) {
             $0.addTask(#"{"id": "bad", "cron": null, "arguments": "{}"}"#)
         },
+        Case("a task without an id", .logged("task.invalid_id")) {
+            $0.addTask(#"{"id": "", "command": "good-plugin.hello", "cron": null, "arguments": "{}"}"#)
+        },
+        Case("an id with a NUL", .logged("task.invalid_id")) {
+            $0.addTask(#"{"id": "a\u0000b", "command": "good-plugin.hello", "cron": null, "arguments": "{}"}"#)
+        },
         Case("a task that is a number", .logged("backend.invalid_document")) { $0.addTask("7") },
     ]
 

@@ -39,7 +39,7 @@ extension CallCase {
         invalid("Infinity", #"{"value": -Infinity}"#, "Infinity"),
         invalid("depth bomb", "{\"value\": \(String(repeating: "[", count: 100_000))", "recursion"),
         invalid("depth bomb of objects", String(repeating: "{\"value\": ", count: 100_000), "recursion"),
-        invalid("trailing garbage", #"{"value": 1} x"#, "character 13"),
+        invalid("trailing garbage", #"{"value": 1} x"#, "character 12"),
         invalid("two objects", "{}{}", "character 2"),
         invalid("null at the top", "null", "not an object"),
         invalid("array", "[1]", "not an object"),

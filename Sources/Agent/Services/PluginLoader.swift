@@ -147,7 +147,7 @@ public actor PluginLoader {
                 logger.info("the plugin wrote while it was loaded: \(quoted(output, limit: 500))", metadata: ["plugin": "\(id)"])
             }
             failedHashes[id] = nil
-            await catalog.set(.loaded(plugin), for: id)
+            await catalog.set(.loaded(plugin.withoutScript()), for: id)
             await reportCommands(of: plugin)
             if case .loaded? = current { return (id, true, true) }
             return (id, false, true)

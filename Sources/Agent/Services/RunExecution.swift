@@ -97,7 +97,7 @@ struct RunExecution {
             metadata["code"] = "\(error.code)"
             logger.warning("run ended: \(error.message)", metadata: metadata)
         } else {
-            metadata["data"] = "\(quoted(result.data ?? "null", limit: 100))"
+            metadata["data"] = "\((result.data ?? "null").prefix(100))"
             logger.info("run ended", metadata: metadata)
         }
     }

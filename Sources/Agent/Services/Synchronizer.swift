@@ -134,7 +134,7 @@ public actor Synchronizer: Service {
             for problem in list.problems {
                 say("\(problem.code): \(problem.message)", code: problem.code)
             }
-            tasks = withoutDuplicates(list.tasks)
+            tasks = usable(list.tasks)
             await distribute()
             tasksETag = etag
             hasTasks = true
@@ -177,10 +177,17 @@ public actor Synchronizer: Service {
         }
     }
 
-    /// The contract: a task with an id that is there already isn't added again.
-    private func withoutDuplicates(_ list: [TaskDocument]) -> [TaskDocument] {
+    /// The contract: a task with an id that is there already isn't added again. An id must also fit a URL and a row of
+    /// the journal.
+    private func usable(_ list: [TaskDocument]) -> [TaskDocument] {
         var seen: Set<String> = []
         return list.filter { task in
+            guard task.hasUsableID else {
+                say(
+                    "the task id \(quoted(task.id)) is refused: it is empty, a dot segment, longer than 1024 bytes or has "
+                        + "control characters; give the task another id", code: "task.invalid_id")
+                return false
+            }
             if seen.insert(task.id).inserted { return true }
             say(
                 "the backend lists the task id \(quoted(task.id)) twice; the first one counts; give the other an id of "
@@ -215,5 +222,13 @@ public actor Synchronizer: Service {
         // A backend that errs anew at every poll must not fill the memory.
         if saidBefore.count > 1000 { saidBefore.removeAll() }
         logger.error("\(message)", metadata: ["code": "\(code)"])
+    }
+}
+
+extension TaskDocument {
+    /// The journal's texts end at a NUL, and `.` and `..` can't be written as a path segment.
+    fileprivate var hasUsableID: Bool {
+        !id.isEmpty && id != "." && id != ".." && id.utf8.count <= 1024
+            && id.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
     }
 }
