@@ -79,7 +79,8 @@ let package = Package(
         .target(
             name: "AgentCommands",
             dependencies: [
-                "Agent", "AgentModel", "BackendClient", "CronSchedule", "Cryptography", "PluginExecution", "PluginStore",
+                "Agent", "AgentModel", "BackendClient", "CronSchedule", "Cryptography", "PluginExecution",
+                "PluginStore",
                 "PythonEmbedding",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

@@ -78,7 +78,8 @@ public struct AgentRuntime: Sendable {
                 client: client, plugins: loader, scheduler: scheduler, dispatcher: dispatcher, journal: journal,
                 clock: clock, onResult: { reporter.wake() }),
             pollInterval: configuration.pollInterval, logger: logger)
-        bell.connect(reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher, logger: logger)
+        bell.connect(
+            reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher, logger: logger)
         return AgentRuntime(
             configuration: configuration, catalog: catalog, scheduler: scheduler, dispatcher: dispatcher,
             reporter: reporter, synchronizer: synchronizer, journal: journal, executor: executor, http: http,

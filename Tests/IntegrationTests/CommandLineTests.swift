@@ -32,7 +32,8 @@ import Testing
 
     @Test(arguments: [
         Failure(arguments: ["schedule", "next", "61 * * * *"], status: 1, says: "task.invalid_cron"),
-        Failure(arguments: ["schedule", "next", "* * * * *", "--timezone", "Mars/Phobos"], status: 1, says: "Mars/Phobos"),
+        Failure(
+            arguments: ["schedule", "next", "* * * * *", "--timezone", "Mars/Phobos"], status: 1, says: "Mars/Phobos"),
         Failure(arguments: ["schedule", "next"], status: 2, says: "expressions"),
         Failure(arguments: ["schedule", "next", "* * * * *", "--count", "0"], status: 2, says: "--count"),
         Failure(arguments: ["nonsense"], status: 2, says: "nonsense"),
@@ -113,10 +114,10 @@ import Testing
         let backend = try ScriptedBackend()
         let folder = try TemporaryFolder()
         try """
-            [agent]
-            server_url = \(backend.server.url)
-            auth = False
-            """.write(toFile: folder.path("config.ini"), atomically: true, encoding: .utf8)
+        [agent]
+        server_url = \(backend.server.url)
+        auth = False
+        """.write(toFile: folder.path("config.ini"), atomically: true, encoding: .utf8)
 
         var output = try await AgentProcess.run(["run", "--once", "--log-format", "json"], directory: folder.path)
         #expect(output.status == 0, "\(output.stderr)")

@@ -144,7 +144,9 @@ public actor PluginLoader {
                     id: id, script: plugin.script, path: plugin.path, concurrency: settings.concurrency,
                     timeLimit: settings.taskTimeout))
             if !output.isEmpty {
-                logger.info("the plugin wrote while it was loaded: \(quoted(output, limit: 500))", metadata: ["plugin": "\(id)"])
+                logger.info(
+                    "the plugin wrote while it was loaded: \(quoted(output, limit: 500))", metadata: ["plugin": "\(id)"]
+                )
             }
             failedHashes[id] = nil
             await catalog.set(.loaded(plugin.withoutScript()), for: id)
@@ -175,7 +177,8 @@ public actor PluginLoader {
         for problem in plugin.problems {
             logger.error("\(problem.message)", metadata: ["plugin": "\(plugin.id)", "code": "\(problem.code)"])
         }
-        let missing = await executor.missingFunctions(among: plugin.commands.values.map(\.function).sorted(), of: plugin.id)
+        let missing = await executor.missingFunctions(
+            among: plugin.commands.values.map(\.function).sorted(), of: plugin.id)
         for function in missing {
             logger.error(
                 """

@@ -91,7 +91,8 @@ struct RunExecution {
         var metadata: Logger.Metadata = [
             "task": "\(task.id)", "run": "\(result.runID ?? "")", "command": "\(task.command)",
             "status": "\(result.status?.rawValue ?? "")",
-            "duration_ms": "\((result.durationMilliseconds ?? 0).formatted(.number.precision(.fractionLength(1)).grouping(.never)))",
+            "duration_ms":
+                "\((result.durationMilliseconds ?? 0).formatted(.number.precision(.fractionLength(1)).grouping(.never)))",
         ]
         if let error = result.error {
             metadata["code"] = "\(error.code)"

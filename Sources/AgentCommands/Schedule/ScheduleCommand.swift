@@ -27,7 +27,8 @@ struct ScheduleNextCommand: AsyncParsableCommand {
     var from: String?
 
     @Option(
-        name: .long, help: ArgumentHelp("A zone of tzdata, such as Europe/Berlin; the host's if not given.", valueName: "zone"))
+        name: .long,
+        help: ArgumentHelp("A zone of tzdata, such as Europe/Berlin; the host's if not given.", valueName: "zone"))
     var timezone: String?
 
     @OptionGroup var output: OutputOptions
@@ -51,7 +52,9 @@ struct ScheduleNextCommand: AsyncParsableCommand {
                 rows.append(FireTime(expression: expression, zone: zone, time: next))
                 time = next
             }
-            if rows.isEmpty { Terminal.writeError("\(quoted(expression)) never fires after \(RFC3339.string(from: start))") }
+            if rows.isEmpty {
+                Terminal.writeError("\(quoted(expression)) never fires after \(RFC3339.string(from: start))")
+            }
             return rows
         }
         try output.renderer.print(rows)

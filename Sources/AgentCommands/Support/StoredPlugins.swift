@@ -16,7 +16,8 @@ struct StoredPlugins {
     /// - Throws: `PluginStoreError`.
     init(configuration: AgentConfiguration) throws {
         store = try PluginStore(
-            path: configuration.pluginDirectory, backend: nil, logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() })
+            path: configuration.pluginDirectory, backend: nil,
+            logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() })
     }
 
     /// Nil where no agent has made the directory yet: there are no plugins then.

@@ -1,0 +1,206 @@
+import AgentModel
+import Foundation
+import PluginExecution
+import PythonEmbedding
+import Testing
+
+/// The ladder: asked, injected, thread given up, process ended. No step is timed; each outcome is waited for.
+@Suite struct TimeLimitTests {
+    private static let script = """
+        \(Gates.script)
+        import re, time
+        from runbooksolutions.agent import stop_requested, TimeLimitExceeded
+        class Plugin:
+            def __init__(self, api): self.api = api
+            def polite(self):
+                while not self.api.stop_requested: time.sleep(0.001)
+                print("asked")
+                return "stopped early"
+            def polite_function(self):
+                while not stop_requested(): pass
+            def spin(self):
+                print("before")
+                while True: pass
+            def sleep(self): time.sleep(0.5)
+            def swallow(self, name):
+                while not gate(name).is_set():
+                    try:
+                        while not gate(name).is_set(): pass
+                    except BaseException: pass
+                return "swallowed"
+            def clean_up(self):
+                try:
+                    while True: pass
+                except TimeLimitExceeded:
+                    return "cleaned up"
+            def expression(self): return re.match("(a+)+$", "a" * 26 + "b")
+            def fast(self): return 1
+            def open(self, name): gate(name).set()
+            def wedge(self): return sum(range(10 ** 12))
+        """
+
+    struct StepCase: Sendable, CustomTestStringConvertible {
+        let function: String
+        /// One of them: a long sleep or expression ends where it ends.
+        let steps: [StopStep]
+        var data: String?
+        var stdout = ""
+        var hasTraceback = false
+        var askGrace: Duration = .milliseconds(50)
+        var testDescription: String { function }
+    }
+
+    @Test(arguments: [
+        StepCase(function: "polite", steps: [.asked], data: "stopped early", stdout: "asked\n", askGrace: .seconds(60)),
+        StepCase(function: "polite_function", steps: [.asked], askGrace: .seconds(60)),
+        StepCase(function: "spin", steps: [.injected], stdout: "before\n", hasTraceback: true),
+        StepCase(function: "sleep", steps: [.injected, .asked]),
+        StepCase(function: "clean_up", steps: [.injected], data: "cleaned up"),
+        StepCase(function: "expression", steps: [.injected, .asked]),
+    ])
+    func step(_ testCase: StepCase) async throws {
+        let fixture = try ExecutorFixture(workers: 1, askGrace: testCase.askGrace)
+        try await fixture.load(Self.script)
+        let outcome = await fixture.execute(testCase.function, timeLimit: .milliseconds(50))
+        #expect(outcome.status == .timedOut)
+        #expect(outcome.error?.code == "task.timed_out")
+        let message = try #require(outcome.error?.message)
+        #expect(testCase.steps.contains { message.contains("(\($0.rawValue))") }, "\(message)")
+        #expect(message.contains("0.05 s"))
+        #expect(outcome.data == testCase.data || testCase.data == nil)
+        #expect(outcome.stdout == testCase.stdout)
+        if testCase.hasTraceback { #expect(outcome.error?.traceback?.contains("while True: pass") == true) }
+        // The same worker goes on.
+        #expect(await fixture.execute("fast").data == "1")
+        await fixture.executor.shutDown()
+    }
+
+    @Test func threadThatCannotBeStoppedIsGivenUp() async throws {
+        let fixture = try ExecutorFixture(workers: 1, injectGrace: .milliseconds(50))
+        let helper = try PluginID("limit-gates")
+        try await fixture.load(Self.script)
+        try await fixture.load(Self.script, id: helper)
+        let outcome = await fixture.execute("swallow", #"{"name": "given up"}"#, timeLimit: .milliseconds(20))
+        #expect(outcome.status == .timedOut)
+        #expect(outcome.error?.message.contains("(thread_abandoned)") == true)
+        #expect(outcome.duration >= .milliseconds(20))
+        // Another thread has taken its place, for this plugin as well.
+        #expect(await fixture.execute("fast").data == "1")
+        _ = await fixture.execute("open", #"{"name": "given up"}"#, of: helper)
+        await fixture.executor.shutDown()
+    }
+
+    @Test func stuckAfterThree() async throws {
+        let fixture = try ExecutorFixture(workers: 2, injectGrace: .milliseconds(20))
+        let helper = try PluginID("stuck-gates")
+        try await fixture.load(Self.script)
+        try await fixture.load(Self.script, id: helper)
+        for _ in 0..<3 {
+            let outcome = await fixture.execute("swallow", #"{"name": "stuck"}"#, timeLimit: .milliseconds(10))
+            #expect(outcome.error?.message.contains("(thread_abandoned)") == true)
+        }
+        let refused = await fixture.execute("fast")
+        #expect(refused.status == .rejected)
+        #expect(refused.error?.code == "plugin.stuck")
+        #expect(await fixture.execute("fast", of: helper).data == "1")
+        // When they end after all, the plugin gets its turns back.
+        _ = await fixture.execute("open", #"{"name": "stuck"}"#, of: helper)
+        var outcome = await fixture.execute("fast")
+        while outcome.error?.code == "plugin.stuck" { outcome = await fixture.execute("fast") }
+        #expect(outcome.data == "1")
+        await fixture.executor.shutDown()
+    }
+
+    @Test func stuckPluginIsUnloadedWithoutItsShutdown() async throws {
+        let fixture = try ExecutorFixture(workers: 2, injectGrace: .milliseconds(20))
+        let helper = try PluginID("stuck-unload-gates")
+        try await fixture.load(Self.script)
+        try await fixture.load(Self.script, id: helper)
+        for _ in 0..<3 { _ = await fixture.execute("swallow", #"{"name": "leave"}"#, timeLimit: .milliseconds(10)) }
+        #expect(await fixture.executor.unload(fixture.id)?.code == "plugin.stuck")
+        _ = await fixture.execute("open", #"{"name": "leave"}"#, of: helper)
+        await fixture.executor.shutDown()
+    }
+
+    /// Calls that end at about the moment of the injection: it must hit that call or none.
+    @Test func injectedExceptionNeverHitsTheNextCall() async throws {
+        let fixture = try ExecutorFixture(workers: 1, askGrace: .microseconds(1))
+        let script = """
+            class Plugin:
+                def limited(self, rounds):
+                    for _ in range(rounds): pass
+                def innocent(self):
+                    for _ in range(200): len([])
+                    return "well"
+            """
+        try await fixture.load(script)
+        var stopped = 0
+        for number in 0..<500 {
+            async let limited = fixture.execute(
+                "limited", "{\"rounds\": \(number * 200)}", timeLimit: .microseconds(1000))
+            async let innocent = fixture.execute("innocent")
+            #expect(await innocent.data == "well")
+            if await limited.status == .timedOut { stopped += 1 }
+        }
+        #expect(stopped > 0)
+        await fixture.executor.shutDown()
+    }
+
+    @Test func loadThatCannotBeStoppedLeavesNothing() async throws {
+        let fixture = try ExecutorFixture(workers: 2, injectGrace: .milliseconds(20))
+        let helper = try PluginID("load-gates")
+        try await fixture.load(Self.script, id: helper)
+        let script = """
+            \(Gates.script)
+            while not gate("load").is_set():
+                try:
+                    while not gate("load").is_set(): pass
+                except BaseException: pass
+            class Plugin:
+                def run(self): return "late"
+            """
+        let late = try PluginID("late-load")
+        let error = await #expect(throws: PluginExecutionError.self) {
+            try await fixture.load(script, id: late, timeLimit: .milliseconds(20))
+        }
+        #expect(error?.code == "plugin.load_timed_out")
+        _ = await fixture.execute("open", #"{"name": "load"}"#, of: helper)
+        let probe = """
+            import sys
+            class Plugin:
+                def run(self): return "runbook_plugin_late_2d_load" in sys.modules
+            """
+        try await fixture.load(probe)
+        var outcome = await fixture.execute("run")
+        while outcome.data == "true" { outcome = await fixture.execute("run") }
+        #expect(outcome.data == "false")
+        #expect(await fixture.execute("run", of: late).error?.code == "plugin.not_loaded")
+        await fixture.executor.shutDown()
+    }
+
+    /// The GIL is held for ever: everything that runs is reported before the process ends.
+    @Test func heldInterpreterEndsTheProcess() async {
+        await #expect(processExitsWith: .exitCode(75)) {
+            let reported = BlockingQueue<Outcome>()
+            let fixture = try ExecutorFixture(
+                workers: 2, askGrace: .milliseconds(20), injectGrace: .milliseconds(20),
+                interpreterGrace: .milliseconds(200)
+            ) {
+                // Not from the cooperative pool: this is the watchdog's thread.
+                let outcomes = [reported.pop(), reported.pop()]
+                let message = "(\(StopStep.processEnded.rawValue))"
+                guard outcomes.allSatisfy({ $0.status == .timedOut && $0.error?.message.contains(message) == true })
+                else { exit(1) }
+                exit(75)
+            }
+            let other = try PluginID("other")
+            try await fixture.load(Self.script)
+            try await fixture.load(Self.script, id: other)
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { reported.push(await fixture.execute("swallow", #"{"name": "x"}"#, of: other)) }
+                group.addTask { reported.push(await fixture.execute("wedge", timeLimit: .milliseconds(20))) }
+                await group.waitForAll()
+            }
+        }
+    }
+}
