@@ -22,7 +22,7 @@ demo: setup ## Start the backend and the agent on this host and run the example
 test: setup ## Run every test
 	$(SWIFT) build -j $(JOBS) --build-tests
 	Scripts/check-imports.sh
-	$(SWIFT) test --skip-build --parallel
+	$(SWIFT) test --skip-build
 
 test-thread: setup ## Run the tests of embedding, executor, journal and HTTP under the thread sanitizer
 	$(SWIFT) test -j $(JOBS) --sanitize=thread --scratch-path .build/thread \

@@ -54,7 +54,7 @@ public actor Dispatcher: Service {
     /// Lanes with a run that could start, in the order of their turns.
     private var turns = Deque<Lane.Key>()
     /// By task id: queued, waiting for its plugin, or running. Such a task isn't queued again.
-    private var held: [String: Holding] = [:]
+    private var held: [String: Held] = [:]
     private var waiting: [String: PlannedRun] = [:]
     private var running = 0
     private var isStopping = false
@@ -62,10 +62,17 @@ public actor Dispatcher: Service {
     private var idleWaiters: [CheckedContinuation<Void, Never>] = []
     public private(set) var tally = Tally()
 
-    private enum Holding {
-        case queued(Lane.Key)
-        case waiting
-        case running(Lane.Key)
+    private struct Held {
+        enum State {
+            case queued(Lane.Key)
+            case waiting
+            case running(Lane.Key)
+        }
+
+        var run: PlannedRun
+        var state: State
+
+        var isRunning: Bool { if case .running = state { true } else { false } }
     }
 
     /// The runs of one plugin, which are called one at a time unless configured otherwise.
@@ -97,31 +104,38 @@ public actor Dispatcher: Service {
     /// Queues a run unless its task is queued or running already.
     public func submit(_ run: PlannedRun) async {
         guard !isStopping else { return }
-        if held[run.task.id] != nil {
+        if let known = held[run.task.id] {
             if let fireTime = run.scheduledFor {
                 logger.warning(
                     "a fire time is passed over: the task is still queued or running",
                     metadata: ["task": "\(run.task.id)", "scheduled_for": "\(RFC3339.string(from: fireTime))"])
+                return
             }
-            return
+            // A one-off that was changed before its turn runs as it is now.
+            guard !known.isRunning, known.run != run else { return }
+            drop([run.task.id])
         }
-        held[run.task.id] = .waiting
+        held[run.task.id] = Held(run: run, state: .waiting)
         await enqueue(run)
     }
 
-    /// Drops what is queued and not running of tasks that the backend doesn't list any more.
-    public func withdraw(except listed: Set<String>) {
-        let gone = held.filter { id, holding in
-            if case .running = holding { return false }
-            return !listed.contains(id)
+    /// Drops what is queued and not running of tasks that the backend doesn't list any more, or not as that: a one-off
+    /// that has become a schedule, or the reverse.
+    public func withdraw(exceptOneOffs oneOffs: Set<String>, schedules: Set<String>) {
+        let gone = held.filter { id, held in
+            !held.isRunning && !(held.run.scheduledFor == nil ? oneOffs : schedules).contains(id)
         }
-        guard !gone.isEmpty else { return }
-        for id in gone.keys {
+        drop(Set(gone.keys))
+        resumeIfIdle()
+    }
+
+    private func drop(_ taskIDs: Set<String>) {
+        guard !taskIDs.isEmpty else { return }
+        for id in taskIDs {
             held[id] = nil
             waiting[id] = nil
         }
-        for key in lanes.keys { lanes[key]?.queue.removeAll { gone[$0.task.id] != nil } }
-        resumeIfIdle()
+        for key in lanes.keys { lanes[key]?.queue.removeAll { taskIDs.contains($0.task.id) } }
     }
 
     /// Looks again at the runs whose plugin wasn't there.
@@ -158,12 +172,12 @@ public actor Dispatcher: Service {
             logger.info(
                 "a task waits for its plugin",
                 metadata: ["task": "\(run.task.id)", "command": "\(run.task.command)", "reason": "\(reason)"])
-            waiting[run.task.id] = run
+            if held[run.task.id]?.run == run { waiting[run.task.id] = run }
             return
         }
-        // It may have been withdrawn meanwhile.
-        guard held[run.task.id] != nil else { return }
-        held[run.task.id] = .queued(key)
+        // It may have been withdrawn or changed meanwhile.
+        guard held[run.task.id]?.run == run else { return }
+        held[run.task.id]?.state = .queued(key)
         lanes[key, default: Lane()].queue.append(run)
         takeTurn(key)
         admit()
@@ -196,7 +210,7 @@ public actor Dispatcher: Service {
             lanes[key] = lane
             turns.append(key)
             running += 1
-            held[run.task.id] = .running(key)
+            held[run.task.id]?.state = .running(key)
         }
         turns.append(contentsOf: passedOver)
     }
@@ -224,13 +238,13 @@ public actor Dispatcher: Service {
     }
 
     private func carryOut(_ run: PlannedRun) async {
-        let succeeded = await RunExecution(run: run, parts: parts, logger: logger).perform()
-        switch succeeded {
-        case true: tally.succeeded += 1
-        case false: tally.failed += 1
-        case nil: break
+        let ending = await RunExecution(run: run, parts: parts, logger: logger).perform()
+        switch ending {
+        case .succeeded: tally.succeeded += 1
+        case .failed: tally.failed += 1
+        case .notRun, .postponed: break
         }
-        if case .running(let key)? = held.removeValue(forKey: run.task.id) {
+        if case .running(let key)? = held.removeValue(forKey: run.task.id)?.state {
             lanes[key]?.running -= 1
             if let lane = lanes[key] {
                 if lane.queue.isEmpty && lane.running == 0 && !lane.hasTurn {
@@ -241,6 +255,10 @@ public actor Dispatcher: Service {
             }
         }
         running -= 1
+        if case .postponed = ending {
+            held[run.task.id] = Held(run: run, state: .waiting)
+            waiting[run.task.id] = run
+        }
         admit()
         resumeIfIdle()
         if isStopping && running == 0 {

@@ -13,23 +13,33 @@ struct RunExecution {
 
     private var task: TaskDocument { run.task }
 
-    /// - Returns: whether it succeeded; nil where it did not run because it had run before, or could not be recorded.
-    func perform() async -> Bool? {
+    enum Ending {
+        case succeeded
+        case failed
+        /// It had run before, or could not be recorded.
+        case notRun
+        /// Its plugin went away meanwhile and may come back.
+        case postponed
+    }
+
+    func perform() async -> Ending {
         var start = RunStart(
             taskID: task.id, isOneOff: task.cron == nil, command: task.command, scheduledFor: run.scheduledFor,
             startedAt: parts.clock.now)
         do throws(RunJournalError) {
             switch await prepare() {
+            case .wait:
+                return .postponed
             case .reject(let error):
                 let result = result(of: .rejected(error, at: start.startedAt), runID: start.runID)
-                guard try await parts.journal.rejected(start, result: result) == .go else { return nil }
+                guard try await parts.journal.rejected(start, result: result) == .go else { return .notRun }
                 report(result)
-                return false
+                return .failed
             case .call(let invocation):
                 start.pluginID = invocation.pluginID.rawValue
                 start.function = invocation.function
                 start.isolation = "in-process"
-                guard try await parts.journal.started(start) == .go else { return nil }
+                guard try await parts.journal.started(start) == .go else { return .notRun }
                 logger.info(
                     "run started",
                     metadata: ["task": "\(task.id)", "run": "\(start.runID)", "command": "\(task.command)"])
@@ -37,26 +47,27 @@ struct RunExecution {
                 let result = result(of: outcome, runID: start.runID)
                 try await parts.journal.finished(start.runID, status: outcome.status, result: result)
                 report(result)
-                return outcome.status == .succeeded
+                return outcome.status == .succeeded ? .succeeded : .failed
             }
         } catch {
             // Nothing runs that can't be written down first.
             logger.error(
                 "the run could not be recorded: \(error.message)",
                 metadata: ["task": "\(task.id)", "code": "\(error.code)"])
-            return nil
+            return .notRun
         }
     }
 
     private enum Preparation {
         case call(Invocation)
+        case wait
         case reject(RunError)
     }
 
     private func prepare() async -> Preparation {
         switch await parts.catalog.resolve(task.command) {
-        case .wait(let reason):
-            return .reject(RunError(code: "plugin.not_loaded", message: reason))
+        case .wait:
+            return .wait
         case .reject(let error):
             return .reject(error)
         case .run(let plugin, let function):

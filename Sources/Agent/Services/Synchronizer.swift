@@ -142,12 +142,13 @@ public actor Synchronizer: Service {
     }
 
     private func distribute() async {
-        await parts.dispatcher.withdraw(except: Set(tasks.map(\.id)))
         let scheduled = tasks.filter { $0.cron != nil }
+        let oneOffs = tasks.filter { $0.cron == nil }
+        await parts.dispatcher.withdraw(
+            exceptOneOffs: Set(oneOffs.map(\.id)), schedules: Set(scheduled.map(\.id)))
         let problems = await parts.scheduler.replace(with: scheduled, lastFires: await lastFires(of: scheduled))
         for (task, error) in problems { await reject(task, error) }
         reportedSchedules = reportedSchedules.filter { id, _ in problems.contains { $0.task.id == id } }
-        let oneOffs = tasks.filter { $0.cron == nil }
         let started = parts.journal.oneOffTasksStarted(among: oneOffs.map(\.id))
         for task in oneOffs where !started.contains(task.id) {
             await parts.dispatcher.submit(PlannedRun(task: task))
