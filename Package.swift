@@ -8,6 +8,9 @@ let package = Package(
     products: [
         .executable(name: "runbook-agent", targets: ["runbook-agent"]),
         .executable(name: "runbook-backend", targets: ["runbook-backend"]),
+        // What Benchmarks/ measures; CPython for the floor beside it.
+        .library(name: "AgentModel", targets: ["AgentModel"]),
+        .library(name: "CPython", targets: ["CPython"]),
         .library(name: "CronSchedule", targets: ["CronSchedule"]),
         .library(name: "PythonEmbedding", targets: ["PythonEmbedding"]),
         .library(name: "PluginExecution", targets: ["PluginExecution"]),

@@ -24,7 +24,8 @@ final class LoadJob: Job, @unchecked Sendable {
     ///   - current: the version in service.
     ///   - install: puts a version into service. Called with the GIL: loads of one plugin follow each other.
     init(
-        id: UInt64, lane: Lane, image: PluginImage, outputLimit: Int, current: @escaping @Sendable () -> PluginInstance?,
+        id: UInt64, lane: Lane, image: PluginImage, outputLimit: Int,
+        current: @escaping @Sendable () -> PluginInstance?,
         install: @escaping @Sendable (PluginInstance) -> Void,
         continuation: CheckedContinuation<Result<String, PluginExecutionError>, Never>
     ) {

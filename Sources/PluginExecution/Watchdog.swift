@@ -47,9 +47,9 @@ struct Watchdog {
     private func dueActions(at now: ContinuousClock.Instant, _ probe: inout InterpreterProbe) -> [Action] {
         var actions: [Action] = []
         for worker in pool.workers.values {
-            guard let running = worker.running, let step = running.nextStep, step <= now, let slot = worker.slot else {
-                continue
-            }
+            guard let running = worker.running, let step = running.nextStep, let slot = worker.slot,
+                step <= now || running.awaitsInterpreter && probe.isAnswered
+            else { continue }
             switch running.stage {
             case .running:
                 worker.running?.stage = .asked
@@ -64,8 +64,9 @@ struct Watchdog {
                 case .answering:
                     if let job = pool.abandon(worker) { actions += [.report(job, .threadAbandoned), .startWorker] }
                 case .silent(let limit):
-                    // Another thread would wait for the GIL as this one does.
+                    // Another thread would wait for the GIL as this one does. The answer wakes us before the limit.
                     worker.running?.nextStep = limit
+                    worker.running?.awaitsInterpreter = true
                 case .wedged:
                     return pool.workers.values.compactMap(pool.abandon).map { .report($0, .processEnded) }
                         + [.endProcess]
@@ -78,9 +79,9 @@ struct Watchdog {
     private func perform(_ action: Action, _ probe: inout InterpreterProbe) {
         switch action {
         case .ask(let slot, let job):
-            probe.send(to: pool.interpreter) { gil in slot.requestStop(of: job, gil: gil) }
+            probe.send(to: pool) { gil in slot.requestStop(of: job, gil: gil) }
         case .inject(let slot, let job):
-            probe.send(to: pool.interpreter) { gil in slot.inject(into: job, gil: gil) }
+            probe.send(to: pool) { gil in slot.inject(into: job, gil: gil) }
         case .report(let running, let step):
             running.job.abandon(at: step, after: running.startedAt.duration(to: .now))
         case .startWorker:
@@ -128,13 +129,16 @@ struct InterpreterProbe {
     /// When the oldest message was sent that may be unanswered.
     private var waitingSince: ContinuousClock.Instant?
 
-    mutating func send(to interpreter: PythonInterpreter, _ work: @escaping @Sendable (borrowing GIL) -> Void) {
+    /// Has work done on the control thread, which wakes the pool's watchdog when it has done it.
+    mutating func send(to pool: WorkerPool, _ work: @escaping @Sendable (borrowing GIL) -> Void) {
         lastSent += 1
         if waitingSince == nil || isAnswered { waitingSince = .now }
         let number = lastSent
-        interpreter.enqueue { [answers] gil in
+        pool.interpreter.enqueue { [answers] gil in
             work(gil)
             answers.last.store(number, ordering: .releasing)
+            // Under the lock, or the watchdog could miss it between its look and its sleep.
+            pool.withLock { _ = pthread_cond_signal(pool.watchdogSignal) }
         }
     }
 
@@ -147,5 +151,5 @@ struct InterpreterProbe {
         return now < limit ? .silent(until: limit) : .wedged
     }
 
-    private var isAnswered: Bool { answers.last.load(ordering: .acquiring) == lastSent }
+    var isAnswered: Bool { answers.last.load(ordering: .acquiring) == lastSent }
 }

@@ -27,6 +27,8 @@ struct RunningJob {
     var stage = Stage.running
     /// When the watchdog has something to do; nil for never.
     var nextStep: ContinuousClock.Instant?
+    /// Whether that is only how long the interpreter may keep us waiting: its answer is the other thing to wait for.
+    var awaitsInterpreter = false
 
     /// The step that a call which has just ended was at.
     var stoppedBy: StopStep? {

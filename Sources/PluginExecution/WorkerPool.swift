@@ -162,6 +162,11 @@ final class WorkerPool: @unchecked Sendable {
         started(nil)
         while let first = waitForTurn(reference.worker) {
             attachment.withGIL { [self] gil in
+                // It may have been reported as given up while this thread waited for the GIL.
+                if withLock({ reference.worker.isAbandoned }) {
+                    _ = finish(first.job, on: reference.worker)
+                    return
+                }
                 var next: Turn? = first
                 while let turn = next {
                     turn.job.run(on: slot, startedAt: turn.startedAt, gil: gil)

@@ -16,6 +16,14 @@ public final class CallSlot: @unchecked Sendable {
     /// Whether an exception was aimed at this thread that may not have been raised yet.
     private var hasInjected = false
 
+    /// What was asked for a call that did not run: it has ended, or its thread still waits for the GIL.
+    private var early: (id: UInt64, step: EarlyStep)?
+
+    private enum EarlyStep {
+        case ask
+        case inject
+    }
+
     /// Nil also when the call was told to stop and went on: it gets no more consideration.
     var runningCall: UInt64? { hasInjected ? nil : running?.id }
 
@@ -109,18 +117,26 @@ public final class CallSlot: @unchecked Sendable {
 
     // MARK: Stopping, from another thread
 
-    /// Sets `stop_requested` for the plugin to see. False if that call doesn't run here any more.
+    /// Sets `stop_requested` for the plugin to see. False if that call doesn't run here now; where it is still to
+    /// come, it will find it set.
     @discardableResult
     public func requestStop(of id: UInt64, gil: borrowing GIL) -> Bool {
-        guard let running, running.id == id else { return false }
+        guard let running, running.id == id else {
+            early = (id, .ask)
+            return false
+        }
         if PyObject_SetAttr(running.call, bootstrap.stopRequestedName, rb_true()) != 0 { PyErr_Clear() }
         return true
     }
 
-    /// Raises `TimeLimitExceeded` in the call at its next bytecode. False if it doesn't run here any more.
+    /// Raises `TimeLimitExceeded` in the call at its next bytecode. False if it doesn't run here now; where it is
+    /// still to come, that is its first one.
     @discardableResult
     public func inject(into id: UInt64, gil: borrowing GIL) -> Bool {
-        guard let running, running.id == id else { return false }
+        guard let running, running.id == id else {
+            early = (id, .inject)
+            return false
+        }
         hasInjected = true
         return PyThreadState_SetAsyncExc(threadID, bootstrap.timeLimitExceeded) == 1
     }
@@ -154,6 +170,10 @@ public final class CallSlot: @unchecked Sendable {
         else { return .failure(gil.takeException(describedBy: bootstrap)) }
         rb_decref(newToken)
         running = (id, call.pointer)
+        if let early, early.id == id {
+            requestStop(of: id, gil: gil)
+            if early.step == .inject { inject(into: id, gil: gil) }
+        }
 
         let value = body()
 

@@ -1,6 +1,5 @@
 internal import CPython
 internal import Glibc
-internal import Synchronization
 
 /// The one CPython of this process.
 ///
@@ -34,7 +33,7 @@ public final class PythonInterpreter: Sendable {
         }
     }
 
-    private static let shared = Mutex<Result<PythonInterpreter, PythonEmbeddingError>?>(nil)
+    private static let shared = BlockingLock<Result<PythonInterpreter, PythonEmbeddingError>?>(nil)
 
     private init(
         bootstrap: Bootstrap, state: InterpreterState, control: BlockingQueue<Work>

@@ -1,10 +1,13 @@
 import AgentModel
 import PluginExecution
 import PythonEmbedding
+import Synchronization
 import Testing
 
 /// An executor on the linked CPython, with steps of milliseconds instead of seconds.
 struct ExecutorFixture: Sendable {
+    private static let lastNumber = Atomic<Int>(0)
+
     let executor: InProcessExecutor
     let id: PluginID
 
@@ -19,7 +22,8 @@ struct ExecutorFixture: Sendable {
             policy: TimeLimitPolicy(
                 askGrace: askGrace, injectGrace: injectGrace, interpreterGrace: interpreterGrace),
             shutdownLimit: shutdownLimit, onWedged: onWedged)
-        id = try PluginID("plugin")
+        // Of its own: the tests run side by side in one interpreter.
+        id = try PluginID("plugin-\(Self.lastNumber.add(1, ordering: .relaxed).newValue)")
     }
 
     func image(

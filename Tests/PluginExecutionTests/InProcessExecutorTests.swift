@@ -87,12 +87,17 @@ import Testing
         ("x = 1", "plugin.class_missing", "no class"),
         ("class Plugin:\n    def __init__(self): 1 / 0", "plugin.constructor_failed", "division"),
         ("while True: pass", "plugin.load_timed_out", "TimeLimitExceeded"),
-        ("class Plugin:\n    def __init__(self):\n        while True: pass", "plugin.load_timed_out", "TimeLimitExceeded"),
+        (
+            "class Plugin:\n    def __init__(self):\n        while True: pass", "plugin.load_timed_out",
+            "TimeLimitExceeded"
+        ),
     ])
     func loadFailure(_ script: String, _ code: String, _ part: String) async throws {
         let fixture = try ExecutorFixture(workers: 1)
+        // Short only where it must pass: on a busy machine any loading may take that long.
+        let limit: Duration = code == "plugin.load_timed_out" ? .milliseconds(200) : .seconds(60)
         let error = await #expect(throws: PluginExecutionError.self) {
-            try await fixture.load(script, timeLimit: .milliseconds(200))
+            try await fixture.load(script, timeLimit: limit)
         }
         #expect(error?.code == code)
         #expect(error?.message.contains(part) == true)
@@ -100,7 +105,7 @@ import Testing
         // The worker goes on, and so does the version that was there.
         try await fixture.load(Self.script)
         _ = await #expect(throws: PluginExecutionError.self) {
-            try await fixture.load(script, timeLimit: .milliseconds(200))
+            try await fixture.load(script, timeLimit: limit)
         }
         #expect(await fixture.execute("echo", #"{"value": 1}"#).data == "1")
         await fixture.executor.shutDown()

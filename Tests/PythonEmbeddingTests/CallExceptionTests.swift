@@ -23,7 +23,7 @@ extension CallCase {
         raising("KeyboardInterrupt", "raise KeyboardInterrupt()", "KeyboardInterrupt"),
         raising("GeneratorExit", "raise GeneratorExit()", "GeneratorExit"),
         raising("StopIteration", "raise StopIteration(1)", "StopIteration"),
-        raising("MemoryError", "return 'x' * (1 << 62)", "MemoryError"),
+        raising("MemoryError", "return [0] * (1 << 62)", "MemoryError"),
         CallCase(name: "sys.exit", script: plugin("", "import sys; sys.exit(3)"), expectation: .exited("3")),
         CallCase(name: "exit with text", script: plugin("", "raise SystemExit('bye')"), expectation: .exited("bye")),
     ].map { testCase in
@@ -31,7 +31,8 @@ extension CallCase {
         var testCase = testCase
         // The module's name ends in a number; the class itself is looked at by `exceptionOfAnOwnClass`.
         testCase.script = testCase.script.replacingClassModule()
-        testCase.expectation = .raised("theirs.\(testCase.script.contains("class Own") ? "Own" : "Bad")", containing: part)
+        testCase.expectation = .raised(
+            "theirs.\(testCase.script.contains("class Own") ? "Own" : "Bad")", containing: part)
         return testCase
     }
 }

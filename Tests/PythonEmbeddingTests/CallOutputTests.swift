@@ -86,10 +86,16 @@ extension CallCase {
     }
 
     @Test(arguments: [
-        CapCase(name: "just as much", body: "print('x' * 100, end='')", kept: String(repeating: "x", count: 100), isCut: false),
+        CapCase(
+            name: "just as much", body: "print('x' * 100, end='')", kept: String(repeating: "x", count: 100),
+            isCut: false),
         CapCase(name: "one more", body: "print('x' * 101, end='')", kept: String(repeating: "x", count: 100)),
-        CapCase(name: "many writes", body: "for _ in range(100000): print('xxxx')", kept: String(repeating: "xxxx\n", count: 20)),
-        CapCase(name: "never within a character", body: "print('x' + 'ü' * 100)", kept: "x" + String(repeating: "ü", count: 49)),
+        CapCase(
+            name: "many writes", body: "for _ in range(100000): print('xxxx')",
+            kept: String(repeating: "xxxx\n", count: 20)),
+        CapCase(
+            name: "never within a character", body: "print('x' + 'ü' * 100)",
+            kept: "x" + String(repeating: "ü", count: 49)),
     ])
     func cap(_ testCase: CapCase) async throws {
         let thread = try PluginThread()

@@ -10,7 +10,7 @@ import Testing
 /// interpreter as well: 70 blocks more in a round, however long it was). What leaks grows in every round.
 @Suite struct LeakTests {
     static let repetitions = 40
-    static let rounds = 5
+    static let rounds = 15
 
     private final class Gauge: Sendable {
         let thread: PluginThread
@@ -36,7 +36,9 @@ import Testing
             return (try #require(numbers.first), try #require(numbers.last))
         }
 
-        func expectFlat(_ name: String, repetitions: Int = LeakTests.repetitions, warmUp: Int = 20, _ body: () async throws -> Void) async throws {
+        func expectFlat(
+            _ name: String, repetitions: Int = LeakTests.repetitions, warmUp: Int = 20, _ body: () async throws -> Void
+        ) async throws {
             for _ in 0..<warmUp { try await body() }
             var growth: [(blocks: Int, references: Int)] = []
             for _ in 0..<LeakTests.rounds {

@@ -73,7 +73,8 @@ final class RecordingHost: PluginHost {
         RequestCase(
             code: "[api.getAgentDetails().id, api.getAgentDetails()['plugins']]", result: #"["7", []]"#,
             requests: [
-                .init(method: "GET", path: "/api/agent", body: nil), .init(method: "GET", path: "/api/agent", body: nil),
+                .init(method: "GET", path: "/api/agent", body: nil),
+                .init(method: "GET", path: "/api/agent", body: nil),
             ]),
         RequestCase(
             code: "[task.command for task in api.getAgentTasks().getTasks()]", result: #"["c"]"#,
@@ -120,7 +121,8 @@ final class RecordingHost: PluginHost {
             let first = try PluginThread(host)
             let second = try PluginThread()
             let plugin = try await first.load(Self.script).get().plugin
-            async let waiting = first.call("run", of: plugin, arguments: #"{"code": "api.sendRequest('/wait', 'GET')"}"#)
+            async let waiting = first.call(
+                "run", of: plugin, arguments: #"{"code": "api.sendRequest('/wait', 'GET')"}"#)
             try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
                 do {
                     try PythonInterpreter.startPlainThread(name: "arrival") {

@@ -14,13 +14,17 @@ import Testing
     }
 
     @Test(arguments: [
-        FailureCase(name: "syntax error", script: "class Plugin\n", stage: .compile, type: "SyntaxError", line: "class Plugin"),
+        FailureCase(
+            name: "syntax error", script: "class Plugin\n", stage: .compile, type: "SyntaxError", line: "class Plugin"),
         FailureCase(name: "zero byte", script: "a = 1\0\n", stage: .compile, type: nil),
-        FailureCase(name: "nested too deep", script: String(repeating: "(", count: 5000), stage: .compile, type: "SyntaxError"),
+        FailureCase(
+            name: "nested too deep", script: String(repeating: "(", count: 5000), stage: .compile, type: "SyntaxError"),
         FailureCase(
             name: "raises", script: "print('so far')\nraise ValueError('top')  # here\n", stage: .execute,
             type: "ValueError", line: "raise ValueError('top')  # here", output: "so far\n"),
-        FailureCase(name: "missing module", script: "import not_there", stage: .execute, type: "ModuleNotFoundError", line: "import not_there"),
+        FailureCase(
+            name: "missing module", script: "import not_there", stage: .execute, type: "ModuleNotFoundError",
+            line: "import not_there"),
         FailureCase(name: "sys.exit", script: "import sys; sys.exit(1)", stage: .execute, type: "SystemExit"),
         FailureCase(name: "no Plugin", script: "class Other: pass", stage: .class, type: "AttributeError"),
         FailureCase(name: "Plugin is no class", script: "Plugin = 3", stage: .class, type: "AttributeError"),
@@ -49,9 +53,12 @@ import Testing
         #expect(!failure.exceededTimeLimit)
         if let line = testCase.line { #expect(failure.exception.traceback?.contains(line) == true) }
         let left = try await thread.callOnce(
-            plugin("name", "return [name in sys.modules, '/plugins/' + path + '.py' in linecache.cache]", top: "import linecache, sys")
-                .replacing("name in sys", with: "'\(PluginInstance.moduleName(forPluginID: id))' in sys")
-                .replacing("path +", with: "'\(id)' +"), arguments: #"{"name": null}"#)
+            plugin(
+                "name", "return [name in sys.modules, '/plugins/' + path + '.py' in linecache.cache]",
+                top: "import linecache, sys"
+            )
+            .replacing("name in sys", with: "'\(PluginInstance.moduleName(forPluginID: id))' in sys")
+            .replacing("path +", with: "'\(id)' +"), arguments: #"{"name": null}"#)
         #expect(try left.text == "[false, false]")
     }
 
@@ -180,7 +187,8 @@ import Testing
         let thread = try PluginThread()
         defer { thread.stop() }
         let with = try await thread.load(
-            "class Plugin:\n    def shutdown(self): raise ValueError('closing')", id: "with").get().plugin
+            "class Plugin:\n    def shutdown(self): raise ValueError('closing')", id: "with"
+        ).get().plugin
         let without = try await thread.load("class Plugin: pass", id: "without").get().plugin
         let exceptions = await thread.run { slot, gil in
             [with, without].map { slot.shutDown($0, id: PluginThread.nextID(), gil: gil)?.message }

@@ -47,7 +47,8 @@ import Testing
             setenv("PYTHONHOME", "/evil", 1)
             setenv("PYTHONSTARTUP", "/evil", 1)
             let script = plugin(
-                "", "return ['/evil' in sys.path, '' in sys.path, sys.flags.utf8_mode, sys.dont_write_bytecode, "
+                "",
+                "return ['/evil' in sys.path, '' in sys.path, sys.flags.utf8_mode, sys.dont_write_bytecode, "
                     + "sys.flags.ignore_environment]", top: "import sys, ssl, sqlite3, ctypes, subprocess")
             let result = try await PluginThread().callOnce(script)
             #expect(try result.text == "[false, false, 1, true, 1]")

@@ -1,0 +1,43 @@
+import Benchmark
+
+/// Every figure is a custom metric in nanoseconds (or what its name says), taken by the benchmark itself: what is
+/// compared are whole loops, and `Scripts/bench.sh` reads their medians by these names.
+let nanoseconds = BenchmarkMetric.custom("nanoseconds")
+let kibibytes = BenchmarkMetric.custom("kibibytes")
+
+let benchmarks: @Sendable () -> Void = {
+    Benchmark.defaultConfiguration = .init(
+        metrics: [nanoseconds], units: [nanoseconds: .count, kibibytes: .count], warmupIterations: 2,
+        maxDuration: .seconds(60), maxIterations: 15)
+
+    Benchmark("floor") { benchmark in
+        benchmark.measurement(nanoseconds, await Floor.perCall(repetitions: 50_000))
+    }
+    Benchmark("hand-over") { benchmark in
+        benchmark.measurement(nanoseconds, try HandOver.perHandOver(repetitions: 20_000))
+    }
+    Benchmark("call, work always waiting") { benchmark in
+        benchmark.measurement(nanoseconds, try await ExecutorCalls.workerTimePerCall(callers: 200, calls: 100_000))
+    }
+    Benchmark("call, one caller") { benchmark in
+        benchmark.measurement(nanoseconds, try await ExecutorCalls.roundTrip(calls: 5_000))
+    }
+    Benchmark("cron next") { benchmark in
+        benchmark.measurement(nanoseconds, try CronVectors.median())
+    }
+    // Once: what the first loading costs is the question.
+    Benchmark(
+        "load 1000 plugins",
+        configuration: .init(
+            metrics: [nanoseconds, kibibytes], units: [nanoseconds: .count, kibibytes: .count], warmupIterations: 0,
+            maxIterations: 1)
+    ) { benchmark in
+        let (time, memory) = try await PluginLoading.thousand()
+        benchmark.measurement(nanoseconds, time)
+        benchmark.measurement(kibibytes, memory)
+    }
+}
+
+extension Duration {
+    var wholeNanoseconds: Int { Int(components.seconds) * 1_000_000_000 + Int(components.attoseconds / 1_000_000_000) }
+}

@@ -1,0 +1,34 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+let package = Package(
+    name: "runbook-benchmarks",
+    platforms: [.macOS(.v15)],
+    dependencies: [
+        .package(name: "runbook-agent", path: ".."),
+        // Without its traits: they would count allocations and retains, and slow down what is measured.
+        .package(url: "https://github.com/ordo-one/benchmark", from: "1.38.1", traits: []),
+    ],
+    targets: [
+        .executableTarget(
+            name: "RunbookBenchmarks",
+            dependencies: [
+                .product(name: "AgentModel", package: "runbook-agent"),
+                .product(name: "Benchmark", package: "benchmark"),
+                .product(name: "CPython", package: "runbook-agent"),
+                .product(name: "CronSchedule", package: "runbook-agent"),
+                .product(name: "PluginExecution", package: "runbook-agent"),
+                .product(name: "PythonEmbedding", package: "runbook-agent"),
+            ],
+            path: "Benchmarks/RunbookBenchmarks",
+            swiftSettings: [
+                .enableUpcomingFeature("ExistentialAny"),
+                .enableUpcomingFeature("MemberImportVisibility"),
+                .enableUpcomingFeature("InternalImportsByDefault"),
+                .treatAllWarnings(as: .error),
+            ],
+            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")])
+    ],
+    swiftLanguageModes: [.v6]
+)

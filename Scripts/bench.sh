@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Measures in Benchmarks/ and prints each figure beside its limit, all from the same run. Exits 1 if one is over.
+#
+#   Scripts/bench.sh           measure and compare
+#   Scripts/bench.sh --table   only print the table of the last run again
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+results=Benchmarks/.build/results
+if [ "${1:-}" != "--table" ]; then
+    rm -rf "$results"
+    mkdir -p "$results"
+    # Metrics that count allocations and retains would slow down what is measured.
+    export BENCHMARK_DISABLE_MALLOC_INTERPOSER=1 BENCHMARK_DISABLE_JEMALLOC=1
+    swift package --package-path Benchmarks --disable-sandbox --allow-writing-to-directory "$results" \
+        benchmark --format histogramSamples --path "$PWD/$results" --no-progress
+fi
+
+# Each file has a line that names the metric and its unit, and then a sample a line, in order.
+median() {
+    local file="$results/Current_run.RunbookBenchmarks.$1.$2.histogram.samples.tsv"
+    if [ ! -s "$file" ]; then
+        echo "bench.sh: there is no result of '$1' in $results; run Scripts/bench.sh without --table" >&2
+        exit 1
+    fi
+    awk 'NR == 1 { if (/\(K\)/) scale = 1000; else if (/\(M\)/) scale = 1000000; else if (/\(G\)/) scale = 1000000000
+                   else scale = 1; next }
+         NF { sample[count++] = $1 }
+         END { print sample[int(count / 2)] * scale }' "$file"
+}
+
+floor=$(median floor nanoseconds)
+handover=$(median hand-over nanoseconds)
+call=$(median call,_work_always_waiting nanoseconds)
+roundtrip=$(median call,_one_caller nanoseconds)
+cron=$(median cron_next nanoseconds)
+load=$(median load_1000_plugins nanoseconds)
+memory=$(median load_1000_plugins kibibytes)
+
+awk -v floor="$floor" -v handover="$handover" -v call="$call" -v roundtrip="$roundtrip" -v cron="$cron" \
+    -v load="$load" -v memory="$memory" '
+    function row(name, figure, limit, unit, basis, verdict) {
+        verdict = figure <= limit ? "ok" : "OVER"
+        if (figure > limit) over = 1
+        printf "%-40s %10.2f %10.2f %-4s %6.2f  %-4s  %s\n", name, figure, limit, unit, figure / limit, verdict, basis
+    }
+    BEGIN {
+        printf "%-40s %10s %10s %-4s %6s\n", "", "measured", "limit", "", "ratio"
+        printf "%-40s %10.2f %10s %-4s\n", "floor: loads, call, dumps in a bare loop", floor / 1e3, "", "µs"
+        printf "%-40s %10.2f %10s %-4s\n", "one hand-over between two threads", handover / 1e3, "", "µs"
+        row("a call, with work always waiting", call / 1e3, 2 * floor / 1e3, "µs",
+            sprintf("2 x floor; it is %.2f x", call / floor))
+        row("round trip of one async caller", roundtrip / 1e3, 1.5 * (floor + 2 * handover) / 1e3, "µs",
+            "1.5 x (floor + 2 hand-overs)")
+        row("cron: next fire time, median", cron / 1e3, 1, "µs", "over the vectors of the tests")
+        row("load 1,000 plugins of 10 commands", load / 1e9, 2, "s", "")
+        row("memory they add", memory / 1024, 60, "MB", "resident")
+        exit over
+    }'
