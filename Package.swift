@@ -84,7 +84,7 @@ let package = Package(
             dependencies: [
                 "Agent", "AgentModel", "BackendClient", "CronSchedule", "Cryptography", "PluginExecution",
                 "PluginStore",
-                "PythonEmbedding",
+                "PythonEmbedding", "RunJournal",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

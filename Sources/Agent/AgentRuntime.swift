@@ -19,8 +19,10 @@ public struct AgentRuntime: Sendable {
     public let reporter: Reporter
     public let synchronizer: Synchronizer
     public let journal: RunJournal
+    private let statusRecorder: StatusRecorder
     private let executor: InProcessExecutor
     private let http: HTTPClient
+    private let clock: any WallClock
     private let pythonVersion: String
     private let logger: Logger
 
@@ -63,9 +65,15 @@ public struct AgentRuntime: Sendable {
                 recheck: { try store.recheck($0) }, onResult: { bell.resultIsWaiting() },
                 onDamagedPlugin: { bell.pluginIsDamaged($0) }),
             workers: configuration.workers, concurrency: configuration.concurrencyByPlugin, logger: logger)
+        let statusChanged = StatusRecorder.Trigger()
         let scheduler = Scheduler(clock: clock, zone: zone, missedRuns: missedRuns) { run in
             await dispatcher.submit(run)
+            statusChanged()
         }
+        let statusRecorder = StatusRecorder(
+            parts: StatusRecorder.Parts(
+                journal: journal, catalog: catalog, dispatcher: dispatcher, scheduler: scheduler, clock: clock),
+            trigger: statusChanged, serverURL: serverURL, logger: logger)
         let reporter = Reporter(
             journal: journal, client: client, clock: clock, isMinimal: configuration.resultFormat == .minimal,
             logger: logger)
@@ -76,14 +84,14 @@ public struct AgentRuntime: Sendable {
         let synchronizer = Synchronizer(
             parts: Synchronizer.Parts(
                 client: client, plugins: loader, scheduler: scheduler, dispatcher: dispatcher, journal: journal,
-                clock: clock, onResult: { reporter.wake() }),
+                clock: clock, onResult: { reporter.wake() }, onRound: { await statusRecorder.contacted($0) }),
             pollInterval: configuration.pollInterval, logger: logger)
         bell.connect(
             reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher, logger: logger)
         return AgentRuntime(
             configuration: configuration, catalog: catalog, scheduler: scheduler, dispatcher: dispatcher,
-            reporter: reporter, synchronizer: synchronizer, journal: journal, executor: executor, http: http,
-            pythonVersion: interpreter.version, logger: logger)
+            reporter: reporter, synchronizer: synchronizer, journal: journal, statusRecorder: statusRecorder,
+            executor: executor, http: http, clock: clock, pythonVersion: interpreter.version, logger: logger)
     }
 
     // MARK: Running
@@ -92,8 +100,8 @@ public struct AgentRuntime: Sendable {
     public func run() async throws {
         var configuration = ServiceGroupConfiguration(
             // Ended in the reverse order: nothing new first, the last results at the end.
-            services: [reporter, dispatcher, scheduler, synchronizer], gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: quietLogger)
+            services: onlookers + [reporter, dispatcher, scheduler, synchronizer],
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: quietLogger)
         configuration.maximumGracefulShutdownDuration = Self.shutdownGrace
         logger.info(
             "agent started",
@@ -104,6 +112,16 @@ public struct AgentRuntime: Sendable {
         try await ServiceGroup(configuration: configuration).run()
         logger.info("agent stopping")
         await flush()
+    }
+
+    /// What no run depends on.
+    private var onlookers: [any Service] {
+        [
+            statusRecorder, OutboxWatch(journal: journal, logger: logger, onChange: { reporter.wake() }),
+            HistoryRetention(
+                journal: journal, clock: clock, days: configuration.historyDays, limit: configuration.historyLimit,
+                logger: logger),
+        ]
     }
 
     /// What became of ``runOnce()``.
@@ -136,6 +154,7 @@ public struct AgentRuntime: Sendable {
 
     /// Unloads the plugins and closes what was opened. The process is expected to end with `_exit`.
     public func close() async {
+        await statusRecorder.stopped()
         await executor.shutDown()
         await journal.close()
         await http.shutdown()

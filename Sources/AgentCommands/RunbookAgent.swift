@@ -15,7 +15,10 @@ public struct RunbookAgent: AsyncParsableCommand {
               runbook-agent run --config /etc/runbook-agent/config.ini
             """,
         version: AgentVersion.current,
-        subcommands: [RunCommand.self, PluginCommand.self, CommandCommand.self, ScheduleCommand.self])
+        subcommands: [
+            RunCommand.self, StatusCommand.self, HistoryCommand.self, OutboxCommand.self, PluginCommand.self,
+            CommandCommand.self, ScheduleCommand.self,
+        ])
 
     public init() {}
 

@@ -53,6 +53,33 @@ struct DirectoryLock: ~Copyable {
         return descriptor
     }
 
+    /// Who holds a directory, asked without taking hold of it.
+    /// - Throws: `journal.io` where the lock file may not be read.
+    static func holder(directory: String) throws(RunJournalError) -> DirectoryHolder {
+        let path = URL(fileURLWithPath: directory).resolvingSymlinksInPath().path + "/lock"
+        // Kept locked to the end: closing any descriptor of the file would drop a lock that this process takes
+        // meanwhile.
+        let answer: Result<DirectoryHolder, RunJournalError> = held.withLock { held in
+            if held.contains(path) { return .success(.running(processID: getpid())) }
+            let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+            guard descriptor >= 0 else {
+                return errno == ENOENT || errno == ENOTDIR
+                    ? .success(.nobody) : .failure(.unreadable("open", path: path))
+            }
+            defer { close(descriptor) }
+            var request = flock()
+            request.l_type = Int16(F_WRLCK)
+            request.l_whence = Int16(SEEK_SET)
+            guard fcntl(descriptor, F_GETLK, &request) == 0 else {
+                return .failure(.unreadable("fcntl", path: path))
+            }
+            if request.l_type == Int16(F_UNLCK) { return .success(.nobody) }
+            // 0 where the holder lives outside of this process's namespace.
+            return .success(.running(processID: request.l_pid > 0 ? request.l_pid : nil))
+        }
+        return try answer.get()
+    }
+
     deinit {
         close(descriptor)
         Self.forget(path)

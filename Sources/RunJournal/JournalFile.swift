@@ -47,7 +47,7 @@ struct JournalFile {
 
     /// Opens the database for reading beside a running agent.
     func openForReading() throws(RunJournalError) -> DatabaseQueue {
-        guard Self.exists(path) else { throw .missing(directory: directory) }
+        try requireFile()
         do {
             return try DatabaseQueue(path: path, configuration: Self.configuration(readOnly: true))
         } catch {
@@ -57,12 +57,20 @@ struct JournalFile {
 
     /// Opens the database as it is for writing beside a running agent.
     func openShared() throws(RunJournalError) -> DatabasePool {
-        guard Self.exists(path) else { throw .missing(directory: directory) }
+        try requireFile()
         do {
             return try openPool()
         } catch {
             throw RunJournalError(error, path: path)
         }
+    }
+
+    /// Tells a journal that isn't there from one that this user may not see.
+    private func requireFile() throws(RunJournalError) {
+        var status = stat()
+        guard lstat(path, &status) != 0 else { return }
+        guard errno == ENOENT || errno == ENOTDIR else { throw .unreadable("lstat", path: path) }
+        throw .missing(directory: directory)
     }
 
     private func openPool() throws -> DatabasePool {

@@ -28,6 +28,7 @@ public final class JournalReader: Sendable {
                 conditions.append("status = ?")
                 arguments.append(status.rawValue)
             }
+            if filter.isUnfinished { conditions.append("status IS NULL") }
             if let before {
                 conditions.append("id < ?")
                 arguments.append(before.rawValue)
@@ -48,6 +49,20 @@ public final class JournalReader: Sendable {
                 db, sql: "SELECT run.*, \(RunRecord.outboxColumns) \(RunRecord.source) WHERE id = ?",
                 arguments: [id.rawValue]
             ).map { RunRecord(row: $0, isWhole: true) }
+        }
+    }
+
+    /// How far the results of these runs have come; runs that the journal doesn't have are left out.
+    public func deliveryStates(of runIDs: [RunID]) async throws(RunJournalError) -> [RunID: DeliveryState] {
+        try await read { db in
+            var states: [RunID: DeliveryState] = [:]
+            let statement = try db.cachedStatement(
+                sql: "SELECT \(RunRecord.columns) \(RunRecord.source) WHERE id = ?")
+            for runID in runIDs {
+                states[runID] = try Row.fetchOne(statement, arguments: [runID.rawValue])
+                    .map { RunRecord(row: $0, isWhole: false).delivery }
+            }
+            return states
         }
     }
 
@@ -116,7 +131,7 @@ public final class JournalReader: Sendable {
         }
     }
 
-    private func read<Value: Sendable>(
+    func read<Value: Sendable>(
         _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(RunJournalError) -> Value {
         let path = self.path

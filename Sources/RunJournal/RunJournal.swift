@@ -25,6 +25,8 @@ public final class RunJournal: Sendable {
         var latestTime = Date.distantPast
         /// SQLite's number of changes made by other processes.
         var dataVersion: Int64?
+        /// The same, for ``RunJournal/wasChangedByAnother()``.
+        var watchedVersion: Int64?
     }
 
     private struct LockHolder: ~Copyable {

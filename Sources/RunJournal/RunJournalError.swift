@@ -19,6 +19,8 @@ public enum RunJournalError: CodedError, Equatable {
     case closed
     /// No run has this id.
     case unknownRun(RunID)
+    /// The run is known and its result isn't in the outbox; `state` ends the sentence "it …".
+    case notInOutbox(RunID, state: String)
 
     public var code: String {
         switch self {
@@ -31,6 +33,7 @@ public enum RunJournalError: CodedError, Equatable {
         case .io: "journal.io"
         case .closed: "journal.closed"
         case .unknownRun: "journal.unknown_run"
+        case .notInOutbox: "journal.not_in_outbox"
         }
     }
 
@@ -58,6 +61,8 @@ public enum RunJournalError: CodedError, Equatable {
             "the journal \(quoted(path)) could not be used: \(problem); check the disk and the folder"
         case .closed: "the journal is closed, because the agent is stopping"
         case .unknownRun(let id): "there is no run \(quoted(id.rawValue)) in the journal; see the history for ids"
+        case .notInOutbox(let id, let state):
+            "the result of the run \(quoted(id.rawValue)) is not in the outbox: it \(state); nothing was changed"
         }
     }
 
@@ -76,6 +81,11 @@ public enum RunJournalError: CodedError, Equatable {
             }
         default: self = .io(path: path, problem: "\(error)")
         }
+    }
+
+    /// The error that `errno` stands for after a system call that only wanted to read.
+    static func unreadable(_ call: String, path: String) -> RunJournalError {
+        .io(path: path, problem: "\(call): \(String(cString: strerror(errno)))")
     }
 
     /// The error that `errno` stands for after a failed system call.

@@ -35,10 +35,13 @@ public enum DeliveryState: Sendable, Equatable {
 public struct HistoryFilter: Sendable, Equatable {
     public var taskID: String?
     public var status: RunStatus?
+    /// Only runs that have no status yet.
+    public var isUnfinished: Bool
 
-    public init(taskID: String? = nil, status: RunStatus? = nil) {
+    public init(taskID: String? = nil, status: RunStatus? = nil, isUnfinished: Bool = false) {
         self.taskID = taskID
         self.status = status
+        self.isUnfinished = isUnfinished
     }
 }
 

@@ -68,6 +68,16 @@ enum Schema {
                     CREATE INDEX outbox_task ON outbox(task_id, sequence) WHERE state < 2;
                     """)
         }
+        migrator.registerMigration("2") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE snapshot (
+                        name TEXT NOT NULL PRIMARY KEY,
+                        value TEXT NOT NULL,
+                        written_at INTEGER NOT NULL
+                    ) WITHOUT ROWID;
+                    """)
+        }
         return migrator
     }
 }

@@ -53,6 +53,7 @@ import Testing
         #expect(configuration.stateDirectory == folder + "/state")
         #expect(configuration.pollInterval == .seconds(60))
         #expect(configuration.workers == 4)
+        #expect(configuration.historyDays == 30 && configuration.historyLimit == 100_000)
         #expect(configuration.pluginDefaults.taskTimeout == .seconds(3600))
     }
 
@@ -79,6 +80,8 @@ import Testing
             client_key = k.pem
             connect_timeout = 3
             request_timeout = 20
+            history_days = 7
+            history_limit = 0
 
             [plugin:Abc-1]
             task_timeout = 1.5
@@ -101,6 +104,7 @@ import Testing
         #expect(configuration.clientKey == folder + "/k.pem")
         #expect(configuration.connectTimeout == .seconds(3))
         #expect(configuration.requestTimeout == .seconds(20))
+        #expect(configuration.historyDays == 7 && configuration.historyLimit == 0)
         #expect(configuration.pluginDefaults == PluginSettings(taskTimeout: nil))
         #expect(
             configuration.settings(for: try PluginID("Abc-1"))
@@ -182,7 +186,8 @@ import Testing
         "poll_interval = 0", "poll_interval = 1e9", "poll_interval = nan", "poll_interval = 60s", "task_timeout = -1",
         "isolation = none", "result_format = xml", "server_url = backend.example", "server_url = ftp://h",
         "server_url = http://", "plugin_directory =", "connect_timeout = 0",
-        "request_timeout = 99999999", "timezone = a\n  b",
+        "request_timeout = 99999999", "history_days = 0", "history_days = 1.5", "history_limit = -1",
+        "timezone = a\n  b",
     ])
     func aWrongValueIsNamedWithWhatIsAllowed(_ line: String) throws {
         let server = line.hasPrefix("server_url") ? "" : "server_url = http://h\n"

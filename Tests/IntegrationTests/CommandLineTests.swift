@@ -44,6 +44,12 @@ import Testing
         Failure(arguments: ["plugin", "call", "/nowhere.py", "x"], status: 1, says: "/nowhere.py"),
         Failure(arguments: ["plugin", "call", "x.py", "_x"], status: 2, says: "_x"),
         Failure(arguments: ["plugin", "show", "../x"], status: 1, says: "plugin.invalid_id"),
+        Failure(arguments: ["history", "--status", "great"], status: 2, says: "timed_out"),
+        Failure(arguments: ["history", "--limit", "0"], status: 2, says: "--limit"),
+        Failure(arguments: ["history", "show", "x"], status: 2, says: "history"),
+        Failure(arguments: ["outbox", "list", "--limit", "-1"], status: 2, says: "--limit"),
+        Failure(arguments: ["outbox", "retry"], status: 2, says: "--all"),
+        Failure(arguments: ["outbox", "discard"], status: 2, says: "run id"),
     ])
     func wrongUseIsNamed(_ example: Failure) async throws {
         let folder = try TemporaryFolder()
@@ -55,7 +61,8 @@ import Testing
 
     @Test(arguments: [
         [], ["run"], ["plugin"], ["plugin", "list"], ["plugin", "show"], ["plugin", "verify"], ["plugin", "call"],
-        ["command", "list"], ["schedule", "next"],
+        ["command", "list"], ["schedule", "next"], ["status"], ["history"], ["history", "show"], ["outbox", "list"],
+        ["outbox", "retry"], ["outbox", "discard"],
     ])
     func helpShowsAnExample(_ command: [String]) async throws {
         let output = try await AgentProcess.run(command + ["--help"])

@@ -101,6 +101,12 @@ struct ConfigurationLoader {
         set(.resultFormat, \.resultFormat) { text throws(SettingParser.Refusal) in
             try SettingParser.choice(text, of: ResultFormat.self)
         }
+        set(.historyDays, \.historyDays) { text throws(SettingParser.Refusal) in
+            try SettingParser.integer(text, 1...36_500)
+        }
+        set(.historyLimit, \.historyLimit) { text throws(SettingParser.Refusal) in
+            try SettingParser.integer(text, 0...10_000_000)
+        }
         if let (text, origin) = layers.value(of: .pythonPath) {
             let directory = directory(for: origin)
             read(ConfigurationKey.pythonPath.rawValue, text, origin) { text throws(SettingParser.Refusal) in

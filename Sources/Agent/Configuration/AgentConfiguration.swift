@@ -31,6 +31,10 @@ public struct AgentConfiguration: Sendable, Equatable {
     public var connectTimeout = Duration.seconds(10)
     /// Of a whole request.
     public var requestTimeout = Duration.seconds(60)
+    /// Days that delivered runs are kept.
+    public var historyDays = 30
+    /// Delivered runs that are kept at most.
+    public var historyLimit = 100_000
     /// For plugins without a section of their own.
     public var pluginDefaults = PluginSettings()
     /// By plugin; complete, with the defaults filled in.

@@ -18,6 +18,8 @@ public enum ConfigurationKey: String, Sendable, CaseIterable {
     case clientKey = "client_key"
     case connectTimeout = "connect_timeout"
     case requestTimeout = "request_timeout"
+    case historyDays = "history_days"
+    case historyLimit = "history_limit"
 
     /// The environment variable that sets it: `RUNBOOK_AGENT_POLL_INTERVAL`.
     public var environmentName: String { Self.environmentPrefix + rawValue.uppercased() }

@@ -163,6 +163,22 @@ public actor Dispatcher: Service {
     /// Runs that wait for their plugin.
     public func waitingTasks() -> [String] { waiting.keys.sorted() }
 
+    /// What waits, for people who look.
+    struct QueueState: Sendable {
+        /// Runs whose turn has not come.
+        var queued: Int
+        /// Runs whose plugin isn't there.
+        var waitingCount: Int
+        /// The first of these by task id.
+        var waiting: [PlannedRun]
+    }
+
+    func queueState(limit: Int) -> QueueState {
+        QueueState(
+            queued: max(0, held.count - waiting.count - running), waitingCount: waiting.count,
+            waiting: waiting.keys.min(limit) { $0 < $1 }.compactMap { waiting[$0] })
+    }
+
     private func enqueue(_ run: PlannedRun) async {
         let key: Lane.Key
         switch await parts.catalog.resolve(run.task.command) {

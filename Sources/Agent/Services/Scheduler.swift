@@ -29,6 +29,8 @@ public actor Scheduler: Service {
         var next: Int64?
         /// Seconds since 1970 of the last fire time, or of when the schedule was first seen.
         var last: Int64
+
+        var nextTime: Date? { next.map { Date(timeIntervalSince1970: Double($0)) } }
     }
 
     private struct Fire: Comparable {
@@ -97,8 +99,16 @@ public actor Scheduler: Service {
     /// All schedules, in the order of their next fire times.
     public func entries() -> [Entry] {
         schedules.values
-            .map { Entry(task: $0.task, next: $0.next.map { Date(timeIntervalSince1970: Double($0)) }) }
+            .map { Entry(task: $0.task, next: $0.nextTime) }
             .sorted { ($0.next ?? .distantFuture, $0.task.id) < ($1.next ?? .distantFuture, $1.task.id) }
+    }
+
+    /// How many schedules there are, and those that fire next.
+    func firstEntries(_ limit: Int) -> (total: Int, entries: [Entry]) {
+        let first = schedules.values.min(limit) {
+            ($0.next ?? .max, $0.task.id) < ($1.next ?? .max, $1.task.id)
+        }
+        return (schedules.count, first.map { Entry(task: $0.task, next: $0.nextTime) })
     }
 
     public func run() async throws {

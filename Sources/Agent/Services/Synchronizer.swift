@@ -19,10 +19,13 @@ public actor Synchronizer: Service {
         public var journal: RunJournal
         public var clock: any WallClock
         public var onResult: @Sendable () -> Void
+        /// Called at the end of each round, with what the backend's answer failed by.
+        public var onRound: @Sendable (BackendError?) async -> Void
 
         public init(
             client: BackendClient, plugins: PluginLoader, scheduler: Scheduler, dispatcher: Dispatcher,
-            journal: RunJournal, clock: any WallClock, onResult: @escaping @Sendable () -> Void
+            journal: RunJournal, clock: any WallClock, onResult: @escaping @Sendable () -> Void,
+            onRound: @escaping @Sendable (BackendError?) async -> Void = { _ in }
         ) {
             self.client = client
             self.plugins = plugins
@@ -31,6 +34,7 @@ public actor Synchronizer: Service {
             self.journal = journal
             self.clock = clock
             self.onResult = onResult
+            self.onRound = onRound
         }
     }
 
@@ -87,8 +91,10 @@ public actor Synchronizer: Service {
             let arePluginsComplete = await parts.plugins.synchronize(plugins)
             await parts.dispatcher.catalogChanged()
             try await readTasks()
+            await parts.onRound(nil)
             return arePluginsComplete
         } catch {
+            await parts.onRound(error)
             logger.warning(
                 "the backend could not be asked, and is asked again at the next poll: \(error.message)",
                 metadata: ["code": "\(error.code)"])

@@ -1,0 +1,168 @@
+import AgentModel
+public import BackendClient
+import Foundation
+import Glibc
+public import Logging
+import PluginStore
+public import RunJournal
+public import ServiceLifecycle
+
+/// Writes down what only the running agent knows, for those who look at it through the journal.
+///
+/// At most once a second, and only what has changed since.
+public actor StatusRecorder: Service {
+    /// What is looked at.
+    public struct Parts: Sendable {
+        public var journal: RunJournal
+        public var catalog: PluginCatalog
+        public var dispatcher: Dispatcher
+        public var scheduler: Scheduler
+        public var clock: any WallClock
+
+        public init(
+            journal: RunJournal, catalog: PluginCatalog, dispatcher: Dispatcher, scheduler: Scheduler,
+            clock: any WallClock
+        ) {
+            self.journal = journal
+            self.catalog = catalog
+            self.dispatcher = dispatcher
+            self.scheduler = scheduler
+            self.clock = clock
+        }
+    }
+
+    /// Tells the recorder that there may be something new. It is made before the parts whose changes it carries.
+    public struct Trigger: Sendable {
+        let alarm = Alarm()
+
+        public init() {}
+
+        public func callAsFunction() { alarm.ring() }
+    }
+
+    private let parts: Parts
+    private let trigger: Trigger
+    private let logger: Logger
+    private var life: AgentStatus.Life
+    private var contact: AgentStatus.Contact?
+    /// As it is in the journal.
+    private var written: [String: String] = [:]
+    private var hasFailed = false
+
+    private static let pause = Duration.seconds(1)
+    /// Bounds what one sentence takes, in Unicode scalars.
+    private static let textLimit = 500
+
+    public init(parts: Parts, trigger: Trigger, serverURL: String?, logger: Logger) {
+        self.parts = parts
+        self.trigger = trigger
+        self.logger = logger
+        life = AgentStatus.Life(
+            version: AgentVersion.current, processID: getpid(), serverURL: serverURL, startedAt: parts.clock.now)
+    }
+
+    public func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                let isSettled = await self.record()
+                // The queue empties without a word.
+                if isSettled { await self.trigger.alarm.wait() }
+                try? await Task.sleep(for: Self.pause)
+            }
+        }
+    }
+
+    /// A synchronization has ended.
+    /// - Parameter error: nil where the backend answered.
+    public func contacted(_ error: BackendError?) async {
+        let now = parts.clock.now
+        let before = if let contact { contact } else { await contactOfLastLife() }
+        contact = AgentStatus.Contact(
+            at: now, code: error?.code, problem: error.map { Self.cut($0.message) },
+            lastSuccess: error == nil ? now : before?.lastSuccess)
+        trigger()
+    }
+
+    /// Writes down that the agent ends by itself.
+    public func stopped() async {
+        life.stoppedAt = parts.clock.now
+        await record()
+    }
+
+    /// Looks at everything and writes down what has changed.
+    /// - Returns: whether nothing will change without a trigger.
+    @discardableResult
+    public func record() async -> Bool {
+        let status = await look()
+        do {
+            let snapshots = try status.snapshots()
+            let changed = snapshots.filter { written[$0.key] != $0.value }
+            if !changed.isEmpty {
+                try await parts.journal.keep(snapshots: changed, at: parts.clock.now)
+                written.merge(changed) { $1 }
+            }
+            hasFailed = false
+        } catch {
+            // Once, because nothing but the status suffers from it and a full disk is said by every run.
+            let coded = error as? any CodedError
+            logger.log(
+                level: hasFailed ? .debug : .warning,
+                "the status could not be written down: \(coded?.message ?? "\(error)")",
+                metadata: ["code": "\(coded?.code ?? "journal.io")"])
+            hasFailed = true
+        }
+        return status.queued == 0
+    }
+
+    private func look() async -> AgentStatus {
+        var status = AgentStatus()
+        status.life = life
+        status.contact = contact
+        let plugins = await parts.catalog.plugins
+        status.plugins = AgentStatus.Listing(
+            total: plugins.count,
+            first: plugins.sorted { $0.key < $1.key }.prefix(AgentStatus.listLimit).map(Self.plugin))
+        let queue = await parts.dispatcher.queueState(limit: AgentStatus.listLimit)
+        status.queued = queue.queued
+        var waiting: [AgentStatus.Waiting] = []
+        for run in queue.waiting {
+            guard case .wait(let reason) = await parts.catalog.resolve(run.task.command) else { continue }
+            waiting.append(
+                AgentStatus.Waiting(task: run.task.id, command: Self.cut(run.task.command), reason: Self.cut(reason)))
+        }
+        status.waiting = AgentStatus.Listing(total: queue.waitingCount, first: waiting)
+        let (total, entries) = await parts.scheduler.firstEntries(AgentStatus.listLimit)
+        status.schedules = AgentStatus.Listing(
+            total: total,
+            first: entries.map { entry in
+                AgentStatus.Schedule(
+                    task: entry.task.id, command: Self.cut(entry.task.command), cron: Self.cut(entry.task.cron ?? ""),
+                    next: entry.next)
+            })
+        return status
+    }
+
+    private static func plugin(_ id: PluginID, _ state: PluginCatalog.State) -> AgentStatus.Plugin {
+        switch state {
+        case .loaded(let plugin):
+            AgentStatus.Plugin(
+                id: id.rawValue, name: cut(plugin.document.name), version: plugin.document.version, state: .loaded)
+        case .failed(let error, _):
+            AgentStatus.Plugin(id: id.rawValue, state: .failed, code: error.code, problem: cut(error.message))
+        case .unavailable(let reason):
+            AgentStatus.Plugin(id: id.rawValue, state: .unavailable, problem: cut(reason))
+        }
+    }
+
+    private static func cut(_ text: String) -> String {
+        var kept = String.UnicodeScalarView(text.unicodeScalars.prefix(textLimit))
+        if kept.count < text.unicodeScalars.count { kept.append("…") }
+        return String(kept)
+    }
+
+    /// When the backend last answered an earlier agent, so that the time isn't lost by a restart without it.
+    private func contactOfLastLife() async -> AgentStatus.Contact? {
+        guard let snapshots = try? await parts.journal.reader.snapshots() else { return nil }
+        return AgentStatus(snapshots: snapshots).contact
+    }
+}

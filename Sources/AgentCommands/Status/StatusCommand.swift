@@ -1,0 +1,33 @@
+import Agent
+import AgentModel
+import ArgumentParser
+import Foundation
+import RunJournal
+
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Show how the agent on this host is doing.",
+        discussion: """
+            Reads the journal and asks the agent nothing, so that it answers whether that runs, is stopped, or hangs.
+            Plugins, waiting tasks and fire times are as the agent last wrote them down, at most a second after they
+            changed. Lists are cut to 50 entries.
+
+            Exits 0 whatever state it finds, and 1 where there is no journal or it can't be read.
+
+            EXAMPLE
+              runbook-agent status --config config.ini --json
+            """)
+
+    @OptionGroup var configurationOptions: ConfigurationOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let configuration = try configurationOptions.load()
+        let report = try await StatusReport.read(directory: configuration.stateDirectory)
+        if output.json {
+            print(try ListRenderer.json(report))
+        } else {
+            report.printForPeople()
+        }
+    }
+}

@@ -1,0 +1,74 @@
+import Agent
+import AgentModel
+import Foundation
+
+extension StatusReport {
+    func printForPeople() {
+        let fields = Fields()
+        fields.print("agent", agentText)
+        fields.print("version", agent.version)
+        fields.print("directory", agent.stateDirectory)
+        fields.print("login", login.state)
+        fields.print("backend", agent.serverURL)
+        fields.print("last contact", contactText)
+        fields.print("outbox", outboxText)
+        fields.print("dead letters", deadLettersText)
+        list(agent.state == .running ? "running" : "cut off", running.total, running.first) { run in
+            "\(run.run)  \(run.task)  \(run.command)  for \(TimeSpan.text(run.seconds))"
+        }
+        fields.print("queued", "\(queued)")
+        list("waiting", waiting.total, waiting.first) { "\($0.task)  \($0.command): \($0.reason)" }
+        list("plugins", plugins.total, plugins.first, line: Self.text(of:))
+        list("schedules", schedules.total, schedules.first) { schedule in
+            "\(schedule.next.map(RFC3339.string(from:)) ?? "never")  \(schedule.task)  \(schedule.command)  \(schedule.cron)"
+        }
+        fields.print("recorded", recordedAt.map { "\(RFC3339.string(from: $0)), \(age($0)) ago" })
+    }
+
+    private var agentText: String {
+        switch agent.state {
+        case .running:
+            "running, process \(agent.processID.map(String.init) ?? "of another container")"
+                + (agent.startedAt.map { ", for \(age($0))" } ?? "")
+        case .stopped: "stopped" + (agent.stoppedAt.map { " at \(RFC3339.string(from: $0)), \(age($0)) ago" } ?? "")
+        case .died: "not running; it did not end by itself: see its log"
+        }
+    }
+
+    private var contactText: String {
+        guard let backend else { return "none yet" }
+        let time = "\(RFC3339.string(from: backend.at)), \(age(backend.at)) ago"
+        guard let code = backend.code else { return time }
+        let success = backend.lastSuccess.map { "last answered \(RFC3339.string(from: $0))" } ?? "never answered"
+        return "\(time), failed: \(backend.problem ?? "") [\(code)]; \(success)"
+    }
+
+    private var outboxText: String {
+        guard outbox.pending > 0 else { return "empty" + (outbox.bytes > 0 ? ", \(size) of dead letters" : "") }
+        return "\(outbox.pending) pending, the oldest for \(TimeSpan.text(outbox.oldestSeconds ?? 0)), \(size) in all"
+    }
+
+    private var deadLettersText: String {
+        outbox.deadLetters == 0 ? "0" : "\(outbox.deadLetters); see \"runbook-agent outbox list --state dead-letter\""
+    }
+
+    private var size: String { ByteCount.text(outbox.bytes) }
+
+    private func age(_ time: Date) -> String { TimeSpan.text(now.timeIntervalSince(time)) }
+
+    private static func text(of plugin: AgentStatus.Plugin) -> String {
+        var text = "\(plugin.id)  \(plugin.state.rawValue)"
+        if let name = plugin.name { text += "  \(name)" }
+        if let version = plugin.version { text += "  \(version)" }
+        if let problem = plugin.problem { text += ": \(problem)" }
+        if let code = plugin.code { text += " [\(code)]" }
+        return text
+    }
+
+    private func list<Element>(_ label: String, _ total: Int, _ first: [Element], line: (Element) -> String) {
+        let fields = Fields()
+        fields.print(label, "\(total)")
+        for element in first { fields.printItem(line(element)) }
+        if total > first.count { fields.printItem("… and \(total - first.count) more") }
+    }
+}

@@ -1,0 +1,148 @@
+import Agent
+import AgentModel
+import Foundation
+import RunJournal
+
+/// Everything that `status` shows, as its JSON has it.
+struct StatusReport: Encodable {
+    let agent: AgentState
+    let login: Login
+    /// Nil before the first attempt.
+    let backend: AgentStatus.Contact?
+    let plugins: AgentStatus.Listing<AgentStatus.Plugin>
+    /// Runs that wait for their turn.
+    let queued: Int
+    let waiting: AgentStatus.Listing<AgentStatus.Waiting>
+    let schedules: AgentStatus.Listing<AgentStatus.Schedule>
+    let running: Running
+    let outbox: Outbox
+    /// When the agent last wrote down what only it knows; nil where it never did.
+    let recordedAt: Date?
+    let now: Date
+
+    enum CodingKeys: String, CodingKey {
+        case agent, login, backend, plugins, queued, waiting, schedules, running, outbox, now
+        case recordedAt = "recorded_at"
+    }
+
+    struct AgentState: Encodable {
+        enum State: String, Encodable {
+            case running
+            /// It ended by itself.
+            case stopped
+            /// It was killed, or crashed.
+            case died
+        }
+
+        let state: State
+        /// Of the agent that runs.
+        let processID: Int32?
+        let version: String?
+        let serverURL: String?
+        let startedAt: Date?
+        let stoppedAt: Date?
+        let stateDirectory: String
+
+        enum CodingKeys: String, CodingKey {
+            case state, version
+            case processID = "process_id"
+            case serverURL = "server_url"
+            case startedAt = "started_at"
+            case stoppedAt = "stopped_at"
+            case stateDirectory = "state_directory"
+        }
+    }
+
+    struct Login: Encodable {
+        let state = "not used"
+
+        enum CodingKeys: CodingKey { case state }
+    }
+
+    /// Runs that have begun and not ended. Where no agent runs they were cut off, which the next one reports.
+    struct Running: Encodable {
+        let total: Int
+        let first: [Run]
+    }
+
+    struct Run: Encodable {
+        let run: String
+        let task: String
+        let command: String
+        let plugin: String?
+        let startedAt: Date
+        let seconds: Double
+
+        enum CodingKeys: String, CodingKey {
+            case run, task, command, plugin, seconds
+            case startedAt = "started_at"
+        }
+
+        init(_ record: RunRecord, now: Date) {
+            run = record.runID.rawValue
+            task = record.taskID
+            command = record.start.command
+            plugin = record.start.pluginID
+            startedAt = record.start.startedAt
+            seconds = max(0, now.timeIntervalSince(record.start.startedAt))
+        }
+    }
+
+    struct Outbox: Encodable {
+        let pending: Int
+        let deadLetters: Int
+        let bytes: Int
+        /// Of the pending ones.
+        let oldest: Date?
+        let oldestSeconds: Double?
+
+        enum CodingKeys: String, CodingKey {
+            case pending, bytes, oldest
+            case deadLetters = "dead_letters"
+            case oldestSeconds = "oldest_seconds"
+        }
+    }
+
+    /// - Throws: `RunJournalError`.
+    static func read(directory: String) async throws(RunJournalError) -> StatusReport {
+        let reader = try await RunJournal.openReadOnly(directory: directory)
+        let holder = try RunJournal.holder(of: directory)
+        let status = AgentStatus(snapshots: try await reader.snapshots())
+        let running = try await reader.running()
+        let counts = try await reader.counts()
+        let now = Date()
+        return StatusReport(
+            agent: AgentState(holder: holder, life: status.life, directory: directory), login: Login(),
+            backend: status.contact, plugins: status.plugins, queued: status.queued, waiting: status.waiting,
+            schedules: status.schedules,
+            running: Running(
+                total: running.count, first: running.prefix(AgentStatus.listLimit).map { Run($0, now: now) }),
+            outbox: Outbox(
+                pending: counts.pending, deadLetters: counts.deadLetters, bytes: counts.outboxBytes,
+                oldest: counts.oldestPending,
+                oldestSeconds: counts.oldestPending.map { max(0, now.timeIntervalSince($0)) }),
+            recordedAt: status.writtenAt, now: now)
+    }
+}
+
+extension StatusReport.AgentState {
+    fileprivate init(holder: DirectoryHolder, life recorded: AgentStatus.Life?, directory: String) {
+        var life = recorded
+        switch holder {
+        case .running(let process):
+            // One that has only just started may not have written of itself yet.
+            if let process, life?.processID != process { life = nil }
+            life?.stoppedAt = nil
+            state = .running
+            processID = process
+        case .nobody:
+            state = life?.stoppedAt == nil ? .died : .stopped
+            processID = nil
+        }
+        version = life?.version
+        serverURL = life?.serverURL
+        startedAt = life?.startedAt
+        stoppedAt = life?.stoppedAt
+        stateDirectory = directory
+    }
+}
