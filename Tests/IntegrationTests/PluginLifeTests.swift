@@ -96,22 +96,23 @@ import Testing
         backend.server.route("/api/broken", .json(#"{"message": "no"}"#, status: 422))
         let folder = try TemporaryFolder()
         try """
-            from runbooksolutions.agent.API import API, APIError
-            class Plugin:
-                def __init__(self, api: API) -> None:
-                    self.api = api
-                def use(self):
-                    details = self.api.getAgentDetails()
-                    made = self.api.sendRequest("/custom", "post", {"a": [1, None, "é"]})
-                    graph = self.api.graphQL("query { core }", {"id": 7})
-                    try:
-                        self.api.sendRequest("/broken", "GET")
-                    except APIError as error:
-                        broken = [error.status, error.body]
-                    return [details.id, details["plugins"], len(self.api.getAgentTasks().getTasks()), made, graph, broken]
-            """.write(toFile: folder.path("p.py"), atomically: true, encoding: .utf8)
+        from runbooksolutions.agent.API import API, APIError
+        class Plugin:
+            def __init__(self, api: API) -> None:
+                self.api = api
+            def use(self):
+                details = self.api.getAgentDetails()
+                made = self.api.sendRequest("/custom", "post", {"a": [1, None, "é"]})
+                graph = self.api.graphQL("query { core }", {"id": 7})
+                try:
+                    self.api.sendRequest("/broken", "GET")
+                except APIError as error:
+                    broken = [error.status, error.body]
+                return [details.id, details["plugins"], len(self.api.getAgentTasks().getTasks()), made, graph, broken]
+        """.write(toFile: folder.path("p.py"), atomically: true, encoding: .utf8)
         let output = try await AgentProcess.run([
-            "plugin", "call", folder.path("p.py"), "use", "--set", "server_url=\(backend.server.url)", "--set", "auth=no",
+            "plugin", "call", folder.path("p.py"), "use", "--set", "server_url=\(backend.server.url)", "--set",
+            "auth=no",
         ])
         #expect(
             output.stdout == #"""

@@ -208,7 +208,7 @@ import Testing
             try await fixture.load(Self.script, id: other)
             await withTaskGroup(of: Void.self) { group in
                 group.addTask { reported.push(await fixture.execute("swallow", #"{"name": "x"}"#, of: other)) }
-                group.addTask { reported.push(await fixture.execute("wedge", timeLimit: .milliseconds(20))) }
+                group.addTask { reported.push(await fixture.execute("wedge", timeLimit: .milliseconds(500))) }
                 await group.waitForAll()
             }
             // Until the watchdog ends it.
