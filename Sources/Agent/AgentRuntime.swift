@@ -137,6 +137,12 @@ public struct AgentRuntime: Sendable {
 
     /// Synchronizes, runs all that is due now, and delivers.
     public func runOnce() async throws -> OnceReport {
+        let oldDeadLetters = try await journal.reader.counts().deadLetters
+        if oldDeadLetters > 0 {
+            logger.warning(
+                "results that the backend refused earlier are kept as dead letters; see 'outbox list'",
+                metadata: ["count": "\(oldDeadLetters)"])
+        }
         let isSynchronized = await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await dispatcher.run() }
             let isSynchronized = await synchronizer.synchronize()
@@ -149,7 +155,7 @@ public struct AgentRuntime: Sendable {
         let counts = try await journal.reader.counts()
         return OnceReport(
             isSynchronized: isSynchronized, tally: await dispatcher.tally,
-            undelivered: counts.pending + counts.deadLetters)
+            undelivered: counts.pending + max(0, counts.deadLetters - oldDeadLetters))
     }
 
     /// Unloads the plugins and closes what was opened. The process is expected to end with `_exit`.

@@ -27,6 +27,8 @@ public struct RunbookAgent: AsyncParsableCommand {
     /// Errors become exit codes here and nowhere else. The process ends with `_exit`: finalising Python while plugins'
     /// threads run hangs or crashes.
     public static func runAndExit() async -> Never {
+        // A reader that goes away, of a log or of a list, is an error of write(2) and not the end of the agent.
+        signal(SIGPIPE, SIG_IGN)
         var status = ExitCode.success
         do {
             var command = try parseAsRoot()

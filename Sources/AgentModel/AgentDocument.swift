@@ -37,7 +37,10 @@ public struct AgentDocument: Codable, Equatable, Sendable {
         id = try container.decode(String.self, forKey: .id)
         name = try container.decodeIfPresent(String.self, forKey: .name)
         teamID = try container.decodeIfPresent(String.self, forKey: .teamID)
-        plugins = try container.decodeIfPresent([String].self, forKey: .plugins) ?? []
+        // What isn't a text is kept as its JSON, which no plugin id looks like: it is refused by itself.
+        plugins = (try container.decodeIfPresent([JSONValue].self, forKey: .plugins) ?? []).map { value in
+            if case .string(let text) = value { text } else { value.text + " (not a text)" }
+        }
     }
 
     public func encode(to encoder: any Encoder) throws {

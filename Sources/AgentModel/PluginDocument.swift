@@ -111,6 +111,14 @@ public struct CommandDocument: Codable, Equatable, Sendable {
         self.function = function
     }
 
+    /// Without a function, or with one that is no text, the command is refused by itself and the others go on.
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        id = try? container.decodeIfPresent(String.self, forKey: .id)
+        name = try? container.decodeIfPresent(String.self, forKey: .name)
+        function = (try? container.decodeIfPresent(String.self, forKey: .function)) ?? ""
+    }
+
     /// Whether `function` is a plain public method name: `[A-Za-z][A-Za-z0-9_]*`, or its non-ASCII kin
     /// (Python reference, section 2.3).
     public var hasCallableFunction: Bool { Self.isPublicMethodName(function) }

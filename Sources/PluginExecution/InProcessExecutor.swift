@@ -181,5 +181,5 @@ extension RunError {
     }
 
     fileprivate static let executorStopped = RunError(
-        code: "executor.stopped", message: "the agent is shutting down; the task is run after its restart")
+        code: "executor.stopped", message: "the agent is shutting down and did not start it; create the task anew")
 }

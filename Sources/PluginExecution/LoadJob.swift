@@ -16,7 +16,9 @@ final class LoadJob: Job, @unchecked Sendable {
     private let continuation: CheckedContinuation<Result<String, PluginExecutionError>, Never>
     private var result: Result<Loaded, LoadFailure>?
 
-    var timeLimit: Duration? { image.timeLimit }
+    var timeLimit: Duration? { min(image.timeLimit ?? Self.limit, Self.limit) }
+    /// A script has this long to be loaded, whatever its calls may take: others wait for the end of it.
+    private static let limit = Duration.seconds(60)
     var runsAlone: Bool { true }
 
     /// - Parameters:

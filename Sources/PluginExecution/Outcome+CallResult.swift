@@ -83,7 +83,8 @@ extension RunError {
             case .asked: "it returned after it was asked to stop"
             case .injected: "it was stopped by an exception raised in its code"
             case .threadAbandoned: "it could not be stopped, and its thread was given up"
-            case .processEnded: "it held the interpreter's lock, and the agent had to end its process"
+            case .processEnded:
+                "it or a run beside it held the interpreter's lock, and the agent had to end its process"
             }
         return RunError(
             code: "task.timed_out", type: nil,

@@ -17,6 +17,8 @@ public struct FileVerification: Sendable, Equatable {
     public let path: String
     public let subject: Subject
     public let digest: SHA512.Digest
+    /// The bytes that have the digest: the ones to run.
+    public let script: [UInt8]
 }
 
 extension PluginStore {
@@ -30,13 +32,15 @@ extension PluginStore {
             }
             let document = try decode(bytes, path: path)
             let digest = try verifyScript(of: document)
-            return FileVerification(path: path, subject: .document(pluginID: document.id), digest: digest)
+            return FileVerification(
+                path: path, subject: .document(pluginID: document.id), digest: digest,
+                script: Array(document.script.utf8))
         }
         guard let bytes = try read(path, limit: scriptLimit) else { throw StoreDirectory.failure("opening", path) }
         let actual = SHA512.hash(bytes)
         let sibling = (path as NSString).deletingPathExtension + ".json"
         guard path.hasSuffix(".py"), let text = try read(sibling, limit: documentLimit) else {
-            return FileVerification(path: path, subject: .script, digest: actual)
+            return FileVerification(path: path, subject: .script, digest: actual, script: bytes)
         }
         let document = try decode(text, path: sibling)
         let digest = try verifyScript(of: document)
@@ -44,7 +48,8 @@ extension PluginStore {
             throw .hashMismatch(
                 plugin: document.id, subject: "the file \(quoted(path))", expected: digest.hex, actual: actual.hex)
         }
-        return FileVerification(path: path, subject: .scriptWithDocument(pluginID: document.id), digest: actual)
+        return FileVerification(
+            path: path, subject: .scriptWithDocument(pluginID: document.id), digest: actual, script: bytes)
     }
 
     /// Nil, with errno set, where there is no file.

@@ -43,6 +43,9 @@ extension RunJournal {
         }
     }
 
+    /// Takes back a result that was handed out and of which nothing became: it is due as it was before.
+    public func handBack(_ runID: RunID) { release([runID]) }
+
     /// The backend has the result. Saying so twice changes nothing.
     public func delivered(_ runID: RunID, at time: Date = Date()) async throws(RunJournalError) {
         try await settle([runID], discarded: false, at: time)

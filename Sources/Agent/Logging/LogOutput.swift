@@ -1,7 +1,7 @@
 import Foundation
 import Synchronization
 
-/// A descriptor that whole lines are written to, each with one write(2).
+/// A descriptor that whole lines are written to, each with one write(2) up to 4 KiB.
 public final class LogOutput: Sendable {
     /// Standard error, for the life of the process.
     public static let standardError = LogOutput(fileDescriptor: STDERR_FILENO)
@@ -27,11 +27,12 @@ public final class LogOutput: Sendable {
         line.withUTF8 { bytes in
             turn.withLock { _ in
                 var rest = UnsafeRawBufferPointer(bytes)
-                while !rest.isEmpty {
-                    let count = Foundation.write(fileDescriptor, rest.baseAddress, rest.count)
+                while !rest.isEmpty, waitUntilWritable() {
+                    // A pipe that is ready takes this much without blocking (pipe(7), PIPE_BUF).
+                    let count = Foundation.write(fileDescriptor, rest.baseAddress, min(rest.count, 4096))
                     if count > 0 {
                         rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(count))
-                    } else if errno != EINTR, !(errno == EAGAIN && waitUntilWritable()) {
+                    } else if errno != EINTR, errno != EAGAIN {
                         return
                     }
                 }

@@ -56,6 +56,8 @@ public actor Dispatcher: Service {
     /// By task id: queued, waiting for its plugin, or running. Such a task isn't queued again.
     private var held: [String: Held] = [:]
     private var waiting: [String: PlannedRun] = [:]
+    /// Why tasks wait or have waited, as the log says it.
+    private var reasons: [String: String] = [:]
     private var running = 0
     private var isStopping = false
     private var settledWaiters: [CheckedContinuation<Void, Never>] = []
@@ -134,6 +136,7 @@ public actor Dispatcher: Service {
         for id in taskIDs {
             held[id] = nil
             waiting[id] = nil
+            reasons[id] = nil
         }
         for key in lanes.keys { lanes[key]?.queue.removeAll { taskIDs.contains($0.task.id) } }
     }
@@ -185,7 +188,9 @@ public actor Dispatcher: Service {
         case .run(let plugin, _): key = .plugin(plugin.id)
         case .reject: key = .none
         case .wait(let reason):
-            logger.info(
+            // Once; it is looked at again at every synchronization.
+            logger.log(
+                level: reasons.updateValue(reason, forKey: run.task.id) == reason ? .debug : .info,
                 "a task waits for its plugin",
                 metadata: ["task": "\(run.task.id)", "command": "\(run.task.command)", "reason": "\(reason)"])
             if held[run.task.id]?.run == run { waiting[run.task.id] = run }
@@ -193,6 +198,7 @@ public actor Dispatcher: Service {
         }
         // It may have been withdrawn or changed meanwhile.
         guard held[run.task.id]?.run == run else { return }
+        reasons[run.task.id] = nil
         held[run.task.id]?.state = .queued(key)
         lanes[key, default: Lane()].queue.append(run)
         takeTurn(key)
@@ -211,6 +217,7 @@ public actor Dispatcher: Service {
         while running < workers, !isStopping, let key = turns.popFirst() {
             guard var lane = lanes[key], let run = lane.queue.first else {
                 lanes[key]?.hasTurn = false
+                if let lane = lanes[key], lane.queue.isEmpty, lane.running == 0 { lanes[key] = nil }
                 continue
             }
             guard lane.running < limit(of: key) else {

@@ -49,8 +49,9 @@ public actor PluginCatalog {
     public func resolve(_ command: String) -> Resolution {
         let claimants = claims[command, default: []].sorted()
         guard let id = claimants.first, let state = states[id] else { return unknown(command) }
-        guard claimants.count == 1 else { return .reject(.ambiguous(command, claimants)) }
-        switch state {
+        let loaded = claimants.filter { if case .loaded? = states[$0] { true } else { false } }
+        guard loaded.count <= 1 else { return .reject(.ambiguous(command, loaded)) }
+        switch loaded.first.flatMap({ states[$0] }) ?? state {
         case .loaded(let plugin):
             guard let function = plugin.commands[command]?.function else { return unknown(command) }
             return .run(plugin: plugin, function: function)

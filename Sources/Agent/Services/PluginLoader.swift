@@ -15,6 +15,8 @@ public actor PluginLoader {
     private let collectGarbage: @Sendable () async -> Void
     private let logger: Logger
     private var saidBefore: Set<String> = []
+    /// Plugins that are being unloaded.
+    private var retiring: Set<PluginID> = []
     /// Plugins whose file turned out to be another than what was verified.
     private var damaged: Set<PluginID> = []
     /// The hash of a script that could not be loaded, so that it isn't tried again at every poll.
@@ -74,11 +76,28 @@ public actor PluginLoader {
                 let id = try PluginID(text)
                 return seen.insert(id).inserted ? id : nil
             } catch {
-                if saidBefore.insert(text).inserted {
+                // A backend that errs anew at every poll must not fill the memory.
+                if saidBefore.count > 1000 { saidBefore.removeAll() }
+                if saidBefore.insert(quoted(text)).inserted {
                     logger.error("\(error.message)", metadata: ["code": "\(error.code)"])
                 }
                 return nil
             }
+        }
+    }
+
+    /// Unloads a plugin beside the synchronization, which must not wait for the plugin's calls in flight. Their time
+    /// limits end it.
+    private func startRetiring(_ id: PluginID) {
+        retiring.insert(id)
+        Task {
+            if let error = await executor.unload(id) {
+                logger.warning(
+                    "the plugin's shutdown() failed: \(error.message)",
+                    metadata: ["plugin": "\(id)", "code": "\(error.code)"])
+            }
+            retiring.remove(id)
+            await collectGarbage()
         }
     }
 
@@ -88,11 +107,7 @@ public actor PluginLoader {
         let stored = (try? store.storedIDs()) ?? []
         for id in known.union(stored).subtracting(wanted).sorted() {
             await catalog.remove(id)
-            if let error = await executor.unload(id) {
-                logger.warning(
-                    "the plugin's shutdown() failed: \(error.message)",
-                    metadata: ["plugin": "\(id)", "code": "\(error.code)"])
-            }
+            startRetiring(id)
             damaged.remove(id)
             failedHashes[id] = nil
             do {
@@ -107,6 +122,10 @@ public actor PluginLoader {
 
     /// - Returns: the id, whether a loaded plugin was replaced, and whether the plugin is as the backend wants it.
     private func bringUpToDate(_ id: PluginID) async -> (PluginID, Bool, Bool) {
+        guard !retiring.contains(id) else {
+            await catalog.set(.unavailable(reason: "it is still being unloaded"), for: id)
+            return (id, false, false)
+        }
         let current = await catalog.state(of: id)
         if !redownloads, !damaged.contains(id) {
             switch current {
@@ -122,7 +141,7 @@ public actor PluginLoader {
             if case .loaded(let loaded) = current, loaded.digest == plugin.digest, loaded.commands == plugin.commands {
                 return (id, false, true)
             }
-            if failedHashes[id] == plugin.digest.hex { return (id, false, true) }
+            if failedHashes[id] == plugin.digest.hex, case .failed? = current { return (id, false, true) }
             logger.info(
                 "script and file match the SHA-512",
                 metadata: ["plugin": "\(id)", "sha512": "\(plugin.digest.hex.prefix(16))…"])
@@ -154,7 +173,8 @@ public actor PluginLoader {
             if case .loaded? = current { return (id, true, true) }
             return (id, false, true)
         } catch {
-            failedHashes[id] = plugin.digest.hex
+            // These fail the same way again; a constructor may find tomorrow what is missing today.
+            failedHashes[id] = error.isPermanent ? plugin.digest.hex : nil
             // What can't be loaded must not run in its old form either: the backend has withdrawn that.
             _ = await executor.unload(id)
             await catalog.set(
@@ -202,4 +222,9 @@ public actor PluginLoader {
         }
         logger.error("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
     }
+}
+
+extension PluginExecutionError {
+    /// Whether the same script would fail in the same way again.
+    fileprivate var isPermanent: Bool { code == "plugin.syntax_error" || code == "plugin.class_missing" }
 }

@@ -53,7 +53,16 @@ public actor Reporter: Service {
                 let deliveries = try await journal.nextDeliveries(limit: Self.concurrency, now: clock.now)
                 guard !deliveries.isEmpty else { return try await journal.nextDeliveryTime() }
                 try await withThrowingDiscardingTaskGroup { group in
-                    for delivery in deliveries { group.addTask { try await self.deliver(delivery) } }
+                    for delivery in deliveries {
+                        group.addTask {
+                            do {
+                                try await self.deliver(delivery)
+                            } catch {
+                                self.journal.handBack(delivery.runID)
+                                throw error
+                            }
+                        }
+                    }
                 }
             }
         } catch {
@@ -74,6 +83,9 @@ public actor Reporter: Service {
         case .delivered:
             try await journal.delivered(delivery.runID, at: clock.now)
             logger.info("result delivered", metadata: metadata)
+        case .retry(_, let error) where error.code == "http.cancelled":
+            // The agent stops: the flush, or the next life, has it again.
+            journal.handBack(delivery.runID)
         case .retry(let after, let error):
             try await postpone(delivery, after: after?.seconds, error, metadata: metadata)
         case .unauthorized(let error):

@@ -82,9 +82,9 @@ struct RunExecution {
                 logger.error(
                     "the plugin's file is not the one that was verified: \(coded?.message ?? "\(error)")",
                     metadata: ["plugin": "\(plugin.id)", "code": "\(coded?.code ?? "plugin.file_changed")"])
+                // Nothing of it runs. What is stored is fetched again, and the run has its turn after that.
                 parts.onDamagedPlugin(plugin.id)
-                return .reject(
-                    RunError(code: coded?.code ?? "plugin.file_changed", message: coded?.message ?? "\(error)"))
+                return .wait
             }
         }
     }

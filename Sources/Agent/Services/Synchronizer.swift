@@ -135,7 +135,9 @@ public actor Synchronizer: Service {
 
     private func readTasks() async throws(BackendError) {
         switch try await parts.client.tasks(ifNoneMatch: hasTasks ? tasksETag : nil) {
-        case .unchanged: return
+        case .unchanged:
+            // Runs that could not be recorded, or that a run under way stood in the way of, are still to be done.
+            await submitOneOffs()
         case .changed(let list, let etag):
             for problem in list.problems {
                 say("\(problem.code): \(problem.message)", code: problem.code)
@@ -152,9 +154,18 @@ public actor Synchronizer: Service {
         let oneOffs = tasks.filter { $0.cron == nil }
         await parts.dispatcher.withdraw(
             exceptOneOffs: Set(oneOffs.map(\.id)), schedules: Set(scheduled.map(\.id)))
+        await submitOneOffs()
         let problems = await parts.scheduler.replace(with: scheduled, lastFires: await lastFires(of: scheduled))
-        for (task, error) in problems { await reject(task, error) }
-        reportedSchedules = reportedSchedules.filter { id, _ in problems.contains { $0.task.id == id } }
+        await withTaskGroup(of: Void.self) { group in
+            // Side by side, so that the journal takes them together.
+            for (task, error) in problems { group.addTask { await self.reject(task, error) } }
+        }
+        let wrong = Set(problems.map(\.task.id))
+        reportedSchedules = reportedSchedules.filter { wrong.contains($0.key) }
+    }
+
+    private func submitOneOffs() async {
+        let oneOffs = tasks.filter { $0.cron == nil }
         let started = parts.journal.oneOffTasksStarted(among: oneOffs.map(\.id))
         for task in oneOffs where !started.contains(task.id) {
             await parts.dispatcher.submit(PlannedRun(task: task))
@@ -167,9 +178,11 @@ public actor Synchronizer: Service {
             // Once a life: the scheduler knows what fires from then on.
             var known = hasTasks ? knownSchedules : try await parts.journal.reader.lastFireTimes()
             let now = parts.clock.now
-            for task in scheduled where known[task.id] == nil {
-                known[task.id] = now
-                try await parts.journal.fired(task.id, at: now)
+            let new = scheduled.filter { known[$0.id] == nil }
+            for task in new { known[task.id] = now }
+            try await withThrowingDiscardingTaskGroup { [journal = parts.journal] group in
+                // Side by side, so that the journal takes them together.
+                for task in new { group.addTask { try await journal.fired(task.id, at: now) } }
             }
             let listed = Set(scheduled.map(\.id))
             let gone = known.keys.filter { !listed.contains($0) }
@@ -179,7 +192,8 @@ public actor Synchronizer: Service {
             return known
         } catch {
             logger.error(
-                "the last fire times could not be read or kept: \(error.message)", metadata: ["code": "\(error.code)"])
+                "the last fire times could not be read or kept: \((error as? any CodedError)?.message ?? "\(error)")",
+                metadata: ["code": "\((error as? any CodedError)?.code ?? "journal.io")"])
             return [:]
         }
     }

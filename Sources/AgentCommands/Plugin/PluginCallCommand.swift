@@ -39,8 +39,8 @@ struct PluginCallCommand: AsyncParsableCommand {
         guard CommandDocument.isPublicMethodName(function) else {
             throw ValidationError("\(quoted(function)) is not the name of a public method")
         }
-        if let timeLimit, timeLimit < 0 || !timeLimit.isFinite {
-            throw ValidationError("--time-limit is a number of seconds, 0 or more")
+        if let timeLimit, !(0...31_536_000).contains(timeLimit) {
+            throw ValidationError("--time-limit is a number of seconds from 0 to 31536000")
         }
     }
 
