@@ -61,9 +61,10 @@ let package = Package(
             dependencies: [
                 "AgentModel", "PythonEmbedding", .product(name: "DequeModule", package: "swift-collections"),
             ]),
+        .target(name: "CCallTrace"),
         .target(
             name: "RunJournal",
-            dependencies: ["AgentModel", .product(name: "GRDB", package: "GRDB.swift")]),
+            dependencies: ["AgentModel", "CCallTrace", .product(name: "GRDB", package: "GRDB.swift")]),
 
         // MARK: The agent
 

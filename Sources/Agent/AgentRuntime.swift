@@ -51,13 +51,16 @@ public struct AgentRuntime: Sendable {
                 metadata: ["name": "\(name)", "code": "configuration.unknown_key"])
         }
         let store = try PluginStore(path: configuration.pluginDirectory, backend: client, logger: logger)
+        // Before the interpreter, so that what plugins install comes first and hands the signal on.
+        journal.trace?.watchSignals()
         let interpreter = try PythonInterpreter.start(
             pythonPath: configuration.pythonPath, host: BackendHost(client: client))
 
         // The parts know of each other's events through this: each is made before the one it tells.
         let bell = Bell()
         let executor = try InProcessExecutor(
-            interpreter: interpreter, workers: configuration.workers, onWedged: { bell.endProcess() })
+            interpreter: interpreter, workers: configuration.workers,
+            observer: journal.trace.map(TracedCalls.init(trace:)), onWedged: { bell.endProcess() })
         let catalog = PluginCatalog()
         let dispatcher = Dispatcher(
             parts: Dispatcher.Parts(
@@ -79,7 +82,8 @@ public struct AgentRuntime: Sendable {
             logger: logger)
         let loader = PluginLoader(
             store: store, executor: executor, catalog: catalog, settings: { configuration.settings(for: $0) },
-            redownloads: configuration.forceRedownload, collectGarbage: { await executor.collectGarbage() },
+            crashes: { try? await journal.reader.pluginCrashes() }, redownloads: configuration.forceRedownload,
+            collectGarbage: { await executor.collectGarbage() },
             logger: logger)
         let synchronizer = Synchronizer(
             parts: Synchronizer.Parts(
@@ -179,6 +183,16 @@ public struct AgentRuntime: Sendable {
 
 extension RecoveryReport {
     fileprivate func log(to logger: Logger) {
+        if let death {
+            logger.error(
+                "the plugin \(quoted(death.pluginID)) took the last agent's process down \(death.sentence)",
+                metadata: ["plugin": "\(death.pluginID)", "code": "run.crashed"])
+        }
+        if let traceError {
+            logger.warning(
+                "no trace of the calls can be kept; an end by a plugin will look like any other: \(traceError.message)",
+                metadata: ["code": "\(traceError.code)"])
+        }
         for run in interrupted {
             logger.warning(
                 "a run was cut off by the end of the last agent and is reported",

@@ -11,6 +11,7 @@ final class CallJob: Job, @unchecked Sendable {
     private let plugin: PluginSlot
     private let invocation: Invocation
     private let outputLimit: Int
+    private let observer: (any CallObserver)?
     private let continuation: CheckedContinuation<Outcome, Never>
     private var startedAt: (date: Date, instant: ContinuousClock.Instant)?
     /// Nil also when the plugin was unloaded while the call waited.
@@ -21,23 +22,28 @@ final class CallJob: Job, @unchecked Sendable {
 
     init(
         id: UInt64, plugin: PluginSlot, invocation: Invocation, timeLimit: Duration?, outputLimit: Int,
-        continuation: CheckedContinuation<Outcome, Never>
+        observer: (any CallObserver)?, continuation: CheckedContinuation<Outcome, Never>
     ) {
         self.id = id
         self.plugin = plugin
         self.invocation = invocation
         self.timeLimit = timeLimit
         self.outputLimit = outputLimit
+        self.observer = observer
         self.continuation = continuation
     }
 
     func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
         // A new version may have been loaded, or this one unloaded, while the call waited.
-        guard let instance = plugin.instance else { return }
+        guard let version = plugin.current else { return }
         self.startedAt = (Date(), startedAt)
-        result = slot.call(
-            invocation.function, of: instance, arguments: invocation.arguments, id: id, outputLimit: outputLimit,
-            gil: gil)
+        let code = ObservedCode(
+            observer: observer, plugin: invocation.pluginID, scriptHash: version.scriptHash, runID: invocation.runID)
+        result = code.around {
+            slot.call(
+                invocation.function, of: version.instance, arguments: invocation.arguments, id: id,
+                outputLimit: outputLimit, gil: gil)
+        }
     }
 
     func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {

@@ -5,6 +5,7 @@ import Synchronization
 final class PluginSlot: Sendable {
     struct Version {
         let instance: PluginInstance
+        let scriptHash: String
         /// Of one call.
         let timeLimit: Duration?
     }
@@ -19,6 +20,9 @@ final class PluginSlot: Sendable {
 
     /// Nil once the plugin is unloaded.
     var instance: PluginInstance? { version.withLock { $0?.instance } }
+
+    /// What is in service now; nil once the plugin is unloaded.
+    var current: Version? { version.withLock { $0 } }
 
     var timeLimit: Duration? { version.withLock { $0?.timeLimit } }
 

@@ -39,6 +39,8 @@ struct RunExecution {
                 start.pluginID = invocation.pluginID.rawValue
                 start.function = invocation.function
                 start.isolation = "in-process"
+                var invocation = invocation
+                invocation.runID = start.runID.rawValue
                 guard try await parts.journal.started(start) == .go else { return .notRun }
                 logger.info(
                     "run started",
