@@ -1,6 +1,7 @@
 import AgentModel
 import Foundation
 import PythonEmbedding
+import Synchronization
 
 /// One call of a plugin's method.
 ///
@@ -12,6 +13,7 @@ final class CallJob: Job, @unchecked Sendable {
     private let invocation: Invocation
     private let outputLimit: Int
     private let observer: (any CallObserver)?
+    private let stopping: StopRequest
     private let continuation: CheckedContinuation<Outcome, Never>
     private var startedAt: (date: Date, instant: ContinuousClock.Instant)?
     /// Nil also when the plugin was unloaded while the call waited.
@@ -22,7 +24,7 @@ final class CallJob: Job, @unchecked Sendable {
 
     init(
         id: UInt64, plugin: PluginSlot, invocation: Invocation, timeLimit: Duration?, outputLimit: Int,
-        observer: (any CallObserver)?, continuation: CheckedContinuation<Outcome, Never>
+        observer: (any CallObserver)?, stopping: StopRequest, continuation: CheckedContinuation<Outcome, Never>
     ) {
         self.id = id
         self.plugin = plugin
@@ -30,6 +32,7 @@ final class CallJob: Job, @unchecked Sendable {
         self.timeLimit = timeLimit
         self.outputLimit = outputLimit
         self.observer = observer
+        self.stopping = stopping
         self.continuation = continuation
     }
 
@@ -50,19 +53,33 @@ final class CallJob: Job, @unchecked Sendable {
         guard let result, let startedAt else {
             return continuation.resume(returning: .rejected(.notLoaded(invocation.pluginID)))
         }
-        continuation.resume(
-            returning: Outcome(
+        resume(
+            Outcome(
                 result, stoppedBy: step, limit: timeLimit, startedAt: startedAt.date,
-                duration: startedAt.instant.duration(to: endedAt)))
+                duration: startedAt.instant.duration(to: endedAt)), step)
     }
 
     func abandon(at step: StopStep, after duration: Duration) {
-        continuation.resume(
-            returning: Outcome(
+        resume(
+            Outcome(
                 status: .timedOut, error: .timedOut(limit: timeLimit, step: step, traceback: nil),
                 startedAt: Date().addingTimeInterval(-duration.seconds), duration: duration,
-                isolation: InProcessExecutor.isolation))
+                isolation: InProcessExecutor.isolation), step)
+    }
+
+    private func resume(_ outcome: Outcome, _ step: StopStep?) {
+        var outcome = outcome
+        if let step, stopping.isRequested.load(ordering: .acquiring), timeLimit.map({ outcome.duration < $0 }) ?? true {
+            outcome.status = .interrupted
+            outcome.error = .stopped(step: step, traceback: outcome.error?.traceback)
+        }
+        continuation.resume(returning: outcome)
     }
 
     func discard(gil: borrowing GIL) {}
+}
+
+/// Whether the calls of an executor are stopped, all of them.
+final class StopRequest: Sendable {
+    let isRequested = Atomic<Bool>(false)
 }

@@ -20,6 +20,7 @@ public final class InProcessExecutor: Executor {
     private let lastJobID = Atomic<UInt64>(0)
     private let outputLimit: Int
     private let shutdownLimit: Duration
+    private let stopping = StopRequest()
     private let observer: (any CallObserver)?
 
     /// Waits for the workers to come up: a few milliseconds.
@@ -137,13 +138,24 @@ public final class InProcessExecutor: Executor {
         return await withCheckedContinuation { continuation in
             let job = CallJob(
                 id: nextJobID(), plugin: slot, invocation: invocation, timeLimit: timeLimit, outputLimit: outputLimit,
-                observer: observer, continuation: continuation)
+                observer: observer, stopping: stopping, continuation: continuation)
             switch pool.submit(job) {
             case nil: break
             case .stopped: continuation.resume(returning: .rejected(.executorStopped))
             case .stuck: continuation.resume(returning: .rejected(.stuck(invocation.pluginID)))
             }
         }
+    }
+
+    public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?) {
+        guard let slot = state.withLock({ $0.plugins[id] }) else { return }
+        slot.setTimeLimit(timeLimit)
+        pool.setConcurrency(max(1, concurrency), of: slot.lane)
+    }
+
+    public func stopCalls() {
+        stopping.isRequested.store(true, ordering: .releasing)
+        pool.stopCalls()
     }
 
     public func shutDown() async {

@@ -26,6 +26,13 @@ final class PluginSlot: Sendable {
 
     var timeLimit: Duration? { version.withLock { $0?.timeLimit } }
 
+    /// Changes the time limit of the version in service.
+    func setTimeLimit(_ limit: Duration?) {
+        version.withLock { current in
+            current = current.map { Version(instance: $0.instance, scriptHash: $0.scriptHash, timeLimit: limit) }
+        }
+    }
+
     /// Puts another version, or none, into service and returns the one that was.
     func exchange(_ next: Version?) -> Version? {
         version.withLock { current in

@@ -15,6 +15,7 @@ final class ShutdownJob: Job, @unchecked Sendable {
 
     /// Beside a call it would take from it what the plugin's methods share.
     var runsAlone: Bool { true }
+    var endsWithAgent: Bool { false }
 
     init(
         id: UInt64, lane: Lane, instance: PluginInstance, code: ObservedCode, timeLimit: Duration,

@@ -10,7 +10,8 @@ import Testing
         class Plugin:
             def segfault(self): ctypes.string_at(8)
             def segfault_reported(self):
-                faulthandler.enable()
+                self.report = open(os.devnull, 'w')
+                faulthandler.enable(file=self.report)
                 ctypes.string_at(8)
             def leave(self): os._exit(3)
             def abort(self): os.abort()

@@ -47,6 +47,14 @@ public actor PluginLoader {
         self.logger = logger
     }
 
+    /// Has the settings of plugins that are loaded take effect.
+    public func applySettings() async {
+        for case (let id, .loaded) in await catalog.plugins {
+            let settings = settings(id)
+            executor.configure(id, concurrency: settings.concurrency, timeLimit: settings.taskTimeout)
+        }
+    }
+
     /// Takes the plugin out of service until it has been fetched again.
     public func markDamaged(_ id: PluginID) async {
         damaged.insert(id)
