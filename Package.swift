@@ -155,7 +155,8 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "Agent", "AgentModel", "AgentTestSupport", "Cryptography", "ReferenceBackend",
+                "Agent", "AgentModel", "AgentTestSupport", "Cryptography", "ReferenceBackend", "RunJournal",
+                .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
