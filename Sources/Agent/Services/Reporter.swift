@@ -11,7 +11,7 @@ public actor Reporter: Service {
     private let client: BackendClient
     private let clock: any WallClock
     private var isMinimal: Bool
-    /// Called when the backend has taken a result.
+    /// Called when the outbox may have become smaller.
     private let onDelivery: @Sendable () -> Void
     private var pacing = DeliveryPacing()
     private let logger: Logger
@@ -58,9 +58,17 @@ public actor Reporter: Service {
     public func deliverDue() async -> Date? {
         do {
             while !Task.isCancelled {
-                if let end = pacing.pauseEnd(now: clock.now) { return end }
+                if let end = pacing.pauseEnd(now: clock.now) {
+                    // Hands out nothing, but notices what a person has discarded.
+                    _ = try await journal.nextDeliveries(limit: 0, now: clock.now)
+                    onDelivery()
+                    return end
+                }
                 let deliveries = try await journal.nextDeliveries(limit: pacing.width, now: clock.now)
-                guard !deliveries.isEmpty else { return try await journal.nextDeliveryTime() }
+                guard !deliveries.isEmpty else {
+                    onDelivery()
+                    return try await journal.nextDeliveryTime()
+                }
                 let verdicts = try await withThrowingTaskGroup(of: DeliveryPacing.Verdict.self) { group in
                     for delivery in deliveries { group.addTask { try await self.deliver(delivery) } }
                     var verdicts: [DeliveryPacing.Verdict] = []
