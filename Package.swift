@@ -61,9 +61,10 @@ let package = Package(
             dependencies: [
                 "AgentModel", "PythonEmbedding", .product(name: "DequeModule", package: "swift-collections"),
             ]),
+        .target(name: "CCallTrace"),
         .target(
             name: "RunJournal",
-            dependencies: ["AgentModel", .product(name: "GRDB", package: "GRDB.swift")]),
+            dependencies: ["AgentModel", "CCallTrace", .product(name: "GRDB", package: "GRDB.swift")]),
 
         // MARK: The agent
 
@@ -154,7 +155,8 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "Agent", "AgentModel", "AgentTestSupport", "Cryptography", "ReferenceBackend",
+                "Agent", "AgentModel", "AgentTestSupport", "Cryptography", "ReferenceBackend", "RunJournal",
+                .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),

@@ -49,5 +49,6 @@ only_importer() { # module target
 only_importer CPython PythonEmbedding
 only_importer CCurl BackendClient
 only_importer COpenSSL Cryptography
+only_importer CCallTrace RunJournal
 
 exit $failed

@@ -19,25 +19,25 @@ public struct AgentRuntime: Sendable {
     public let reporter: Reporter
     public let synchronizer: Synchronizer
     public let journal: RunJournal
-    private let statusRecorder: StatusRecorder
-    private let executor: InProcessExecutor
-    private let http: HTTPClient
+    let statusRecorder: StatusRecorder
+    let executor: InProcessExecutor
+    let http: HTTPClient
     private let clock: any WallClock
-    private let pythonVersion: String
-    private let logger: Logger
+    let pythonVersion: String
+    let logger: Logger
 
-    /// How long runs may go on after the agent was told to stop.
-    private static let shutdownGrace = Duration.seconds(30)
-    /// How long the last results may take on their way.
-    private static let flushLimit = Duration.seconds(5)
+    let loader: PluginLoader
+    let bell: Bell
+    /// What has been reloaded since.
+    let current: CurrentConfiguration
 
     /// Opens the state directory, starts the interpreter and joins the parts. Nothing runs yet.
     ///
-    /// - Parameter missedRuns: what becomes of fire times that passed while no agent ran.
+    /// - Parameter missedRuns: what becomes of fire times that passed while no agent ran; nil as it is configured.
     /// - Throws: a `CodedError` of the part that could not be made.
     public static func build(
         configuration: AgentConfiguration, clock: any WallClock = SystemWallClock.shared,
-        missedRuns: Scheduler.MissedRuns = .skip, logger: Logger
+        missedRuns: Scheduler.MissedRuns? = nil, logger: Logger
     ) async throws -> AgentRuntime {
         let serverURL = try configuration.requireRunnable()
         let zone = try configuration.timeZone()
@@ -51,22 +51,27 @@ public struct AgentRuntime: Sendable {
                 metadata: ["name": "\(name)", "code": "configuration.unknown_key"])
         }
         let store = try PluginStore(path: configuration.pluginDirectory, backend: client, logger: logger)
+        // Before the interpreter, so that what plugins install comes first and hands the signal on.
+        journal.trace?.watchSignals()
         let interpreter = try PythonInterpreter.start(
             pythonPath: configuration.pythonPath, host: BackendHost(client: client))
 
         // The parts know of each other's events through this: each is made before the one it tells.
         let bell = Bell()
+        let current = CurrentConfiguration(configuration)
         let executor = try InProcessExecutor(
-            interpreter: interpreter, workers: configuration.workers, onWedged: { bell.endProcess() })
+            interpreter: interpreter, workers: configuration.workers,
+            observer: journal.trace.map(TracedCalls.init(trace:)), onWedged: { bell.endProcess() })
         let catalog = PluginCatalog()
         let dispatcher = Dispatcher(
             parts: Dispatcher.Parts(
                 journal: journal, catalog: catalog, executor: executor, clock: clock,
                 recheck: { try store.recheck($0) }, onResult: { bell.resultIsWaiting() },
-                onDamagedPlugin: { bell.pluginIsDamaged($0) }),
+                onDamagedPlugin: { bell.pluginIsDamaged($0) },
+                outboxLimit: { current.value.outboxLimit }),
             workers: configuration.workers, concurrency: configuration.concurrencyByPlugin, logger: logger)
         let statusChanged = StatusRecorder.Trigger()
-        let scheduler = Scheduler(clock: clock, zone: zone, missedRuns: missedRuns) { run in
+        let scheduler = Scheduler(clock: clock, zone: zone, missedRuns: missedRuns ?? configuration.missedRuns) { run in
             await dispatcher.submit(run)
             statusChanged()
         }
@@ -76,10 +81,12 @@ public struct AgentRuntime: Sendable {
             trigger: statusChanged, serverURL: serverURL, logger: logger)
         let reporter = Reporter(
             journal: journal, client: client, clock: clock, isMinimal: configuration.resultFormat == .minimal,
+            onDelivery: { bell.outboxShrank() },
             logger: logger)
         let loader = PluginLoader(
-            store: store, executor: executor, catalog: catalog, settings: { configuration.settings(for: $0) },
-            redownloads: configuration.forceRedownload, collectGarbage: { await executor.collectGarbage() },
+            store: store, executor: executor, catalog: catalog, settings: { current.value.settings(for: $0) },
+            crashes: { try? await journal.reader.pluginCrashes() }, redownloads: configuration.forceRedownload,
+            collectGarbage: { await executor.collectGarbage() },
             logger: logger)
         let synchronizer = Synchronizer(
             parts: Synchronizer.Parts(
@@ -91,31 +98,14 @@ public struct AgentRuntime: Sendable {
         return AgentRuntime(
             configuration: configuration, catalog: catalog, scheduler: scheduler, dispatcher: dispatcher,
             reporter: reporter, synchronizer: synchronizer, journal: journal, statusRecorder: statusRecorder,
-            executor: executor, http: http, clock: clock, pythonVersion: interpreter.version, logger: logger)
+            executor: executor, http: http, clock: clock, pythonVersion: interpreter.version, logger: logger,
+            loader: loader, bell: bell, current: current)
     }
 
     // MARK: Running
 
-    /// Runs until a signal ends it: SIGTERM or SIGINT.
-    public func run() async throws {
-        var configuration = ServiceGroupConfiguration(
-            // Ended in the reverse order: nothing new first, the last results at the end.
-            services: onlookers + [reporter, dispatcher, scheduler, synchronizer],
-            gracefulShutdownSignals: [.sigterm, .sigint], logger: quietLogger)
-        configuration.maximumGracefulShutdownDuration = Self.shutdownGrace
-        logger.info(
-            "agent started",
-            metadata: [
-                "version": "\(AgentVersion.current)", "server_url": "\(self.configuration.serverURL ?? "")",
-                "workers": "\(self.configuration.workers)", "python": "\(pythonVersion)",
-            ])
-        try await ServiceGroup(configuration: configuration).run()
-        logger.info("agent stopping")
-        await flush()
-    }
-
     /// What no run depends on.
-    private var onlookers: [any Service] {
+    var onlookers: [any Service] {
         [
             statusRecorder, OutboxWatch(journal: journal, logger: logger, onChange: { reporter.wake() }),
             HistoryRetention(
@@ -148,6 +138,10 @@ public struct AgentRuntime: Sendable {
             let isSynchronized = await synchronizer.synchronize()
             await scheduler.fireDue()
             await dispatcher.idle()
+            // What a full outbox holds back may run once it is emptied.
+            while await reporter.deliverDue() == nil, await dispatcher.resumesAfterDelivery() {
+                await dispatcher.idle()
+            }
             group.cancelAll()
             return isSynchronized
         }
@@ -157,34 +151,20 @@ public struct AgentRuntime: Sendable {
             isSynchronized: isSynchronized, tally: await dispatcher.tally,
             undelivered: counts.pending + max(0, counts.deadLetters - oldDeadLetters))
     }
-
-    /// Unloads the plugins and closes what was opened. The process is expected to end with `_exit`.
-    public func close() async {
-        await statusRecorder.stopped()
-        await executor.shutDown()
-        await journal.close()
-        await http.shutdown()
-    }
-
-    private func flush() async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await self.reporter.deliverDue() }
-            group.addTask { try? await Task.sleep(for: Self.flushLimit) }
-            await group.next()
-            group.cancelAll()
-        }
-    }
-
-    /// The service group tells of every service at info; that is our debug.
-    private var quietLogger: Logger {
-        var logger = logger
-        if logger.logLevel == .info { logger.logLevel = .warning }
-        return logger
-    }
 }
 
 extension RecoveryReport {
     fileprivate func log(to logger: Logger) {
+        if let death {
+            logger.error(
+                "the plugin \(quoted(death.pluginID)) took the last agent's process down \(death.sentence)",
+                metadata: ["plugin": "\(death.pluginID)", "code": "run.crashed"])
+        }
+        if let traceError {
+            logger.warning(
+                "no trace of the calls can be kept; an end by a plugin will look like any other: \(traceError.message)",
+                metadata: ["code": "\(traceError.code)"])
+        }
         for run in interrupted {
             logger.warning(
                 "a run was cut off by the end of the last agent and is reported",

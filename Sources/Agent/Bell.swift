@@ -16,6 +16,7 @@ final class Bell: Sendable {
 
     /// How long the last records may take when the interpreter is wedged.
     private static let recordLimit = DispatchTimeInterval.seconds(5)
+    private let isStopping = Atomic<Bool>(false)
     private let parts = Mutex<Parts?>(nil)
 
     func connect(
@@ -29,6 +30,14 @@ final class Bell: Sendable {
     func resultIsWaiting() {
         parts.withLock { $0?.reporter }?.wake()
     }
+
+    func outboxShrank() {
+        guard let dispatcher = parts.withLock({ $0 })?.dispatcher else { return }
+        Task { await dispatcher.outboxShrank() }
+    }
+
+    /// The agent was told to stop: a wedged interpreter is no reason to be started again.
+    func agentIsStopping() { isStopping.store(true, ordering: .releasing) }
 
     func pluginIsDamaged(_ id: PluginID) {
         guard let parts = parts.withLock({ $0 }) else { return }
@@ -52,6 +61,7 @@ final class Bell: Sendable {
             }
             _ = recorded.wait(timeout: .now() + Self.recordLimit)
         }
+        if isStopping.load(ordering: .acquiring) { return }
         _exit(ExitStatus.wedged)
     }
 }

@@ -118,6 +118,11 @@ public final class ScriptedServer: Sendable {
     /// Returns when so many requests have come in all.
     public func waitForRequests(_ count: Int) async { await core.wait { $0.requests.count >= count } }
 
+    /// Returns when a path (without its query) has been asked for.
+    public func request(to path: String) async {
+        await core.wait { state in state.requests.contains { $0.target.prefix { $0 != "?" } == path } }
+    }
+
     /// Returns when so many clients have gone away from an `Answer.silence`.
     public func waitForEndedSilences(_ count: Int) async { await core.wait { $0.endedSilences >= count } }
 

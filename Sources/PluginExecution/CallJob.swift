@@ -1,6 +1,7 @@
 import AgentModel
 import Foundation
 import PythonEmbedding
+import Synchronization
 
 /// One call of a plugin's method.
 ///
@@ -11,6 +12,8 @@ final class CallJob: Job, @unchecked Sendable {
     private let plugin: PluginSlot
     private let invocation: Invocation
     private let outputLimit: Int
+    private let observer: (any CallObserver)?
+    private let stopping: StopRequest
     private let continuation: CheckedContinuation<Outcome, Never>
     private var startedAt: (date: Date, instant: ContinuousClock.Instant)?
     /// Nil also when the plugin was unloaded while the call waited.
@@ -21,42 +24,62 @@ final class CallJob: Job, @unchecked Sendable {
 
     init(
         id: UInt64, plugin: PluginSlot, invocation: Invocation, timeLimit: Duration?, outputLimit: Int,
-        continuation: CheckedContinuation<Outcome, Never>
+        observer: (any CallObserver)?, stopping: StopRequest, continuation: CheckedContinuation<Outcome, Never>
     ) {
         self.id = id
         self.plugin = plugin
         self.invocation = invocation
         self.timeLimit = timeLimit
         self.outputLimit = outputLimit
+        self.observer = observer
+        self.stopping = stopping
         self.continuation = continuation
     }
 
     func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
         // A new version may have been loaded, or this one unloaded, while the call waited.
-        guard let instance = plugin.instance else { return }
+        guard let version = plugin.current else { return }
         self.startedAt = (Date(), startedAt)
-        result = slot.call(
-            invocation.function, of: instance, arguments: invocation.arguments, id: id, outputLimit: outputLimit,
-            gil: gil)
+        let code = ObservedCode(
+            observer: observer, plugin: invocation.pluginID, scriptHash: version.scriptHash, runID: invocation.runID)
+        result = code.around {
+            slot.call(
+                invocation.function, of: version.instance, arguments: invocation.arguments, id: id,
+                outputLimit: outputLimit, gil: gil)
+        }
     }
 
     func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
         guard let result, let startedAt else {
             return continuation.resume(returning: .rejected(.notLoaded(invocation.pluginID)))
         }
-        continuation.resume(
-            returning: Outcome(
+        resume(
+            Outcome(
                 result, stoppedBy: step, limit: timeLimit, startedAt: startedAt.date,
-                duration: startedAt.instant.duration(to: endedAt)))
+                duration: startedAt.instant.duration(to: endedAt)), step)
     }
 
     func abandon(at step: StopStep, after duration: Duration) {
-        continuation.resume(
-            returning: Outcome(
+        resume(
+            Outcome(
                 status: .timedOut, error: .timedOut(limit: timeLimit, step: step, traceback: nil),
                 startedAt: Date().addingTimeInterval(-duration.seconds), duration: duration,
-                isolation: InProcessExecutor.isolation))
+                isolation: InProcessExecutor.isolation), step)
+    }
+
+    private func resume(_ outcome: Outcome, _ step: StopStep?) {
+        var outcome = outcome
+        if let step, stopping.isRequested.load(ordering: .acquiring), timeLimit.map({ outcome.duration < $0 }) ?? true {
+            outcome.status = .interrupted
+            outcome.error = .stopped(step: step, traceback: outcome.error?.traceback)
+        }
+        continuation.resume(returning: outcome)
     }
 
     func discard(gil: borrowing GIL) {}
+}
+
+/// Whether the calls of an executor are stopped, all of them.
+final class StopRequest: Sendable {
+    let isRequested = Atomic<Bool>(false)
 }

@@ -22,6 +22,12 @@ public protocol Executor: Sendable {
     /// Which of these functions the loaded plugin can't call: missing or not callable.
     func missingFunctions(among functions: [String], of id: PluginID) async -> [String]
 
+    /// Changes how the plugin's calls are run, from the next one on.
+    func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?)
+
+    /// Stops all calls as if their time limits had passed, those that wait included. Each is reported `interrupted`.
+    func stopCalls()
+
     /// Unloads everything.
     func shutDown() async
 }

@@ -20,6 +20,8 @@ public final class InProcessExecutor: Executor {
     private let lastJobID = Atomic<UInt64>(0)
     private let outputLimit: Int
     private let shutdownLimit: Duration
+    private let stopping = StopRequest()
+    private let observer: (any CallObserver)?
 
     /// Waits for the workers to come up: a few milliseconds.
     ///
@@ -27,17 +29,20 @@ public final class InProcessExecutor: Executor {
     ///   - workers: how many calls may run at the same time.
     ///   - outputLimit: bytes of UTF-8 kept of each stream of a call.
     ///   - shutdownLimit: of a plugin's `shutdown()`.
+    ///   - observer: is told when plugins' code runs.
     ///   - onWedged: called on a thread of its own when a plugin holds the GIL past every limit, or when no worker is
     ///     left and none can be made. All that ran has been reported by then; it is expected to record that and to
     ///     end the process.
     /// - Throws: `PythonEmbeddingError` when no thread can be made.
     public init(
         interpreter: PythonInterpreter, workers: Int = 4, policy: TimeLimitPolicy = TimeLimitPolicy(),
-        outputLimit: Int = 1 << 20, shutdownLimit: Duration = .seconds(10), onWedged: @escaping @Sendable () -> Void
+        outputLimit: Int = 1 << 20, shutdownLimit: Duration = .seconds(10),
+        observer: (any CallObserver)? = nil, onWedged: @escaping @Sendable () -> Void
     ) throws(PythonEmbeddingError) {
         self.interpreter = interpreter
         self.outputLimit = outputLimit
         self.shutdownLimit = shutdownLimit
+        self.observer = observer
         pool = try WorkerPool(interpreter: interpreter, workers: workers, policy: policy, onWedged: onWedged)
     }
 
@@ -58,7 +63,7 @@ public final class InProcessExecutor: Executor {
         guard let lane else { throw .stopped }
         let result = await withCheckedContinuation { continuation in
             let job = LoadJob(
-                id: nextJobID(), lane: lane, image: image, outputLimit: outputLimit,
+                id: nextJobID(), lane: lane, image: image, outputLimit: outputLimit, observer: observer,
                 current: { [weak self] in self?.plugin(image.id)?.instance },
                 install: { [weak self] instance in self?.install(instance, as: image) }, continuation: continuation)
             switch pool.submit(job) {
@@ -73,7 +78,8 @@ public final class InProcessExecutor: Executor {
 
     /// Puts a version into service and the one before it out of it, without waiting for that one's calls.
     private func install(_ instance: PluginInstance, as image: PluginImage) {
-        let version = PluginSlot.Version(instance: instance, timeLimit: image.timeLimit)
+        let version = PluginSlot.Version(
+            instance: instance, scriptHash: image.scriptHash, timeLimit: image.timeLimit)
         let slot = state.withLock { state -> PluginSlot? in
             if let slot = state.plugins[image.id] { return slot }
             state.plugins[image.id] = PluginSlot(lane: Lane(concurrency: image.concurrency), version: version)
@@ -81,7 +87,7 @@ public final class InProcessExecutor: Executor {
         }
         guard let slot else { return }
         pool.setConcurrency(image.concurrency, of: slot.lane)
-        if let replaced = slot.exchange(version) { retire(replaced.instance, of: image.id, lane: slot.lane) { _ in } }
+        if let replaced = slot.exchange(version) { retire(replaced, of: image.id, lane: slot.lane) { _ in } }
     }
 
     @discardableResult
@@ -92,18 +98,20 @@ public final class InProcessExecutor: Executor {
         }
         guard let slot, let version = slot.exchange(nil) else { return nil }
         return await withCheckedContinuation { continuation in
-            retire(version.instance, of: id, lane: slot.lane) { continuation.resume(returning: $0) }
+            retire(version, of: id, lane: slot.lane) { continuation.resume(returning: $0) }
         }
     }
 
     /// Calls `shutdown()` after the plugin's calls in flight and takes the module down.
     private func retire(
-        _ instance: PluginInstance, of id: PluginID, lane: Lane, completion: @escaping @Sendable (RunError?) -> Void
+        _ version: PluginSlot.Version, of id: PluginID, lane: Lane, completion: @escaping @Sendable (RunError?) -> Void
     ) {
         let job = ShutdownJob(
-            id: nextJobID(), lane: lane, instance: instance, timeLimit: shutdownLimit, completion: completion)
+            id: nextJobID(), lane: lane, instance: version.instance,
+            code: ObservedCode(observer: observer, plugin: id, scriptHash: version.scriptHash),
+            timeLimit: shutdownLimit, completion: completion)
         guard let refusal = pool.submit(job) else { return }
-        interpreter.reclaim { gil in instance.forget(gil: gil) }
+        interpreter.reclaim { gil in version.instance.forget(gil: gil) }
         completion(refusal == .stuck ? .stuck(id) : nil)
     }
 
@@ -130,13 +138,24 @@ public final class InProcessExecutor: Executor {
         return await withCheckedContinuation { continuation in
             let job = CallJob(
                 id: nextJobID(), plugin: slot, invocation: invocation, timeLimit: timeLimit, outputLimit: outputLimit,
-                continuation: continuation)
+                observer: observer, stopping: stopping, continuation: continuation)
             switch pool.submit(job) {
             case nil: break
             case .stopped: continuation.resume(returning: .rejected(.executorStopped))
             case .stuck: continuation.resume(returning: .rejected(.stuck(invocation.pluginID)))
             }
         }
+    }
+
+    public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?) {
+        guard let slot = state.withLock({ $0.plugins[id] }) else { return }
+        slot.setTimeLimit(timeLimit)
+        pool.setConcurrency(max(1, concurrency), of: slot.lane)
+    }
+
+    public func stopCalls() {
+        stopping.isRequested.store(true, ordering: .releasing)
+        pool.stopCalls()
     }
 
     public func shutDown() async {

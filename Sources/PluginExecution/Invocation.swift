@@ -10,7 +10,14 @@ public struct Invocation: Sendable {
     /// Nil: the plugin's own limit.
     public var timeLimit: Duration?
 
-    public init(pluginID: PluginID, function: String, arguments: String = "{}", timeLimit: Duration? = nil) {
+    /// Names the run to the executor's observer.
+    public var runID: String?
+
+    public init(
+        pluginID: PluginID, function: String, arguments: String = "{}", timeLimit: Duration? = nil,
+        runID: String? = nil
+    ) {
+        self.runID = runID
         self.pluginID = pluginID
         self.function = function
         self.arguments = arguments

@@ -12,6 +12,8 @@ protocol Job: AnyObject, Sendable {
     var timeLimit: Duration? { get }
     /// Whether no other job of its lane may run beside it.
     var runsAlone: Bool { get }
+    /// Whether it is stopped with the agent; otherwise it has its own time.
+    var endsWithAgent: Bool { get }
 
     /// Does the work, on the worker's thread.
     func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL)
@@ -22,4 +24,8 @@ protocol Job: AnyObject, Sendable {
     func abandon(at step: StopStep, after duration: Duration)
     /// Takes down what the work made, when it ends after it was given up.
     func discard(gil: borrowing GIL)
+}
+
+extension Job {
+    var endsWithAgent: Bool { true }
 }

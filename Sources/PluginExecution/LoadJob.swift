@@ -11,6 +11,7 @@ final class LoadJob: Job, @unchecked Sendable {
     let lane: Lane?
     private let image: PluginImage
     private let outputLimit: Int
+    private let observer: (any CallObserver)?
     private let current: @Sendable () -> PluginInstance?
     private let install: @Sendable (PluginInstance) -> Void
     private let continuation: CheckedContinuation<Result<String, PluginExecutionError>, Never>
@@ -26,7 +27,7 @@ final class LoadJob: Job, @unchecked Sendable {
     ///   - current: the version in service.
     ///   - install: puts a version into service. Called with the GIL: loads of one plugin follow each other.
     init(
-        id: UInt64, lane: Lane, image: PluginImage, outputLimit: Int,
+        id: UInt64, lane: Lane, image: PluginImage, outputLimit: Int, observer: (any CallObserver)?,
         current: @escaping @Sendable () -> PluginInstance?,
         install: @escaping @Sendable (PluginInstance) -> Void,
         continuation: CheckedContinuation<Result<String, PluginExecutionError>, Never>
@@ -35,15 +36,19 @@ final class LoadJob: Job, @unchecked Sendable {
         self.lane = lane
         self.image = image
         self.outputLimit = outputLimit
+        self.observer = observer
         self.current = current
         self.install = install
         self.continuation = continuation
     }
 
     func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
-        result = slot.load(
-            script: image.script, path: image.path, pluginID: image.id.rawValue, id: id, outputLimit: outputLimit,
-            gil: gil)
+        let code = ObservedCode(observer: observer, plugin: image.id, scriptHash: image.scriptHash)
+        result = code.around {
+            slot.load(
+                script: image.script, path: image.path, pluginID: image.id.rawValue, id: id, outputLimit: outputLimit,
+                gil: gil)
+        }
     }
 
     func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {

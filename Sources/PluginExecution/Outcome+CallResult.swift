@@ -78,17 +78,29 @@ extension RunError {
 
     static func timedOut(limit: Duration?, step: StopStep, traceback: String?) -> RunError {
         let time = limit.map { "\($0.seconds.formatted(.number.grouping(.never))) s" } ?? "none"
-        let end =
-            switch step {
-            case .asked: "it returned after it was asked to stop"
-            case .injected: "it was stopped by an exception raised in its code"
-            case .threadAbandoned: "it could not be stopped, and its thread was given up"
-            case .processEnded:
-                "it or a run beside it held the interpreter's lock, and the agent had to end its process"
-            }
         return RunError(
             code: "task.timed_out", type: nil,
-            message: "the run went past its time limit of \(time): \(end) (\(step.rawValue)); raise 'task_timeout' or "
+            message:
+                "the run went past its time limit of \(time): \(step.sentence) (\(step.rawValue)); raise 'task_timeout' or "
                 + "make the method check stop_requested", traceback: traceback)
+    }
+
+    static func stopped(step: StopStep, traceback: String?) -> RunError {
+        RunError(
+            code: "run.stopped", type: nil,
+            message:
+                "the agent was stopped while the run was under way: \(step.sentence) (\(step.rawValue)); create the "
+                + "task anew if it is to run again, or raise 'shutdown_grace'", traceback: traceback)
+    }
+}
+
+extension StopStep {
+    fileprivate var sentence: String {
+        switch self {
+        case .asked: "it returned after it was asked to stop"
+        case .injected: "it was stopped by an exception raised in its code"
+        case .threadAbandoned: "it could not be stopped, and its thread was given up"
+        case .processEnded: "it or a run beside it held the interpreter's lock, and the agent had to end its process"
+        }
     }
 }

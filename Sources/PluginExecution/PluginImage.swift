@@ -6,12 +6,18 @@ public struct PluginImage: Sendable {
     public var script: [UInt8]
     /// What tracebacks and `__file__` say. The file isn't read.
     public var path: String
+    /// The script's SHA-512, hex, for the executor's observer.
+    public var scriptHash: String
     /// How many calls of this plugin may run at the same time.
     public var concurrency: Int
     /// Of one call and of the loading; nil for none.
     public var timeLimit: Duration?
 
-    public init(id: PluginID, script: [UInt8], path: String, concurrency: Int = 1, timeLimit: Duration? = nil) {
+    public init(
+        id: PluginID, script: [UInt8], path: String, scriptHash: String = "", concurrency: Int = 1,
+        timeLimit: Duration? = nil
+    ) {
+        self.scriptHash = scriptHash
         self.id = id
         self.script = script
         self.path = path

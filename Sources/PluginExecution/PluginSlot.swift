@@ -5,6 +5,7 @@ import Synchronization
 final class PluginSlot: Sendable {
     struct Version {
         let instance: PluginInstance
+        let scriptHash: String
         /// Of one call.
         let timeLimit: Duration?
     }
@@ -20,7 +21,17 @@ final class PluginSlot: Sendable {
     /// Nil once the plugin is unloaded.
     var instance: PluginInstance? { version.withLock { $0?.instance } }
 
+    /// What is in service now; nil once the plugin is unloaded.
+    var current: Version? { version.withLock { $0 } }
+
     var timeLimit: Duration? { version.withLock { $0?.timeLimit } }
+
+    /// Changes the time limit of the version in service.
+    func setTimeLimit(_ limit: Duration?) {
+        version.withLock { current in
+            current = current.map { Version(instance: $0.instance, scriptHash: $0.scriptHash, timeLimit: limit) }
+        }
+    }
 
     /// Puts another version, or none, into service and returns the one that was.
     func exchange(_ next: Version?) -> Version? {

@@ -9,26 +9,32 @@ final class ShutdownJob: Job, @unchecked Sendable {
     let lane: Lane?
     let timeLimit: Duration?
     private let instance: PluginInstance
+    private let code: ObservedCode
     private let completion: @Sendable (RunError?) -> Void
     private var exception: PythonException?
 
     /// Beside a call it would take from it what the plugin's methods share.
     var runsAlone: Bool { true }
+    var endsWithAgent: Bool { false }
 
     init(
-        id: UInt64, lane: Lane, instance: PluginInstance, timeLimit: Duration,
+        id: UInt64, lane: Lane, instance: PluginInstance, code: ObservedCode, timeLimit: Duration,
         completion: @escaping @Sendable (RunError?) -> Void
     ) {
         self.id = id
         self.lane = lane
         self.instance = instance
+        self.code = code
         self.timeLimit = timeLimit
         self.completion = completion
     }
 
     func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
-        exception = slot.shutDown(instance, id: id, gil: gil)
-        instance.forget(gil: gil)
+        exception = code.around {
+            let exception = slot.shutDown(instance, id: id, gil: gil)
+            instance.forget(gil: gil)
+            return exception
+        }
     }
 
     func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {

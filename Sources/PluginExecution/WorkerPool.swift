@@ -25,6 +25,7 @@ final class WorkerPool: @unchecked Sendable {
     var workers: [UInt64: Worker] = [:]
     private var lastWorkerNumber: UInt64 = 0
     private(set) var isStopped = false
+    private var stopsCalls = false
     /// When the watchdog looks next; nil while it sleeps without an end.
     var watchdogWake: ContinuousClock.Instant?
 
@@ -98,6 +99,22 @@ final class WorkerPool: @unchecked Sendable {
 
     func setConcurrency(_ concurrency: Int, of lane: Lane) {
         withLock { lane.concurrency = concurrency }
+    }
+
+    /// From now on the time limit of every job that ends with the agent has passed.
+    func stopCalls() {
+        withLock {
+            stopsCalls = true
+            let now = ContinuousClock.now
+            for worker in workers.values {
+                guard let running = worker.running, running.job.endsWithAgent, case .running = running.stage else {
+                    continue
+                }
+                worker.running?.nextStep = now
+            }
+            watchdogWake = now
+        }
+        pthread_cond_signal(watchdogSignal)
     }
 
     /// Lets the workers end once nothing is ready. Jobs that wait are run first.
@@ -233,7 +250,7 @@ final class WorkerPool: @unchecked Sendable {
         guard let job = ready.popFirst() else { return nil }
         let now = now ?? .now
         var running = RunningJob(job: job, startedAt: now)
-        if let limit = job.timeLimit {
+        if let limit = stopsCalls && job.endsWithAgent ? .zero : job.timeLimit {
             let deadline = now.advanced(by: limit)
             running.nextStep = deadline
             // Mostly it has been armed for an earlier call and sleeps on: no system call then.

@@ -7,6 +7,10 @@ public struct RecoveryReport: Sendable, Equatable {
     /// Runs that were started and cut off by the end of the last agent. Each is in the outbox with the result that
     /// it was given.
     public var interrupted: [RunRecord] = []
+    /// How the last agent ended, where a plugin's code ended it.
+    public var death: ProcessDeath?
+    /// Why no trace of the calls can be kept: an end by a plugin will be reported as an interruption.
+    public var traceError: RunJournalError?
     /// The database was damaged and moved to another name.
     public var damage: Damage?
 
@@ -28,13 +32,37 @@ public struct RecoveryReport: Sendable, Equatable {
 public typealias InterruptionVerdict = @Sendable (_ run: RunStart) -> (status: RunStatus, error: RunError)
 
 extension RecoveryReport {
-    /// The verdict where nothing more is known: `interrupted`.
-    public static let interruptedByDefault: InterruptionVerdict = { run in
-        (
-            .interrupted,
-            RunError(
-                code: "run.interrupted",
-                message: "the agent ended while \(quoted(run.command)) was running; it is not run again by itself")
-        )
+    /// `crashed` for the run whose plugin ended the process, `interrupted` for those that ran beside it and wherever
+    /// nothing tells who it was.
+    static func verdict(after death: ProcessDeath?) -> InterruptionVerdict {
+        { run in
+            guard let death else {
+                return (
+                    .interrupted,
+                    RunError(
+                        code: "run.interrupted",
+                        message:
+                            "the agent ended while \(quoted(run.command)) was running; it is not run again by itself"
+                    )
+                )
+            }
+            guard run.runID == death.runID else {
+                return (
+                    .interrupted,
+                    RunError(
+                        code: "run.interrupted",
+                        message: "the plugin \(quoted(death.pluginID)) took the agent's process down "
+                            + "\(death.sentence) while \(quoted(run.command)) was running beside it; it is not run "
+                            + "again by itself")
+                )
+            }
+            return (
+                .crashed,
+                RunError(
+                    code: "run.crashed",
+                    message: "the plugin \(quoted(death.pluginID)) took the agent's process down \(death.sentence) "
+                        + "while it ran \(quoted(run.command)); it is not run again by itself; correct the plugin")
+            )
+        }
     }
 }

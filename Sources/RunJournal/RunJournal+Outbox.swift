@@ -53,17 +53,21 @@ extension RunJournal {
 
     /// The result could not be delivered and is tried again.
     ///
-    /// `reason` is kept for people.
-    public func deferred(_ runID: RunID, until time: Date, reason: String, now: Date = Date())
-        async throws(RunJournalError)
-    {
+    /// - Parameters:
+    ///   - reason: kept for people.
+    ///   - countsAttempt: false where it wasn't this result's fault at all.
+    public func deferred(
+        _ runID: RunID, until time: Date, reason: String, countsAttempt: Bool = true, now: Date = Date()
+    ) async throws(RunJournalError) {
         try await writer.perform { db in
             try db.cachedStatement(
                 sql: """
-                    UPDATE outbox SET attempts = attempts + 1, attempted_at = ?, next_attempt = ?, reason = ?
+                    UPDATE outbox SET attempts = attempts + ?, attempted_at = ?, next_attempt = ?, reason = ?
                     WHERE run_id = ? AND state < 2
                     """
-            ).execute(arguments: [now.milliseconds, time.milliseconds, reason, runID.rawValue])
+            ).execute(arguments: [
+                countsAttempt ? 1 : 0, now.milliseconds, time.milliseconds, reason, runID.rawValue,
+            ])
         } onCommit: { [self] in
             release([runID])
         }

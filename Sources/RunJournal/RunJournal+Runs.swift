@@ -28,8 +28,11 @@ extension RunJournal {
     ) async throws(RunJournalError) -> Bool {
         let size = OutboxSize.bytes(of: result)
         enum Ending: Sendable { case taken, finishedBefore, unknown }
-        let ending: Ending = try await writer.perform { db in
-            if try Self.finish(runID, status: status, result: result, size: size, now: now, db) { return .taken }
+        let ending: Ending = try await writer.perform { [self] db in
+            if try Self.finish(runID, status: status, result: result, size: size, now: now, db) {
+                if status == .succeeded { try endCrashes(with: runID, db) }
+                return .taken
+            }
             let isKnown = try Bool.fetchOne(db, sql: "SELECT 1 FROM run WHERE id = ?", arguments: [runID.rawValue])
             return isKnown == true ? .finishedBefore : .unknown
         } onCommit: { [self] ending in
@@ -70,6 +73,17 @@ extension RunJournal {
             let statement = try db.cachedStatement(sql: "DELETE FROM schedule WHERE task_id = ?")
             for taskID in taskIDs { try statement.execute(arguments: [taskID]) }
         }
+    }
+
+    /// Mostly no plugin has crashed, and nothing is asked.
+    private func endCrashes(with runID: RunID, _ db: Database) throws {
+        let crashed = state.withLock { $0.crashedPlugins }
+        guard !crashed.isEmpty,
+            let pluginID = try String.fetchOne(
+                db, sql: "SELECT plugin_id FROM run WHERE id = ?", arguments: [runID.rawValue]),
+            crashed.contains(pluginID)
+        else { return }
+        try Self.endRow(ofCrashesBy: pluginID, db)
     }
 
     private func remember(_ taskID: String) { state.withLock { $0.oneOffTasks.insert(taskID) } }

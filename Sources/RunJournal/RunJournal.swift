@@ -11,6 +11,9 @@ import Synchronization
 public final class RunJournal: Sendable {
     /// Answers questions without waiting for the writer.
     public let reader: JournalReader
+    /// Which thread is inside of which plugin's code. Nil where the disk didn't allow it, and for a journal that was
+    /// opened beside a running agent.
+    public let trace: CallTrace?
     let writer: JournalWriter
     let state: Mutex<State>
     private let lock: Mutex<LockHolder>
@@ -19,6 +22,8 @@ public final class RunJournal: Sendable {
     struct State: Sendable {
         var oneOffTasks = OneOffTasks()
         var outboxBytes = 0
+        /// Plugins with crashes that a success would end the row of.
+        var crashedPlugins: Set<String> = []
         /// Handed out for delivery, and not yet reported on.
         var leased: Set<RunID> = []
         /// The latest time that ``RunJournal/nextDeliveries(limit:now:)`` was called at.
@@ -33,7 +38,8 @@ public final class RunJournal: Sendable {
         var lock: DirectoryLock?
     }
 
-    private init(pool: DatabasePool, path: String, lock: consuming DirectoryLock?, state: State) {
+    private init(pool: DatabasePool, path: String, lock: consuming DirectoryLock?, state: State, trace: CallTrace?) {
+        self.trace = trace
         reader = JournalReader(reader: pool, path: path)
         writer = JournalWriter(pool: pool, path: path)
         self.state = Mutex(state)
@@ -47,7 +53,8 @@ public final class RunJournal: Sendable {
     /// Opens the journal of a state directory for the one agent that runs on it.
     ///
     /// Makes the directory (mode 0700) and the journal (0600) where they aren't there. Runs that the last agent left
-    /// unfinished get the result that `verdict` gives them, in the outbox, in one transaction. A damaged database is
+    /// unfinished get the result that `verdict` gives them, in the outbox, in one transaction; without one that is
+    /// `crashed` for a run whose plugin took the process down, and `interrupted` for all others. A damaged database is
     /// set aside under a new name and recovered as far as SQLite can read it; the report says so.
     ///
     /// The database is checked whole: about a second for a gigabyte.
@@ -55,20 +62,32 @@ public final class RunJournal: Sendable {
     ///   `journal.read_only`, `journal.io`.
     public static func open(
         directory: String, now: Date = Date(),
-        verdict: @escaping InterruptionVerdict = RecoveryReport.interruptedByDefault
+        verdict: InterruptionVerdict? = nil
     ) async throws(RunJournalError) -> (RunJournal, RecoveryReport) {
         try await onThread { () throws(RunJournalError) in
             let file = JournalFile(directory: directory)
             try file.prepareDirectory()
             let lock = try DirectoryLock.acquire(directory: directory)
             var (pool, report) = try file.open(now: now)
+            let death = CallTrace.lastDeath(directory: directory)
+            let verdict = verdict ?? RecoveryReport.verdict(after: death)
+            report.death = death
             do {
                 report.interrupted = try pool.write { db in
                     try Self.resetDeferrals(beyond: now, db)
+                    if let death { try Self.count(death, now: now, db) }
                     return try Self.recoverUnfinished(db, now: now, verdict: verdict)
                 }
                 let state = try pool.read(Self.loadState)
-                return (RunJournal(pool: pool, path: file.path, lock: lock, state: state), report)
+                // Now that what the last one says is in the journal.
+                let trace: CallTrace?
+                do throws(RunJournalError) {
+                    trace = try CallTrace(directory: directory)
+                } catch {
+                    trace = nil
+                    report.traceError = error
+                }
+                return (RunJournal(pool: pool, path: file.path, lock: lock, state: state, trace: trace), report)
             } catch {
                 throw RunJournalError(error, path: file.path)
             }
@@ -92,7 +111,7 @@ public final class RunJournal: Sendable {
     public static func openShared(directory: String) async throws(RunJournalError) -> RunJournal {
         try await onThread { () throws(RunJournalError) in
             let file = JournalFile(directory: directory)
-            return RunJournal(pool: try file.openShared(), path: file.path, lock: nil, state: State())
+            return RunJournal(pool: try file.openShared(), path: file.path, lock: nil, state: State(), trace: nil)
         }
     }
 
@@ -122,6 +141,7 @@ public final class RunJournal: Sendable {
         let taskIDs = try String.fetchCursor(db, sql: "SELECT task_id FROM one_off_task")
         while let taskID = try taskIDs.next() { state.oneOffTasks.insert(taskID) }
         state.outboxBytes = try Int.fetchOne(db, sql: "SELECT TOTAL(size) FROM outbox") ?? 0
+        state.crashedPlugins = try String.fetchSet(db, sql: "SELECT plugin_id FROM plugin_crash")
         return state
     }
 

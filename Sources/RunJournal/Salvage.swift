@@ -29,6 +29,8 @@ struct Salvage {
         for table in Self.tables {
             if try !copy(table.name, orderedBy: table.key, from: source, into: target) { isComplete = false }
         }
+        // Nothing that was promised depends on these, and an older journal has none.
+        _ = try copy("plugin_crash", orderedBy: "plugin_id", from: source, into: target)
         try reconcile(target)
     }
 

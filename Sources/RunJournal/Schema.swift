@@ -78,6 +78,19 @@ enum Schema {
                     ) WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("3") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE plugin_crash (
+                        plugin_id TEXT NOT NULL PRIMARY KEY,
+                        script_hash TEXT NOT NULL,
+                        count INTEGER NOT NULL,
+                        last_crash INTEGER NOT NULL,
+                        cause TEXT NOT NULL,
+                        session TEXT NOT NULL
+                    ) WITHOUT ROWID;
+                    """)
+        }
         return migrator
     }
 }

@@ -82,6 +82,9 @@ import Testing
             request_timeout = 20
             history_days = 7
             history_limit = 0
+            missed_runs = once
+            outbox_limit = 200 MiB
+            shutdown_grace = 0
 
             [plugin:Abc-1]
             task_timeout = 1.5
@@ -105,6 +108,9 @@ import Testing
         #expect(configuration.connectTimeout == .seconds(3))
         #expect(configuration.requestTimeout == .seconds(20))
         #expect(configuration.historyDays == 7 && configuration.historyLimit == 0)
+        #expect(configuration.missedRuns == .once)
+        #expect(configuration.outboxLimit == 200 << 20)
+        #expect(configuration.shutdownGrace == .zero)
         #expect(configuration.pluginDefaults == PluginSettings(taskTimeout: nil))
         #expect(
             configuration.settings(for: try PluginID("Abc-1"))
@@ -187,7 +193,8 @@ import Testing
         "isolation = none", "result_format = xml", "server_url = backend.example", "server_url = ftp://h",
         "server_url = http://", "plugin_directory =", "connect_timeout = 0",
         "request_timeout = 99999999", "history_days = 0", "history_days = 1.5", "history_limit = -1",
-        "timezone = a\n  b",
+        "missed_runs = all", "outbox_limit = 1 KiB", "outbox_limit = 9999999 TiB",
+        "outbox_limit = many", "shutdown_grace = -1", "timezone = a\n  b",
     ])
     func aWrongValueIsNamedWithWhatIsAllowed(_ line: String) throws {
         let server = line.hasPrefix("server_url") ? "" : "server_url = http://h\n"

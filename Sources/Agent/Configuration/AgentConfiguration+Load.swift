@@ -107,6 +107,15 @@ struct ConfigurationLoader {
         set(.historyLimit, \.historyLimit) { text throws(SettingParser.Refusal) in
             try SettingParser.integer(text, 0...10_000_000)
         }
+        set(.missedRuns, \.missedRuns) { text throws(SettingParser.Refusal) in
+            try SettingParser.choice(text, of: Scheduler.MissedRuns.self)
+        }
+        set(.outboxLimit, \.outboxLimit) { text throws(SettingParser.Refusal) in
+            try SettingParser.bytes(text, (1 << 20)...(1 << 50))
+        }
+        set(.shutdownGrace, \.shutdownGrace) { text throws(SettingParser.Refusal) in
+            try SettingParser.seconds(text, 0...86_400)
+        }
         if let (text, origin) = layers.value(of: .pythonPath) {
             let directory = directory(for: origin)
             read(ConfigurationKey.pythonPath.rawValue, text, origin) { text throws(SettingParser.Refusal) in

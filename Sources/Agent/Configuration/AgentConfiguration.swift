@@ -35,6 +35,12 @@ public struct AgentConfiguration: Sendable, Equatable {
     public var historyDays = 30
     /// Delivered runs that are kept at most.
     public var historyLimit = 100_000
+    /// What becomes of fire times that passed while no agent ran.
+    public var missedRuns = Scheduler.MissedRuns.skip
+    /// Bytes of results that the backend doesn't have yet, past which nothing new is run.
+    public var outboxLimit = 1 << 30
+    /// How long runs may go on after the agent was told to stop.
+    public var shutdownGrace = Duration.seconds(30)
     /// For plugins without a section of their own.
     public var pluginDefaults = PluginSettings()
     /// By plugin; complete, with the defaults filled in.

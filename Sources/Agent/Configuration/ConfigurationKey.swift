@@ -20,6 +20,9 @@ public enum ConfigurationKey: String, Sendable, CaseIterable {
     case requestTimeout = "request_timeout"
     case historyDays = "history_days"
     case historyLimit = "history_limit"
+    case missedRuns = "missed_runs"
+    case outboxLimit = "outbox_limit"
+    case shutdownGrace = "shutdown_grace"
 
     /// The environment variable that sets it: `RUNBOOK_AGENT_POLL_INTERVAL`.
     public var environmentName: String { Self.environmentPrefix + rawValue.uppercased() }

@@ -26,6 +26,23 @@ enum SettingParser {
         return value
     }
 
+    /// Bytes: a whole number, with KiB, MiB, GiB or TiB behind it or without.
+    static func bytes(_ text: String, _ range: ClosedRange<Int>) throws(Refusal) -> Int {
+        let units = ["": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40]
+        let digits = text.prefix { $0.isASCII && $0.isNumber }
+        let unit = text.dropFirst(digits.count).trimmingCharacters(in: .whitespaces).lowercased()
+        guard let count = Int(digits), let factor = units[unit] else { throw sizeRefusal(range) }
+        let (bytes, overflows) = count.multipliedReportingOverflow(by: factor)
+        guard !overflows, range.contains(bytes) else { throw sizeRefusal(range) }
+        return bytes
+    }
+
+    private static func sizeRefusal(_ range: ClosedRange<Int>) -> Refusal {
+        Refusal(
+            allowed: "a number of bytes from \(range.lowerBound) to \(range.upperBound), such as \"1073741824\" or "
+                + "\"1 GiB\"")
+    }
+
     /// Seconds, with or without a fraction.
     static func seconds(_ text: String, _ range: ClosedRange<Double>) throws(Refusal) -> Duration {
         let isDecimal = text.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 || $0 == UInt8(ascii: ".") }

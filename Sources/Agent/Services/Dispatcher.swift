@@ -21,11 +21,14 @@ public actor Dispatcher: Service {
         public var onResult: @Sendable () -> Void
         /// Called when a plugin's file turned out to be another: it is fetched again.
         public var onDamagedPlugin: @Sendable (PluginID) -> Void
+        /// Bytes in the outbox past which nothing is started.
+        public var outboxLimit: @Sendable () -> Int
 
         public init(
             journal: RunJournal, catalog: PluginCatalog, executor: any Executor, clock: any WallClock,
             recheck: @escaping @Sendable (VerifiedPlugin) throws -> Void, onResult: @escaping @Sendable () -> Void,
-            onDamagedPlugin: @escaping @Sendable (PluginID) -> Void
+            onDamagedPlugin: @escaping @Sendable (PluginID) -> Void,
+            outboxLimit: @escaping @Sendable () -> Int = { .max }
         ) {
             self.journal = journal
             self.catalog = catalog
@@ -34,6 +37,7 @@ public actor Dispatcher: Service {
             self.recheck = recheck
             self.onResult = onResult
             self.onDamagedPlugin = onDamagedPlugin
+            self.outboxLimit = outboxLimit
         }
     }
 
@@ -45,7 +49,7 @@ public actor Dispatcher: Service {
 
     private let parts: Parts
     private let workers: Int
-    private let concurrency: [PluginID: Int]
+    private var concurrency: [PluginID: Int]
     private let logger: Logger
     private let starts: AsyncStream<PlannedRun>
     private let startsContinuation: AsyncStream<PlannedRun>.Continuation
@@ -60,6 +64,9 @@ public actor Dispatcher: Service {
     private var reasons: [String: String] = [:]
     private var running = 0
     private var isStopping = false
+    private var isOutboxFull = false
+    /// Runs that wait until the journal can be written again.
+    private var unrecorded = 0
     private var settledWaiters: [CheckedContinuation<Void, Never>] = []
     private var idleWaiters: [CheckedContinuation<Void, Never>] = []
     public private(set) var tally = Tally()
@@ -163,6 +170,28 @@ public actor Dispatcher: Service {
         await withCheckedContinuation { settledWaiters.append($0) }
     }
 
+    /// Starts nothing more; what runs goes on.
+    public func stopStarting() { isStopping = true }
+
+    /// Starts what was held back while the outbox was full, if there is room now.
+    public func outboxShrank() {
+        guard isOutboxFull else { return }
+        admit()
+    }
+
+    /// Whether runs were held back while the outbox was full, and have been started now.
+    public func resumesAfterDelivery() -> Bool {
+        guard isOutboxFull else { return false }
+        admit()
+        return !isOutboxFull
+    }
+
+    /// - Parameter concurrency: of single plugins, where it isn't one.
+    public func setConcurrency(_ concurrency: [PluginID: Int]) {
+        self.concurrency = concurrency
+        admit()
+    }
+
     /// Runs that wait for their plugin.
     public func waitingTasks() -> [String] { waiting.keys.sorted() }
 
@@ -213,6 +242,7 @@ public actor Dispatcher: Service {
 
     /// Starts as many runs as there is room for, the plugins taking turns.
     private func admit() {
+        guard !turns.isEmpty, hasRoomInOutbox() else { return }
         var passedOver: [Lane.Key] = []
         while running < workers, !isStopping, let key = turns.popFirst() {
             guard var lane = lanes[key], let run = lane.queue.first else {
@@ -238,6 +268,33 @@ public actor Dispatcher: Service {
         turns.append(contentsOf: passedOver)
     }
 
+    /// What is there is kept however long the backend stays away; so there must be an end to what is added.
+    private func hasRoomInOutbox() -> Bool {
+        let (bytes, limit) = (parts.journal.outboxBytes, parts.outboxLimit())
+        if isOutboxFull != (bytes >= limit) {
+            isOutboxFull = bytes >= limit
+            let metadata: Logger.Metadata = ["outbox_bytes": "\(bytes)", "outbox_limit": "\(limit)"]
+            if isOutboxFull {
+                logger.critical(
+                    """
+                    the outbox is full: nothing new is run until the backend takes results, or a person discards some; \
+                    nothing is dropped
+                    """, metadata: metadata.merging(["code": "journal.outbox_full"], uniquingKeysWith: { $1 }))
+            } else {
+                logger.notice("the outbox has room again; runs are started again", metadata: metadata)
+            }
+        }
+        if isOutboxFull { resumeIfIdle() }
+        return !isOutboxFull
+    }
+
+    private func recordingFailed() {
+        unrecorded += 1
+        resumeIfIdle()
+    }
+
+    private func recordingEnded() { unrecorded -= 1 }
+
     private func limit(of key: Lane.Key) -> Int {
         switch key {
         case .plugin(let id): concurrency[id] ?? 1
@@ -261,11 +318,15 @@ public actor Dispatcher: Service {
     }
 
     private func carryOut(_ run: PlannedRun) async {
-        let ending = await RunExecution(run: run, parts: parts, logger: logger).perform()
+        let recorder = RunRecorder(
+            taskID: run.task.id, logger: logger, onFailure: { await self.recordingFailed() },
+            onEnd: { await self.recordingEnded() })
+        let ending = await RunExecution(run: run, parts: parts, recorder: recorder, logger: logger).perform()
         switch ending {
         case .succeeded: tally.succeeded += 1
         case .failed: tally.failed += 1
         case .notRun, .postponed: break
+        case .unrecorded: tally.failed += 1
         }
         if case .running(let key)? = held.removeValue(forKey: run.task.id)?.state {
             lanes[key]?.running -= 1
@@ -292,7 +353,9 @@ public actor Dispatcher: Service {
     }
 
     private var isIdle: Bool {
-        running == 0 && held.keys.allSatisfy { waiting[$0] != nil }
+        // Where the journal can't be written, or the outbox is full, nothing comes of waiting.
+        guard running == unrecorded else { return false }
+        return unrecorded > 0 || isOutboxFull || held.keys.allSatisfy { waiting[$0] != nil }
     }
 
     private func resumeIfIdle() {

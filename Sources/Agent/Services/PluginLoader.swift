@@ -4,6 +4,7 @@ import Cryptography
 public import Logging
 public import PluginExecution
 public import PluginStore
+public import RunJournal
 
 /// Makes the plugins that run those that the backend wants: fetched, verified, loaded; the others unloaded.
 public actor PluginLoader {
@@ -11,6 +12,7 @@ public actor PluginLoader {
     private let executor: any Executor
     private let catalog: PluginCatalog
     private let settings: @Sendable (PluginID) -> PluginSettings
+    private let crashes: @Sendable () async -> [String: PluginCrashes]?
     private let redownloads: Bool
     private let collectGarbage: @Sendable () async -> Void
     private let logger: Logger
@@ -21,22 +23,38 @@ public actor PluginLoader {
     private var damaged: Set<PluginID> = []
     /// The hash of a script that could not be loaded, so that it isn't tried again at every poll.
     private var failedHashes: [PluginID: String] = [:]
+    /// The crashes of those that are not run in this process any more, as the journal had them last.
+    private var quarantined: [String: PluginCrashes] = [:]
+    /// Those of them that would be loaded otherwise, with the script they were refused for.
+    private var heldBack: [PluginID: String] = [:]
 
     /// - Parameters:
+    ///   - crashes: how often plugins took the agent down, asked for once a synchronization; nil where that can't be
+    ///     read.
     ///   - redownloads: fetch every plugin anew at each synchronization (`force_redownload`).
     ///   - collectGarbage: called after plugins were unloaded or replaced.
     public init(
         store: PluginStore, executor: any Executor, catalog: PluginCatalog,
-        settings: @escaping @Sendable (PluginID) -> PluginSettings, redownloads: Bool,
+        settings: @escaping @Sendable (PluginID) -> PluginSettings,
+        crashes: @escaping @Sendable () async -> [String: PluginCrashes]?, redownloads: Bool,
         collectGarbage: @escaping @Sendable () async -> Void, logger: Logger
     ) {
         self.store = store
         self.executor = executor
         self.catalog = catalog
         self.settings = settings
+        self.crashes = crashes
         self.redownloads = redownloads
         self.collectGarbage = collectGarbage
         self.logger = logger
+    }
+
+    /// Has the settings of plugins that are loaded take effect.
+    public func applySettings() async {
+        for case (let id, .loaded) in await catalog.plugins {
+            let settings = settings(id)
+            executor.configure(id, concurrency: settings.concurrency, timeLimit: settings.taskTimeout)
+        }
     }
 
     /// Takes the plugin out of service until it has been fetched again.
@@ -49,6 +67,8 @@ public actor PluginLoader {
     /// - Returns: whether every plugin that could be had is there.
     public func synchronize(_ listed: [String]) async -> Bool {
         let wanted = validIDs(listed)
+        // What can't be read now is as it was.
+        if let crashes = await crashes() { quarantined = crashes.filter(\.value.isQuarantined) }
         var hasChanged = await unloadAll(except: Set(wanted))
         var isComplete = true
         // In parallel, because each costs a round trip; a few, because each may be megabytes.
@@ -110,6 +130,7 @@ public actor PluginLoader {
             startRetiring(id)
             damaged.remove(id)
             failedHashes[id] = nil
+            heldBack[id] = nil
             do {
                 try await store.remove(id)
                 logger.info("plugin unloaded", metadata: ["plugin": "\(id)"])
@@ -127,6 +148,7 @@ public actor PluginLoader {
             return (id, false, false)
         }
         let current = await catalog.state(of: id)
+        if heldBack[id] != nil { return (id, false, await reconsider(id)) }
         if !redownloads, !damaged.contains(id) {
             switch current {
             case .loaded: return (id, false, true)
@@ -136,12 +158,20 @@ public actor PluginLoader {
             }
         }
         do {
-            let plugin = try await store.plugin(id, forceRedownload: redownloads)
+            var plugin = try await store.plugin(id, forceRedownload: redownloads)
+            // What is stored is what was quarantined; the backend may have another script by now.
+            if quarantine(of: plugin) != nil, let fresh = try? await store.plugin(id, forceRedownload: true) {
+                plugin = fresh
+            }
             damaged.remove(id)
             if case .loaded(let loaded) = current, loaded.digest == plugin.digest, loaded.commands == plugin.commands {
                 return (id, false, true)
             }
             if failedHashes[id] == plugin.digest.hex, case .failed? = current { return (id, false, true) }
+            if let crashes = quarantine(of: plugin) {
+                await holdBack(plugin, crashes)
+                return (id, false, true)
+            }
             logger.info(
                 "script and file match the SHA-512",
                 metadata: ["plugin": "\(id)", "sha512": "\(plugin.digest.hex.prefix(16))…"])
@@ -149,6 +179,38 @@ public actor PluginLoader {
         } catch {
             await fail(id, current: current, error)
             return (id, false, false)
+        }
+    }
+
+    private func quarantine(of plugin: VerifiedPlugin) -> PluginCrashes? {
+        guard let crashes = quarantined[plugin.id.rawValue], crashes.scriptHash == plugin.digest.hex else { return nil }
+        return crashes
+    }
+
+    private func holdBack(_ plugin: VerifiedPlugin, _ crashes: PluginCrashes) async {
+        heldBack[plugin.id] = plugin.digest.hex
+        let error = RunError.quarantined(crashes)
+        await catalog.set(.failed(error: error, commands: Set(plugin.commands.keys)), for: plugin.id)
+        logger.error("\(error.message)", metadata: ["plugin": "\(plugin.id)", "code": "\(error.code)"])
+    }
+
+    /// Looks whether a plugin in quarantine may run again: released, or with another script. It is fetched anew for
+    /// that each time, because the backend may publish a script under the id that it had.
+    private func reconsider(_ id: PluginID) async -> Bool {
+        let isReleased = quarantined[id.rawValue] == nil
+        do throws(PluginStoreError) {
+            let plugin = try await store.plugin(id, forceRedownload: !isReleased)
+            guard quarantine(of: plugin) == nil else { return true }
+            heldBack[id] = nil
+            logger.notice(
+                isReleased ? "the plugin was released from quarantine" : "the plugin has another script than before",
+                metadata: ["plugin": "\(id)"])
+            _ = await load(plugin, replacing: nil)
+            return true
+        } catch {
+            // It stays where it is.
+            logger.debug("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
+            return !error.isTransient
         }
     }
 
@@ -160,7 +222,8 @@ public actor PluginLoader {
         do throws(PluginExecutionError) {
             let output = try await executor.load(
                 PluginImage(
-                    id: id, script: plugin.script, path: plugin.path, concurrency: settings.concurrency,
+                    id: id, script: plugin.script, path: plugin.path, scriptHash: plugin.digest.hex,
+                    concurrency: settings.concurrency,
                     timeLimit: settings.taskTimeout))
             if !output.isEmpty {
                 logger.info(
@@ -227,4 +290,14 @@ public actor PluginLoader {
 extension PluginExecutionError {
     /// Whether the same script would fail in the same way again.
     fileprivate var isPermanent: Bool { code == "plugin.syntax_error" || code == "plugin.class_missing" }
+}
+
+extension RunError {
+    fileprivate static func quarantined(_ crashes: PluginCrashes) -> RunError {
+        RunError(
+            code: "plugin.quarantined",
+            message: "the plugin \(quoted(crashes.pluginID)) is in quarantine: its code took the agent's process down "
+                + "\(crashes.count) times in a row, last \(crashes.cause); publish a corrected script, or release it "
+                + "with 'runbook-agent plugin release \(crashes.pluginID)'")
+    }
 }

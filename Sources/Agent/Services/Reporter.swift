@@ -10,20 +10,25 @@ public actor Reporter: Service {
     private let journal: RunJournal
     private let client: BackendClient
     private let clock: any WallClock
-    private let isMinimal: Bool
+    private var isMinimal: Bool
+    /// Called when the outbox may have become smaller.
+    private let onDelivery: @Sendable () -> Void
+    private var pacing = DeliveryPacing()
     private let logger: Logger
     private let alarm = Alarm()
     private var random = SystemRandomNumberGenerator()
 
-    /// How many results are on their way at the same time, each of another task.
-    private static let concurrency = 8
+    /// How long to leave a journal alone that can't be read or written, in seconds.
+    private static let diskPause: TimeInterval = 5
     /// Bytes kept of a text when a backend says that a result is too large.
     private static let cutSize = 64 << 10
 
     /// - Parameter isMinimal: send only what part 1 of the contract names (`result_format = minimal`).
     public init(
-        journal: RunJournal, client: BackendClient, clock: any WallClock, isMinimal: Bool, logger: Logger
+        journal: RunJournal, client: BackendClient, clock: any WallClock, isMinimal: Bool,
+        onDelivery: @escaping @Sendable () -> Void = {}, logger: Logger
     ) {
+        self.onDelivery = onDelivery
         self.journal = journal
         self.client = client
         self.clock = clock
@@ -43,82 +48,113 @@ public actor Reporter: Service {
         }
     }
 
-    /// Delivers what is due, each task's results in order.
+    /// What of a result is sent from now on.
+    public func setMinimal(_ isMinimal: Bool) { self.isMinimal = isMinimal }
+
+    /// Delivers what is due, each task's results in order, at the pace that the backend bears.
     ///
-    /// - Returns: when the next result is due; nil where nothing waits.
+    /// - Returns: when there is something to do again; nil where nothing waits.
     @discardableResult
     public func deliverDue() async -> Date? {
         do {
             while !Task.isCancelled {
-                let deliveries = try await journal.nextDeliveries(limit: Self.concurrency, now: clock.now)
-                guard !deliveries.isEmpty else { return try await journal.nextDeliveryTime() }
-                try await withThrowingDiscardingTaskGroup { group in
+                if let end = pacing.pauseEnd(now: clock.now) {
+                    // Hands out nothing, but notices what a person has discarded.
+                    _ = try await journal.nextDeliveries(limit: 0, now: clock.now)
+                    onDelivery()
+                    return end
+                }
+                let deliveries = try await journal.nextDeliveries(limit: pacing.width, now: clock.now)
+                guard !deliveries.isEmpty else {
+                    onDelivery()
+                    return try await journal.nextDeliveryTime()
+                }
+                let verdicts = try await withThrowingTaskGroup(of: DeliveryPacing.Verdict.self) { group in
                     for delivery in deliveries {
                         group.addTask {
                             do {
-                                try await self.deliver(delivery)
+                                return try await self.deliver(delivery)
                             } catch {
                                 self.journal.handBack(delivery.runID)
                                 throw error
                             }
                         }
                     }
+                    var verdicts: [DeliveryPacing.Verdict] = []
+                    for try await verdict in group { verdicts.append(verdict) }
+                    return verdicts
                 }
+                if Task.isCancelled { return nil }
+                note(verdicts)
             }
         } catch {
             let coded = error as? any CodedError
             logger.error(
                 "the outbox could not be read or written: \(coded?.message ?? "\(error)")",
                 metadata: ["code": "\(coded?.code ?? "journal.io")"])
-            return clock.now.addingTimeInterval(Backoff.longest)
+            return clock.now.addingTimeInterval(Self.diskPause)
         }
         return nil
     }
 
-    private func deliver(_ delivery: Delivery) async throws {
-        let outcome = await client.deliver(
-            body(of: delivery.result), taskID: delivery.taskID, idempotencyKey: delivery.runID.rawValue)
+    private func note(_ verdicts: [DeliveryPacing.Verdict]) {
+        let outages = pacing.outages
+        pacing.note(verdicts, now: clock.now, using: &random)
+        if pacing.outages == 1, outages == 0 {
+            logger.warning("the backend takes no results now; one at a time asks whether it does again")
+        } else if pacing.outages == 0, outages > 0 {
+            logger.notice("the backend takes results again")
+        }
+    }
+
+    private func deliver(_ delivery: Delivery) async throws -> DeliveryPacing.Verdict {
         let metadata: Logger.Metadata = ["task": "\(delivery.taskID)", "run": "\(delivery.runID)"]
+        var outcome = await send(delivery.result, delivery)
+        if case .tooLarge(let error) = outcome {
+            // Once more with the texts cut and marked.
+            let cut = delivery.result.cut(to: Self.cutSize)
+            if cut == delivery.result {
+                outcome = .rejected(error)
+            } else {
+                logger.warning("the result is too large for the backend and is sent cut", metadata: metadata)
+                outcome = await send(cut, delivery)
+            }
+        }
         switch outcome {
         case .delivered:
             try await journal.delivered(delivery.runID, at: clock.now)
             logger.info("result delivered", metadata: metadata)
-        case .retry(_, let error) where error.code == "http.cancelled":
-            // The agent stops: the flush, or the next life, has it again.
-            journal.handBack(delivery.runID)
+            onDelivery()
+            return .answered
+        case .retry(_, let error) where Task.isCancelled:
+            // We broke it off ourselves: it is due as before.
+            try await postpone(delivery, by: 0, error, countsAttempt: false, metadata: metadata)
+            return .answered
         case .retry(let after, let error):
-            try await postpone(delivery, after: after?.seconds, error, metadata: metadata)
+            let delay = after?.seconds ?? Backoff.delay(afterFailures: delivery.attempts + 1, using: &random)
+            try await postpone(delivery, by: delay, error, countsAttempt: true, metadata: metadata)
+            return error.concernsBackend ? .unavailable(retryAfter: after?.seconds) : .failed
         case .unauthorized(let error):
-            try await postpone(delivery, after: nil, error, metadata: metadata)
-        case .tooLarge(let error):
-            try await deliverCut(delivery, error, metadata: metadata)
-        case .rejected(let error):
+            // No result's fault: each is due as soon as the agent is let in.
+            try await postpone(delivery, by: 0, error, countsAttempt: false, metadata: metadata)
+            return .unavailable(retryAfter: nil)
+        case .tooLarge(let error), .rejected(let error):
             try await bury(delivery, error, metadata: metadata)
+            return .answered
         }
     }
 
-    /// After a `413`: once more with the texts cut and marked.
-    private func deliverCut(_ delivery: Delivery, _ error: BackendError, metadata: Logger.Metadata) async throws {
-        let cut = delivery.result.cut(to: Self.cutSize)
-        guard cut != delivery.result else { return try await bury(delivery, error, metadata: metadata) }
-        logger.warning("the result is too large for the backend and is sent cut", metadata: metadata)
-        let outcome = await client.deliver(
-            body(of: cut), taskID: delivery.taskID, idempotencyKey: delivery.runID.rawValue)
-        switch outcome {
-        case .delivered: try await journal.delivered(delivery.runID, at: clock.now)
-        case .tooLarge(let error), .rejected(let error): try await bury(delivery, error, metadata: metadata)
-        case .retry(let after, let error):
-            try await postpone(delivery, after: after?.seconds, error, metadata: metadata)
-        case .unauthorized(let error): try await postpone(delivery, after: nil, error, metadata: metadata)
-        }
+    private func send(_ result: TaskResult, _ delivery: Delivery) async -> DeliveryOutcome {
+        await client.deliver(body(of: result), taskID: delivery.taskID, idempotencyKey: delivery.runID.rawValue)
     }
 
     private func postpone(
-        _ delivery: Delivery, after seconds: TimeInterval?, _ error: BackendError, metadata: Logger.Metadata
+        _ delivery: Delivery, by delay: TimeInterval, _ error: BackendError, countsAttempt: Bool,
+        metadata: Logger.Metadata
     ) async throws {
-        let delay = seconds ?? Backoff.delay(afterFailures: delivery.attempts + 1, using: &random)
         try await journal.deferred(
-            delivery.runID, until: clock.now.addingTimeInterval(delay), reason: "\(error.code): \(error.message)")
+            delivery.runID, until: clock.now.addingTimeInterval(delay), reason: "\(error.code): \(error.message)",
+            countsAttempt: countsAttempt, now: clock.now)
         logger.warning(
             "the result could not be delivered and is tried again: \(error.message)",
             metadata: metadata.merging(
@@ -137,6 +173,19 @@ public actor Reporter: Service {
         encoder.outputFormatting = .withoutEscapingSlashes
         // Numbers that aren't finite are all that could fail, and a duration is finite.
         return (try? encoder.encode(isMinimal ? result.minimal : result)) ?? Data(#"{"data":null}"#.utf8)
+    }
+}
+
+extension BackendError {
+    /// Whether it would be the same with every other result: nobody there, or nobody that takes anything now.
+    fileprivate var concernsBackend: Bool {
+        switch self {
+        case .transport, .credentials: true
+        // Too many requests (RFC 6585, section 4), and what stands in front of a backend that is away (RFC 9110,
+        // section 15.6).
+        case .status(_, let status, _, _): [429, 502, 503, 504].contains(status)
+        default: false
+        }
     }
 }
 

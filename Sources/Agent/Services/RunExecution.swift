@@ -9,6 +9,7 @@ import RunJournal
 struct RunExecution {
     let run: PlannedRun
     let parts: Dispatcher.Parts
+    let recorder: RunRecorder
     let logger: Logger
 
     private var task: TaskDocument { run.task }
@@ -16,8 +17,10 @@ struct RunExecution {
     enum Ending {
         case succeeded
         case failed
-        /// It had run before, or could not be recorded.
+        /// It had run before.
         case notRun
+        /// The agent stopped before the journal could be written.
+        case unrecorded
         /// Its plugin went away meanwhile and may come back.
         case postponed
     }
@@ -26,36 +29,47 @@ struct RunExecution {
         var start = RunStart(
             taskID: task.id, isOneOff: task.cron == nil, command: task.command, scheduledFor: run.scheduledFor,
             startedAt: parts.clock.now)
-        do throws(RunJournalError) {
-            switch await prepare() {
-            case .wait:
-                return .postponed
-            case .reject(let error):
-                let result = result(of: .rejected(error, at: start.startedAt), runID: start.runID)
-                guard try await parts.journal.rejected(start, result: result) == .go else { return .notRun }
-                report(result)
-                return .failed
-            case .call(let invocation):
-                start.pluginID = invocation.pluginID.rawValue
-                start.function = invocation.function
-                start.isolation = "in-process"
-                guard try await parts.journal.started(start) == .go else { return .notRun }
-                logger.info(
-                    "run started",
-                    metadata: ["task": "\(task.id)", "run": "\(start.runID)", "command": "\(task.command)"])
-                let outcome = await parts.executor.execute(invocation)
-                let result = result(of: outcome, runID: start.runID)
-                try await parts.journal.finished(start.runID, status: outcome.status, result: result)
-                report(result)
-                return outcome.status == .succeeded ? .succeeded : .failed
+        switch await prepare() {
+        case .wait:
+            return .postponed
+        case .reject(let error):
+            let rejection = start
+            let result = result(of: .rejected(error, at: start.startedAt), runID: start.runID)
+            let decision = await recorder.record { () async throws(RunJournalError) in
+                try await parts.journal.rejected(rejection, result: result)
             }
-        } catch {
-            // Nothing runs that can't be written down first.
-            logger.error(
-                "the run could not be recorded: \(error.message)",
-                metadata: ["task": "\(task.id)", "code": "\(error.code)"])
-            return .notRun
+            guard let decision else { return .unrecorded }
+            guard decision == .go else { return .notRun }
+            report(result)
+            return .failed
+        case .call(let invocation):
+            start.pluginID = invocation.pluginID.rawValue
+            start.function = invocation.function
+            start.isolation = "in-process"
+            return await call(invocation, start)
         }
+    }
+
+    private func call(_ invocation: Invocation, _ start: RunStart) async -> Ending {
+        // Nothing runs that can't be written down first.
+        let decision = await recorder.record { () async throws(RunJournalError) in
+            try await parts.journal.started(start)
+        }
+        guard let decision else { return .unrecorded }
+        guard decision == .go else { return .notRun }
+        logger.info(
+            "run started",
+            metadata: ["task": "\(task.id)", "run": "\(start.runID)", "command": "\(task.command)"])
+        var invocation = invocation
+        invocation.runID = start.runID.rawValue
+        let outcome = await parts.executor.execute(invocation)
+        let result = result(of: outcome, runID: start.runID)
+        let isRecorded = await recorder.record { () async throws(RunJournalError) in
+            try await parts.journal.finished(start.runID, status: outcome.status, result: result)
+        }
+        guard isRecorded != nil else { return .unrecorded }
+        report(result)
+        return outcome.status == .succeeded ? .succeeded : .failed
     }
 
     private enum Preparation {

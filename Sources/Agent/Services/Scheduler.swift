@@ -17,7 +17,7 @@ public actor Scheduler: Service {
     }
 
     /// What becomes of a fire time that passed while the agent was down.
-    public enum MissedRuns: String, Sendable {
+    public enum MissedRuns: String, Sendable, CaseIterable {
         case skip
         /// One run stands for all that were missed.
         case once

@@ -39,7 +39,7 @@ public actor Synchronizer: Service {
     }
 
     private let parts: Parts
-    private let pollInterval: Duration
+    private var pollInterval: Duration
     private let logger: Logger
     private let alarm = Alarm()
 
@@ -62,6 +62,12 @@ public actor Synchronizer: Service {
         self.logger = logger
     }
 
+    /// From now on; the wait that is under way ends.
+    public func setPollInterval(_ interval: Duration) {
+        pollInterval = interval
+        alarm.ring()
+    }
+
     /// Synchronizes soon, without waiting for the interval.
     public nonisolated func wake() { alarm.ring() }
 
@@ -69,7 +75,7 @@ public actor Synchronizer: Service {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 await self.synchronize()
-                let pause = self.pollInterval * Double.random(in: 0.9...1.1)
+                let pause = await self.pollInterval * Double.random(in: 0.9...1.1)
                 await withTaskGroup(of: Void.self) { group in
                     group.addTask { try? await Task.sleep(for: pause) }
                     group.addTask { await self.alarm.wait() }

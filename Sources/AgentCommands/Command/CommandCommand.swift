@@ -23,7 +23,7 @@ struct CommandListCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let entries = try StoredPlugins.ifPresent(configurationOptions)?.entries() ?? []
+        let entries = try await StoredPlugins.ifPresent(configurationOptions)?.entries() ?? []
         let claims = entries.flatMap { entry in
             (entry.document?.commands ?? [:]).map { name, command in (name: name, command: command, entry: entry) }
         }

@@ -47,7 +47,7 @@ struct PluginCallCommand: AsyncParsableCommand {
     func run() async throws {
         let standardOutput = Terminal.reserveStandardOutput()
         let configuration = try configurationOptions.load()
-        let image = try image(configuration)
+        let image = try await image(configuration)
         let http = try HTTPClient(configuration.http())
         let interpreter = try PythonInterpreter.start(
             pythonPath: configuration.pythonPath, host: try host(configuration, http: http))
@@ -65,10 +65,10 @@ struct PluginCallCommand: AsyncParsableCommand {
         guard outcome.status == .succeeded else { throw ExitCode.failure }
     }
 
-    private func image(_ configuration: AgentConfiguration) throws -> PluginImage {
+    private func image(_ configuration: AgentConfiguration) async throws -> PluginImage {
         guard PluginSubject(subject) == .file else {
             let id = try PluginID(subject)
-            let plugin = try StoredPlugins(configuration: configuration).store.verify(id)
+            let plugin = try await StoredPlugins(configuration: configuration).store.verify(id)
             return PluginImage(
                 id: id, script: plugin.script, path: plugin.path, timeLimit: limit(configuration, id))
         }

@@ -5,5 +5,6 @@ struct PluginCommand: AsyncParsableCommand {
         commandName: "plugin", abstract: "Look at the plugins on this host, check them, call them.",
         subcommands: [
             PluginListCommand.self, PluginShowCommand.self, PluginVerifyCommand.self, PluginCallCommand.self,
+            PluginReleaseCommand.self,
         ])
 }

@@ -5,7 +5,8 @@ struct PluginListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list", abstract: "List the plugins on this host.",
         discussion: """
-            STATE is "verified" where script and file match the SHA-512, otherwise the code of what is wrong.
+            STATE is "verified" where script and file match the SHA-512, "quarantined" where its code took the agent
+            down three times in a row, otherwise the code of what is wrong.
 
             EXAMPLE
               runbook-agent plugin list --config config.ini --json
@@ -15,7 +16,7 @@ struct PluginListCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let entries = try StoredPlugins.ifPresent(configurationOptions)?.entries() ?? []
+        let entries = try await StoredPlugins.ifPresent(configurationOptions)?.entries() ?? []
         try output.renderer.print(entries.map(Row.init))
     }
 

@@ -20,14 +20,14 @@ struct PluginShowCommand: AsyncParsableCommand {
     func run() async throws {
         let id = try PluginID(id)
         let configuration = try configurationOptions.load()
-        let plugins = try StoredPlugins(configuration: configuration)
+        let plugins = try await StoredPlugins(configuration: configuration)
         // A plugin that isn't there at all is an error; one that is damaged is shown with what is wrong.
         let document = try plugins.store.document(id)
         let entry = plugins.entry(id)
         let view = View(
             id: id.rawValue, name: document.name, version: document.version, description: document.description,
             hash: document.hash.lowercased(), bytes: document.script.utf8.count, state: entry.state,
-            problem: entry.error?.message, isolation: "in-process",
+            problem: entry.problem, isolation: "in-process",
             commands: document.commands.mapValues(\.function))
         if output.json {
             print(try ListRenderer.json(view))

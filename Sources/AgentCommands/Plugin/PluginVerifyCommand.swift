@@ -27,9 +27,9 @@ struct PluginVerifyCommand: AsyncParsableCommand {
             rows = [Row(file: subject)]
         } else if let subject {
             let id = try PluginID(subject)
-            rows = [Row(try StoredPlugins(configurationOptions).entry(id))]
+            rows = [Row(try await StoredPlugins(configurationOptions).entry(id))]
         } else {
-            rows = try StoredPlugins.ifPresent(configurationOptions)?.entries().map(Row.init) ?? []
+            rows = try await StoredPlugins.ifPresent(configurationOptions)?.entries().map(Row.init) ?? []
         }
         try output.renderer.print(rows)
         guard rows.allSatisfy(\.verified) else { throw ExitCode.failure }

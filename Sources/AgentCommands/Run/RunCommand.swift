@@ -7,7 +7,8 @@ struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Run the agent.",
         discussion: """
-            Synchronizes with the backend, runs what is due and delivers the results, until SIGTERM or SIGINT.
+            Synchronizes with the backend, runs what is due and delivers the results, until SIGTERM or SIGINT. Runs may
+            then go on for shutdown_grace seconds; a second signal ends them at once. SIGHUP reloads the configuration.
 
             With --once it synchronizes, runs all that is due now (one-off tasks, and schedules with a fire time since
             the last run), delivers, and exits 0, or 1 if a run failed or wasn't delivered.
@@ -28,7 +29,7 @@ struct RunCommand: AsyncParsableCommand {
         // Results of this command go nowhere but to the backend and the log.
         _ = Terminal.reserveStandardOutput()
         let runtime = try await AgentRuntime.build(
-            configuration: configuration, missedRuns: once ? .once : .skip, logger: logger)
+            configuration: configuration, missedRuns: once ? .once : nil, logger: logger)
         if once {
             let report = try await runtime.runOnce()
             await runtime.close()
@@ -40,7 +41,8 @@ struct RunCommand: AsyncParsableCommand {
                 ])
             guard report.isGood else { throw ExitCode.failure }
         } else {
-            try await runtime.run()
+            let options = configurationOptions
+            try await runtime.run { try options.load(requiresServer: true) }
             await runtime.close()
             logger.info("agent stopped")
         }

@@ -1,30 +1,40 @@
 import Agent
 import AgentModel
+import Cryptography
 import Foundation
 import Logging
 import PluginStore
+import RunJournal
 
 /// The plugin directory without a backend, as commands for people look at it.
 struct StoredPlugins {
     let store: PluginStore
+    /// By plugin id; empty where no agent has run.
+    let crashes: [String: PluginCrashes]
 
     /// - Throws: `ConfigurationError`, `PluginStoreError`.
-    init(_ options: ConfigurationOptions) throws {
-        try self.init(configuration: options.load())
+    init(_ options: ConfigurationOptions) async throws {
+        try await self.init(configuration: options.load())
     }
 
     /// - Throws: `PluginStoreError`.
-    init(configuration: AgentConfiguration) throws {
+    init(configuration: AgentConfiguration) async throws {
         store = try PluginStore(
             path: configuration.pluginDirectory, backend: nil,
             logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() })
+        do throws(RunJournalError) {
+            crashes = try await RunJournal.openReadOnly(directory: configuration.stateDirectory).pluginCrashes()
+        } catch {
+            // No agent has run yet, or it was an older one: the plugins can be listed all the same.
+            crashes = [:]
+        }
     }
 
     /// Nil where no agent has made the directory yet: there are no plugins then.
-    static func ifPresent(_ options: ConfigurationOptions) throws -> StoredPlugins? {
+    static func ifPresent(_ options: ConfigurationOptions) async throws -> StoredPlugins? {
         let configuration = try options.load()
         guard FileManager.default.fileExists(atPath: configuration.pluginDirectory) else { return nil }
-        return try StoredPlugins(configuration: configuration)
+        return try await StoredPlugins(configuration: configuration)
     }
 
     /// A stored plugin and whether it could be loaded as it lies there.
@@ -32,9 +42,21 @@ struct StoredPlugins {
         let id: PluginID
         let document: PluginDocument?
         let error: PluginStoreError?
+        /// How often it took the agent down, as it lies there.
+        var crashes: PluginCrashes?
 
-        /// `verified`, or the code of what is wrong.
-        var state: String { error?.code ?? "verified" }
+        /// `verified`, `quarantined`, or the code of what is wrong.
+        var state: String { error?.code ?? (crashes?.isQuarantined == true ? "quarantined" : "verified") }
+
+        /// What is wrong, as a sentence.
+        var problem: String? {
+            if let error { return error.message }
+            return crashes.map { crashes in
+                "its code took the agent's process down \(crashes.count) times in a row, last \(crashes.cause)"
+                    + (crashes.isQuarantined
+                        ? "; it is not run until its script changes or 'runbook-agent plugin release \(id)'" : "")
+            }
+        }
     }
 
     func entries() throws -> [Entry] {
@@ -43,7 +65,9 @@ struct StoredPlugins {
 
     func entry(_ id: PluginID) -> Entry {
         do throws(PluginStoreError) {
-            return Entry(id: id, document: try store.verify(id).document, error: nil)
+            let plugin = try store.verify(id)
+            let crashes = crashes[id.rawValue].flatMap { $0.scriptHash == plugin.digest.hex ? $0 : nil }
+            return Entry(id: id, document: plugin.document, error: nil, crashes: crashes)
         } catch {
             return Entry(id: id, document: try? store.document(id), error: error)
         }

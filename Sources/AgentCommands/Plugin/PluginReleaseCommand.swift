@@ -1,0 +1,31 @@
+import Agent
+import AgentModel
+import ArgumentParser
+import RunJournal
+
+struct PluginReleaseCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "release", abstract: "Let a plugin run again that took the agent down.",
+        discussion: """
+            A plugin whose code ended the agent's process three times in a row is in quarantine: it is not loaded, and
+            its tasks are rejected. Correct it first; a corrected script runs without this. An agent that is running
+            notices at its next synchronization.
+
+            EXAMPLE
+              runbook-agent plugin release 9ab56426-f429-4c4b-9755-40c92449f0be
+            """)
+
+    @Argument(help: "The plugin's id.")
+    var id: String
+
+    @OptionGroup var configurationOptions: ConfigurationOptions
+
+    func run() async throws {
+        let id = try PluginID(id)
+        let configuration = try configurationOptions.load()
+        let journal = try await RunJournal.openShared(directory: configuration.stateDirectory)
+        let isReleased = try await journal.release(plugin: id.rawValue)
+        await journal.close()
+        print(isReleased ? "released \(id)" : "\(id) has taken no agent down; there is nothing to release")
+    }
+}

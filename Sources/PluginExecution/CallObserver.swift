@@ -1,0 +1,25 @@
+public import AgentModel
+
+/// Is told, on the thread itself, when that thread begins to run code of a plugin and when it is back.
+public protocol CallObserver: Sendable {
+    /// - Parameters:
+    ///   - runID: nil where the code isn't a run's: loading, shutting down.
+    ///   - scriptHash: as the image of the plugin had it.
+    func codeBegins(of plugin: PluginID, runID: String?, scriptHash: String)
+    func codeEnded()
+}
+
+/// Whose code it is that a job runs, for the observer.
+struct ObservedCode {
+    let observer: (any CallObserver)?
+    let plugin: PluginID
+    let scriptHash: String
+    var runID: String?
+
+    func around<Value>(_ body: () -> Value) -> Value {
+        guard let observer else { return body() }
+        observer.codeBegins(of: plugin, runID: runID, scriptHash: scriptHash)
+        defer { observer.codeEnded() }
+        return body()
+    }
+}

@@ -1,0 +1,105 @@
+internal import CCallTrace
+import Foundation
+
+/// Says which thread is inside which plugin's code, and whether one of these threads ended the process.
+///
+/// A file in the state directory that is mapped and written without syncs: it survives the end of the process,
+/// however that comes, and nothing else. After a power cut it says nothing (the host's boot id is another), and what
+/// ran is `interrupted`. The journal itself can't say it: a signal handler may not write to a database.
+public final class CallTrace: Sendable {
+    /// Because the mapping stays for the life of the process, and C guards what changes in it.
+    private nonisolated(unsafe) let trace: OpaquePointer
+    /// Names this process among those that wrote a trace here.
+    let session: String
+
+    /// - Throws: `journal.disk_full`, `journal.read_only`, `journal.io`.
+    init(directory: String) throws(RunJournalError) {
+        let path = Self.path(in: directory)
+        session = RunID().rawValue
+        // Under a new name first: a thread of this process may still be inside of an earlier one.
+        guard let trace = rb_trace_create(path + ".new", Self.bootID, session) else {
+            let error = RunJournalError.system("fallocate", path: path)
+            // The last process's must not be taken for this one's.
+            unlink(path)
+            throw error
+        }
+        guard rename(path + ".new", path) == 0 else { throw .system("rename", path: path) }
+        self.trace = trace
+    }
+
+    /// From now on a fatal signal is noted in the trace before the handlers that were there take it. Once a process;
+    /// before the interpreter starts, so that what a plugin installs (`faulthandler`) comes first and hands it on.
+    public func watchSignals() { rb_trace_watch_signals() }
+
+    /// The calling thread is about to run code of a plugin.
+    ///
+    /// - Parameters:
+    ///   - run: nil where it isn't a run's: loading, shutting down.
+    ///   - scriptHash: the SHA-512 of the script, hex.
+    public func enter(run: String?, plugin: String, scriptHash: String) {
+        // Where all slots are taken the code runs without a trace, and its end would be an interruption.
+        _ = rb_trace_enter(trace, run ?? "", plugin, scriptHash)
+    }
+
+    /// The calling thread is back.
+    public func leave() { rb_trace_leave() }
+
+    /// How the last process on this state directory ended, where plugin code ended it.
+    static func lastDeath(directory: String) -> ProcessDeath? {
+        var end = rb_trace_end()
+        guard rb_trace_read(path(in: directory), bootID, &end) != 0 else { return nil }
+        let run = text(of: end.run)
+        return ProcessDeath(
+            session: text(of: end.session), runID: run.isEmpty ? nil : RunID(stored: run),
+            pluginID: text(of: end.plugin), scriptHash: text(of: end.hash),
+            cause: end.cause == UInt32(RB_CAUSE_SIGNAL)
+                ? .signal(end.number) : .exit(status: end.number < 0 ? nil : end.number))
+    }
+
+    private static func path(in directory: String) -> String { directory + "/calls.trace" }
+
+    /// random(4).
+    private static let bootID =
+        ((try? String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)) ?? "")
+        .trimmingCharacters(in: .whitespacesAndNewlines)
+
+    private static func text<Characters>(of characters: Characters) -> String {
+        withUnsafeBytes(of: characters) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    }
+}
+
+/// How plugin code ended the agent's process.
+public struct ProcessDeath: Sendable, Equatable {
+    public enum Cause: Sendable, Equatable {
+        case signal(Int32)
+        /// `os._exit`, or exit(3) in C code, where the status isn't known.
+        case exit(status: Int32?)
+    }
+
+    var session: String
+    /// Nil where the plugin was being loaded or shut down.
+    public var runID: RunID?
+    public var pluginID: String
+    public var scriptHash: String
+    public var cause: Cause
+
+    /// Such as `by the signal SIGSEGV`.
+    public var sentence: String {
+        switch cause {
+        case .signal(let number): "by the signal \(Self.name(of: number))"
+        case .exit(nil): "by ending it with exit()"
+        case .exit(let status?): "by ending it with the exit status \(status)"
+        }
+    }
+
+    private static func name(of signal: Int32) -> String {
+        switch signal {
+        case SIGSEGV: "SIGSEGV"
+        case SIGBUS: "SIGBUS"
+        case SIGFPE: "SIGFPE"
+        case SIGILL: "SIGILL"
+        case SIGABRT: "SIGABRT"
+        default: "\(signal)"
+        }
+    }
+}

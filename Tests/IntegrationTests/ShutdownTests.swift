@@ -1,0 +1,133 @@
+import AgentModel
+import AgentTestSupport
+import Foundation
+import Testing
+
+/// What signals do to an agent that runs as a process.
+@Suite struct ShutdownTests {
+    static let script = """
+        import os, re, time
+        class Plugin:
+            def __init__(self, api): self.api = api
+            def brief(self):
+                self.api.sendRequest("/started/brief", "POST", {})
+                time.sleep(0.5)
+                return "done"
+            def long(self):
+                self.api.sendRequest("/started/long", "POST", {})
+                while True: time.sleep(0.05)
+            def wedge(self):
+                self.api.sendRequest("/started/wedge", "POST", {})
+                re.match(r"(a*)*b", "a" * 64)
+        """
+
+    private func makeBackend(running functions: [String]) throws -> ScriptedBackend {
+        let backend = try ScriptedBackend()
+        backend.addPlugin("p", script: Self.script, functions: ["brief", "long", "wedge"])
+        for function in functions {
+            backend.addTask(#"{"id": "\#(function)", "command": "p.\#(function)", "cron": null, "arguments": "{}"}"#)
+            backend.server.route("/api/started/\(function)", .json(#"{"data": null}"#))
+        }
+        return backend
+    }
+
+    private func run(
+        _ backend: ScriptedBackend, _ folder: TemporaryFolder, _ settings: [String] = [],
+        body: @escaping (pid_t) async throws -> Void
+    ) async throws -> AgentProcess.Output {
+        let arguments = ["server_url=\(backend.server.url)", "auth=False", "poll_interval=3600"] + settings
+        return try await AgentProcess.run(
+            ["run"] + arguments.flatMap { ["--set", $0] }, directory: folder.path, body: body)
+    }
+
+    struct Signal: Sendable, CustomTestStringConvertible {
+        var name: String
+        var number: Int32
+        var testDescription: String { name }
+    }
+
+    static let signals = [Signal(name: "SIGTERM", number: SIGTERM), Signal(name: "SIGINT", number: SIGINT)]
+
+    @Test(arguments: signals)
+    func runsMayFinishAndAreDelivered(_ signal: Signal) async throws {
+        let backend = try makeBackend(running: ["brief"])
+        let output = try await run(backend, TemporaryFolder()) { process in
+            await backend.server.request(to: "/api/started/brief")
+            kill(process, signal.number)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        #expect(try backend.results(of: "brief").map(\.data) == ["done"], "\(output.stderr)")
+    }
+
+    @Test func whatGoesOnAfterTheGraceIsStoppedAndReported() async throws {
+        let backend = try makeBackend(running: ["long"])
+        let output = try await run(backend, TemporaryFolder(), ["shutdown_grace=0.2"]) { process in
+            await backend.server.request(to: "/api/started/long")
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        let results = try backend.results(of: "long")
+        #expect(results.map(\.status) == [.interrupted], "\(output.stderr)")
+        #expect(results.first?.error?.code == "run.stopped")
+        #expect(results.first?.error?.message.contains("the agent was stopped") == true)
+    }
+
+    @Test func aSecondSignalEndsAtOnceAndLosesNothing() async throws {
+        let backend = try makeBackend(running: ["long"])
+        let folder = try TemporaryFolder()
+        let output = try await run(backend, folder) { process in
+            await backend.server.request(to: "/api/started/long")
+            // Two of one kind that come together would be one.
+            kill(process, SIGTERM)
+            kill(process, SIGINT)
+        }
+        #expect([128 + SIGTERM, 128 + SIGINT].contains(output.status), "\(output.stderr)")
+        #expect(try backend.results(of: "long").isEmpty)
+        try await TestAgent.once(serverURL: backend.server.url, folder: folder)
+        #expect(try backend.results(of: "long").map(\.status) == [.interrupted])
+    }
+
+    @Test func aWrongConfigurationIsRefused() async throws {
+        let backend = try makeBackend(running: [])
+        let folder = try TemporaryFolder()
+        let file = try writeConfiguration("poll_interval = 0.1\n", backend, folder)
+        let output = try await AgentProcess.run(["run", "--config", file], directory: folder.path) { process in
+            await backend.server.request(to: "/api/agent/task/good")
+            _ = try writeConfiguration("poll_interval = never\nworkerz = 1\n", backend, folder)
+            kill(process, SIGHUP)
+            // It goes on.
+            await backend.server.waitForRequests(backend.server.requests.count + 10)
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        #expect(output.stderr.contains("goes on with the one it has"), "\(output.stderr)")
+        #expect(output.stderr.contains("workerz") && output.stderr.contains("never"), "\(output.stderr)")
+    }
+
+    @Test func aRightConfigurationTakesEffect() async throws {
+        let backend = try makeBackend(running: [])
+        let folder = try TemporaryFolder()
+        let file = try writeConfiguration("poll_interval = 3600\n", backend, folder)
+        let output = try await AgentProcess.run(["run", "--config", file], directory: folder.path) { process in
+            await backend.server.request(to: "/api/agent/task/good")
+            backend.addTask(#"{"id": "later", "command": "good-plugin.hello", "cron": null, "arguments": "{}"}"#)
+            _ = try writeConfiguration(
+                "poll_interval = 0.1\nworkers = 2\n[plugin:p]\nconcurrency = 2\n", backend, folder)
+            kill(process, SIGHUP)
+            await backend.server.request(to: "/api/agent/task/later")
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        #expect(output.stderr.contains("in_effect=\"poll_interval, [plugin:p]\""), "\(output.stderr)")
+        #expect(output.stderr.contains("need_restart=workers"), "\(output.stderr)")
+    }
+
+    private func writeConfiguration(
+        _ text: String, _ backend: ScriptedBackend, _ folder: TemporaryFolder
+    ) throws -> String {
+        let file = folder.path("config.ini")
+        let base = "[agent]\nserver_url = \(backend.server.url)\nauth = False\n"
+        try (base + text).write(toFile: file, atomically: true, encoding: .utf8)
+        return file
+    }
+}
