@@ -4,7 +4,7 @@ SWIFT ?= swift
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-thread test-address bench lint format clean
+.PHONY: help setup build demo test test-thread test-address chaos soak bench lint format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,8 @@ demo: setup ## Start the backend and the agent on this host and run the example
 test: setup ## Run every test
 	$(SWIFT) build -j $(JOBS) --build-tests
 	Scripts/check-imports.sh
-	$(SWIFT) test --skip-build
+	$(SWIFT) test --skip-build --filter 'ChaosTests|LoadTests'
+	$(SWIFT) test --skip-build --skip 'ChaosTests|LoadTests'
 
 test-thread: setup ## Run the tests of embedding, executor, journal and HTTP under the thread sanitizer
 	$(SWIFT) test -j $(JOBS) --sanitize=thread --scratch-path .build/thread \
@@ -31,6 +32,12 @@ test-thread: setup ## Run the tests of embedding, executor, journal and HTTP und
 test-address: setup ## Run the same under the address sanitizer
 	ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test -j $(JOBS) --sanitize=address --scratch-path .build/address \
 		--filter 'PythonEmbeddingTests|PluginExecutionTests|RunJournalTests|BackendClientTests'
+
+chaos: setup ## Kill an agent 200 times and count what was lost or repeated (ARGS="--kills 1000 --seed N")
+	@Scripts/chaos.sh $(or $(ARGS),--kills 200)
+
+soak: setup ## Run 200,000 tasks in one agent and see what it holds at the end (ARGS="--runs N")
+	@CONFIGURATION=release Scripts/chaos.sh soak $(ARGS)
 
 bench: setup ## Measure against the floor and print the table
 	@Scripts/bench.sh

@@ -116,6 +116,17 @@ let package = Package(
             dependencies: [
                 "Agent", "AgentModel", "ReferenceBackend", .product(name: "Logging", package: "swift-log"),
             ]),
+        .target(
+            name: "ReliabilityTesting",
+            dependencies: [
+                "AgentModel", "AgentTestSupport", "BackendClient", "Cryptography", "ReferenceBackend", "RunJournal",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
+        .executableTarget(
+            name: "chaos",
+            dependencies: [
+                "ReliabilityTesting", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
         .testTarget(name: "AgentModelTests", dependencies: ["AgentModel"]),
         .testTarget(
             name: "CronScheduleTests", dependencies: ["AgentModel", "CronSchedule"], exclude: ["Vectors"]),
@@ -155,8 +166,8 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "Agent", "AgentModel", "AgentTestSupport", "Cryptography", "ReferenceBackend", "RunJournal",
-                .product(name: "GRDB", package: "GRDB.swift"),
+                "Agent", "AgentModel", "AgentTestSupport", "Cryptography", "ReferenceBackend", "ReliabilityTesting",
+                "RunJournal", .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),

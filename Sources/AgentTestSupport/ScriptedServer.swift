@@ -56,6 +56,8 @@ public final class ScriptedServer: Sendable {
 
     private struct State {
         var routes: [String: Handler] = [:]
+        var fallback: Handler?
+        var keepsRequests = true
         var requests: [Request] = []
         var connections: [Int32: Int] = [:]
         var connectionCount = 0
@@ -107,6 +109,16 @@ public final class ScriptedServer: Sendable {
     /// Answers a path (without its query) by a function.
     public func route(_ path: String, handler: @escaping Handler) {
         core.state.withLock { $0.routes[path] = handler }
+    }
+
+    /// Answers every path without a route of its own by a function.
+    ///
+    /// - Parameter keepsRequests: false for servers that are asked so often that ``requests`` would fill the memory.
+    public func routeTheRest(keepsRequests: Bool = true, handler: @escaping Handler) {
+        core.state.withLock {
+            $0.fallback = handler
+            $0.keepsRequests = keepsRequests
+        }
     }
 
     /// Answers a path with one answer after the other; the last one stays.
@@ -203,8 +215,8 @@ extension ScriptedServer {
 
         private func record(_ request: Request) -> Answer {
             let handler = update { state in
-                state.requests.append(request)
-                return state.routes[String(request.target.prefix { $0 != "?" })]
+                if state.keepsRequests { state.requests.append(request) }
+                return state.routes[String(request.target.prefix { $0 != "?" })] ?? state.fallback
             }
             return handler?(request) ?? .json(#"{"message": "no such route"}"#, status: 404)
         }

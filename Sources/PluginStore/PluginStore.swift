@@ -4,6 +4,7 @@ import Cryptography
 import Dispatch
 import Foundation
 public import Logging
+import Synchronization
 
 /// The plugin directory: fetch, verify, keep, drop.
 ///
@@ -15,7 +16,7 @@ public final class PluginStore: Sendable {
     /// Bytes of a stored document at most: a script in which every byte is escaped, and its commands.
     static let documentLimit = 64 << 20
 
-    private let directory: StoreDirectory
+    private let open: Mutex<StoreDirectory>
     private let backend: BackendClient?
     private let logger: Logger
     private let queue = DispatchQueue(label: "plugin-store")
@@ -26,7 +27,8 @@ public final class PluginStore: Sendable {
     ///   - backend: where plugins are fetched; nil to work with what is stored.
     /// - Throws: `PluginStoreError` with code `store.unsafe_directory` or `store.disk`.
     public init(path: String, backend: BackendClient?, logger: Logger) throws(PluginStoreError) {
-        directory = try StoreDirectory(path: path, createsMissing: backend != nil)
+        let directory = try StoreDirectory(path: path, createsMissing: backend != nil)
+        open = Mutex(directory)
         self.backend = backend
         self.logger = logger
         for name in backend == nil ? [] : try directory.removeTemporaryFiles() {
@@ -52,6 +54,7 @@ public final class PluginStore: Sendable {
         _ = try Self.verifyScript(of: document)
         // Written again it would look changed to whoever compares identities.
         if case .success(let plugin) = stored, plugin.document == document { return plugin }
+        try replaceDeletedDirectory()
         logger.info("plugin fetched", metadata: ["plugin": "\(id)", "bytes": "\(document.script.utf8.count)"])
         // What is handed out is read back from the disk and checked once more.
         let result = await onQueue { directory throws(PluginStoreError) in
@@ -104,6 +107,19 @@ public final class PluginStore: Sendable {
     }
 
     // MARK: Steps
+
+    private var directory: StoreDirectory { open.withLock { $0 } }
+
+    /// Makes the directory anew where it was deleted since it was opened: nothing can be put into that one any more.
+    private func replaceDeletedDirectory() throws(PluginStoreError) {
+        let path = try open.withLock { (directory) throws(PluginStoreError) -> String? in
+            guard directory.isDeleted else { return nil }
+            directory = try StoreDirectory(path: directory.path, createsMissing: true)
+            return directory.path
+        }
+        guard let path else { return }
+        logger.warning("the plugin directory was deleted and is made anew", metadata: ["path": "\(quoted(path))"])
+    }
 
     private func fetch(_ id: PluginID, from backend: BackendClient) async throws(PluginStoreError) -> PluginDocument {
         do {

@@ -28,6 +28,12 @@ final class StoreDirectory: Sendable {
 
     func path(of name: String) -> String { path + "/" + name }
 
+    /// Whether it has no name any more, so that nothing can be made in it.
+    var isDeleted: Bool {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 && status.st_nlink == 0
+    }
+
     /// The file's identity now, or nil where there is none of this name.
     func identity(of name: String) throws(PluginStoreError) -> FileIdentity? {
         var status = stat()

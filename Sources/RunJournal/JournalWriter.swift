@@ -26,6 +26,8 @@ final class JournalWriter: @unchecked Sendable {
     private var requests: [Request] = []
     private var state = State.open
     private var closers: [@Sendable () -> Void] = []
+    /// Device and inode of the database.
+    private let identity: [UInt64]?
 
     /// Bounds the time and the memory of one transaction.
     private static let transactionLimit = 1024
@@ -33,6 +35,7 @@ final class JournalWriter: @unchecked Sendable {
     init(pool: DatabasePool, path: String) {
         self.pool = pool
         self.path = path
+        identity = Self.identity(of: path)
         let thread = Thread { self.work() }
         thread.name = "journal"
         thread.stackSize = 1 << 20
@@ -68,6 +71,17 @@ final class JournalWriter: @unchecked Sendable {
             condition.unlock()
         }
         return try result.get()
+    }
+
+    /// Looks whether what is written now will be found by the next agent.
+    /// - Throws: `journal.removed` where the database was deleted, moved or replaced while it is open.
+    func checkPlace() throws(RunJournalError) {
+        if Self.identity(of: path) != identity { throw .removed(path: path) }
+    }
+
+    private static func identity(of path: String) -> [UInt64]? {
+        var status = stat()
+        return stat(path, &status) == 0 ? [UInt64(status.st_dev), UInt64(status.st_ino)] : nil
     }
 
     /// Writes what was asked before, then ends the thread and closes the database.

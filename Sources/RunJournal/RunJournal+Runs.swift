@@ -7,11 +7,12 @@ extension RunJournal {
     /// Writes down that a run begins. When it returns ``StartDecision/go`` the plugin's code may run.
     ///
     /// Keeps the fire time of a scheduled run in the same transaction.
-    /// - Throws: `journal.disk_full`, `journal.read_only`, `journal.corrupt`, `journal.io`, `journal.closed`: then
-    ///   the run must not begin.
+    /// - Throws: `journal.disk_full`, `journal.read_only`, `journal.corrupt`, `journal.removed`, `journal.io`,
+    ///   `journal.closed`: then the run must not begin.
     public func started(_ run: RunStart) async throws(RunJournalError) -> StartDecision {
-        try await writer.perform { db in
-            try Self.begin(run, db)
+        try await writer.perform { [writer] db in
+            try writer.checkPlace()
+            return try Self.begin(run, db)
         } onCommit: { [self] _ in
             if run.isOneOff { remember(run.taskID) }
         }
@@ -50,7 +51,8 @@ extension RunJournal {
         -> StartDecision
     {
         let size = OutboxSize.bytes(of: result)
-        return try await writer.perform { db in
+        return try await writer.perform { [writer] db in
+            try writer.checkPlace()
             guard try Self.begin(run, db) == .go else { return .alreadyRan }
             _ = try Self.finish(run.runID, status: .rejected, result: result, size: size, now: now, db)
             return .go

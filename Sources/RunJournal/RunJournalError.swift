@@ -14,6 +14,8 @@ public enum RunJournalError: CodedError, Equatable {
     case corrupt(path: String, problem: String)
     /// It was written by a newer agent, whose tables this one doesn't know.
     case newer(path: String)
+    /// The database was deleted, moved or replaced while it was open.
+    case removed(path: String)
     case io(path: String, problem: String)
     /// The journal was closed before this was asked of it.
     case closed
@@ -30,6 +32,7 @@ public enum RunJournalError: CodedError, Equatable {
         case .readOnly: "journal.read_only"
         case .corrupt: "journal.corrupt"
         case .newer: "journal.newer"
+        case .removed: "journal.removed"
         case .io: "journal.io"
         case .closed: "journal.closed"
         case .unknownRun: "journal.unknown_run"
@@ -57,6 +60,9 @@ public enum RunJournalError: CodedError, Equatable {
         case .newer(let path):
             "the journal \(quoted(path)) was written by a newer version of the agent; install that version or give "
                 + "this one another state_directory"
+        case .removed(let path):
+            "the journal \(quoted(path)) was deleted, moved or replaced under the running agent, which starts nothing "
+                + "more; restart the agent"
         case .io(let path, let problem):
             "the journal \(quoted(path)) could not be used: \(problem); check the disk and the folder"
         case .closed: "the journal is closed, because the agent is stopping"

@@ -20,6 +20,15 @@ final class ScriptedBackend: Sendable {
         addTask(#"{"id": "good", "command": "good-plugin.hello", "cron": null, "arguments": "{}"}"#)
     }
 
+    /// Takes a task off the list.
+    func removeTask(_ id: String) {
+        let left = tasks.withLock { tasks in
+            tasks.removeAll { $0.contains(#""id": "\#(id)""#) }
+            return tasks
+        }
+        server.route("/api/agent/tasks", .json(#"{"data": [\#(left.joined(separator: ", "))]}"#))
+    }
+
     /// Adds an entry to the agent's `plugins`, as JSON.
     func listPlugin(_ json: String) {
         let all = plugins.withLock { plugins in

@@ -4,6 +4,7 @@ import AgentTestSupport
 import Foundation
 import InMemoryLogging
 import Logging
+import Testing
 
 /// An agent in the test's process, with a state of its own.
 struct TestAgent {
@@ -42,6 +43,18 @@ struct TestAgent {
         let report = try await agent.runtime.runOnce()
         await agent.runtime.close()
         return (report, agent.loggedCodes)
+    }
+
+    /// Returns when an error of this code has been logged, or after a minute with an issue recorded.
+    func waitForCode(_ code: String) async {
+        let deadline = ContinuousClock.now.advanced(by: .seconds(60))
+        while !loggedCodes.contains(code) {
+            guard ContinuousClock.now < deadline else {
+                Issue.record("\(code) was not logged; logged were \(loggedCodes.sorted())")
+                return
+            }
+            try? await Task.sleep(for: .milliseconds(10))
+        }
     }
 
     /// The error codes in the log.

@@ -1,0 +1,81 @@
+import Agent
+import AgentModel
+import AgentTestSupport
+import Foundation
+import RunJournal
+import Synchronization
+import Testing
+
+/// Much at once. `make soak` and `docs/reliability.md` have the figures; here it is that all of it comes through.
+@Suite struct LoadTests {
+    /// Counts the results that come in, by task.
+    private final class Results: Sendable {
+        private let counts = Mutex<[String: Int]>([:])
+        var all: [String: Int] { counts.withLock { $0 } }
+
+        func take(_ request: ScriptedServer.Request) -> ScriptedServer.Answer {
+            counts.withLock { $0[request.target, default: 0] += 1 }
+            return .json("{}", status: 201)
+        }
+    }
+
+    private func backend(_ tasks: [String]) throws -> (ScriptedBackend, Results) {
+        let backend = try ScriptedBackend()
+        let results = Results()
+        backend.server.route("/api/agent/tasks", .json(#"{"data": [\#(tasks.joined(separator: ", "))]}"#))
+        backend.server.routeTheRest(keepsRequests: false) { results.take($0) }
+        return (backend, results)
+    }
+
+    @Test func twentyThousandOneOffTasksOfOneListRunOnceEach() async throws {
+        let count = 20_000
+        let (backend, results) = try backend(
+            (0..<count).map {
+                #"{"id": "t\#($0)", "command": "good-plugin.hello", "cron": null, "arguments": "{}"}"#
+            })
+        let report = try await TestAgent.once(
+            serverURL: backend.server.url, folder: TemporaryFolder()
+        ).report
+        #expect(report.tally.succeeded == count && report.undelivered == 0)
+        #expect(results.all.count == count && results.all.values.allSatisfy { $0 == 1 })
+    }
+
+    @Test func aHundredThousandSchedulesAreKept() async throws {
+        let count = 100_000
+        let (backend, _) = try backend(
+            (0..<count).map {
+                #"{"id": "t\#($0)", "command": "good-plugin.hello", "cron": "\#($0 % 60) 3 1 1 *", "arguments": "{}"}"#
+            })
+        let agent = try await TestAgent.start(
+            serverURL: backend.server.url, folder: TemporaryFolder(), clock: ManualClock("2026-11-23T21:00:00Z"))
+        #expect(await agent.runtime.synchronizer.synchronize())
+        let entries = await agent.runtime.scheduler.entries()
+        #expect(entries.count == count && entries.allSatisfy { $0.next != nil })
+        #expect(try await agent.runtime.journal.reader.lastFireTimes().count == count)
+        await agent.runtime.close()
+    }
+
+    @Test func tenThousandWaitingResultsAreDeliveredOnceEach() async throws {
+        let count = 10_000
+        let folder = try TemporaryFolder()
+        let (journal, _) = try await RunJournal.open(directory: folder.path("state"))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<count {
+                group.addTask {
+                    let start = RunStart(
+                        taskID: "t\(number)", isOneOff: true, command: "good-plugin.hello", startedAt: Date())
+                    _ = try await journal.started(start)
+                    _ = try await journal.finished(
+                        start.runID, status: .succeeded,
+                        result: TaskResult(data: "hello", runID: start.runID.rawValue, status: .succeeded))
+                }
+            }
+            try await group.waitForAll()
+        }
+        await journal.close()
+        let (backend, results) = try backend([])
+        let report = try await TestAgent.once(serverURL: backend.server.url, folder: folder).report
+        #expect(report.undelivered == 0)
+        #expect(results.all.count == count && results.all.values.allSatisfy { $0 == 1 })
+    }
+}
