@@ -16,15 +16,18 @@ extension AgentRuntime {
 
     /// Runs until SIGTERM or SIGINT. A second one ends the process at once: the journal is made for that.
     ///
-    /// - Parameter reload: reads the configuration anew, at SIGHUP.
-    public func run(reload: @escaping @Sendable () throws -> AgentConfiguration) async throws {
-        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
+    /// - Parameters:
+    ///   - signals: taken over before the runtime was built.
+    ///   - reload: reads the configuration anew, at SIGHUP.
+    public func run(
+        signals: AgentSignals, reload: @escaping @Sendable () throws -> AgentConfiguration
+    ) async throws {
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 // Ended in the reverse order: nothing new first, the last results at the end.
                 services: onlookers + [reporter, dispatcher, scheduler, synchronizer], logger: quietLogger))
         // Not a loose task: it listens until the process ends, while the services end and after that.
-        Task { await listen(to: signals, group, reload: reload) }
+        Task { await listen(to: signals.sequence, group, reload: reload) }
         logger.info(
             "agent started",
             metadata: [

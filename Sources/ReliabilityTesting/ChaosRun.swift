@@ -166,7 +166,9 @@ public struct ChaosRun {
         let limit = ContinuousClock.now.advanced(by: options.settleLimit)
         var quiet = QuietTime()
         var agent = try startAgent()
-        while !quiet.isOver(try await progress()) {
+        var isStarted = ContinuousClock.now.advanced(by: .seconds(3))
+        // Also not before the agent is up: a process that is still being loaded has no handler for SIGTERM.
+        while try await !quiet.isOver(progress()) || ContinuousClock.now < isStarted {
             guard ContinuousClock.now < limit else {
                 misbehaviour.append("the agent had not delivered everything after \(options.settleLimit)")
                 break
@@ -174,6 +176,7 @@ public struct ChaosRun {
             if let ending = await agent.end(within: .milliseconds(250)) {
                 guard note(ending) else { break }
                 agent = try startAgent()
+                isStarted = ContinuousClock.now.advanced(by: .seconds(3))
             }
         }
         agent.send(SIGTERM)

@@ -26,11 +26,12 @@ struct RunCommand: AsyncParsableCommand {
     func run() async throws {
         let logger = loggingOptions.makeLogger()
         let configuration = try configurationOptions.load(requiresServer: true)
+        let signals = once ? nil : await AgentSignals.trap()
         // Results of this command go nowhere but to the backend and the log.
         _ = Terminal.reserveStandardOutput()
         let runtime = try await AgentRuntime.build(
             configuration: configuration, missedRuns: once ? .once : nil, logger: logger)
-        if once {
+        guard let signals else {
             let report = try await runtime.runOnce()
             await runtime.close()
             logger.info(
@@ -40,11 +41,11 @@ struct RunCommand: AsyncParsableCommand {
                     "undelivered": "\(report.undelivered)",
                 ])
             guard report.isGood else { throw ExitCode.failure }
-        } else {
-            let options = configurationOptions
-            try await runtime.run { try options.load(requiresServer: true) }
-            await runtime.close()
-            logger.info("agent stopped")
+            return
         }
+        let options = configurationOptions
+        try await runtime.run(signals: signals) { try options.load(requiresServer: true) }
+        await runtime.close()
+        logger.info("agent stopped")
     }
 }
