@@ -4,7 +4,9 @@ public import Foundation
 public struct ProcessUsage: Sendable {
     /// Resident memory, in bytes.
     public var residentBytes: Int
+    /// Without those of Dispatch's pool, which makes more and ends them as it likes.
     public var threads: Int
+    public var poolThreads: Int
     public var descriptors: Int
 
     /// Nil where there is no such process.
@@ -16,9 +18,15 @@ public struct ProcessUsage: Sendable {
             status.split(separator: "\n").first { $0.hasPrefix(name + ":") }
                 .flatMap { Int($0.split(whereSeparator: { " \t".contains($0) })[1]) }
         }
-        guard let resident = value("VmRSS"), let threads = value("Threads") else { return nil }
+        let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(processID)/task")) ?? []
+        let names = tasks.compactMap {
+            try? String(contentsOfFile: "/proc/\(processID)/task/\($0)/comm", encoding: .utf8)
+        }
+        guard let resident = value("VmRSS"), !names.isEmpty else { return nil }
         residentBytes = resident << 10
-        self.threads = threads
+        // The end of `com.apple.root.default-qos` and its kin, as libdispatch names them.
+        poolThreads = names.count { $0.contains("-qos") }
+        threads = names.count - poolThreads
         self.descriptors = descriptors.count
     }
 }

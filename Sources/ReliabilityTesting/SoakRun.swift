@@ -34,7 +34,7 @@ public struct SoakRun {
 
         public var line: String {
             let megabytes = (Double(usage.residentBytes) / 104_857.6).rounded() / 10
-            return "\(runs) runs  \(Int(seconds)) s  \(megabytes) MiB  \(usage.threads) threads  "
+            return "\(runs) runs  \(Int(seconds)) s  \(megabytes) MiB  \(usage.threads)+\(usage.poolThreads) threads  "
                 + "\(usage.descriptors) descriptors  \(pythonBlocks) Python blocks"
         }
     }
@@ -75,6 +75,10 @@ public struct SoakRun {
             samples.append(sample)
             say(sample)
         }
+        if let warm = samples.first, let last = samples.indices.last, last > 0 {
+            samples[last].usage = await atRest(agent, after: warm.usage) ?? samples[last].usage
+            say(samples[last])
+        }
         let finished = server.resultCount
         agent.send(SIGTERM)
         let ending = await agent.end(within: .seconds(60))
@@ -97,6 +101,20 @@ public struct SoakRun {
             failures.append("there are more descriptors than after the warm-up")
         }
         return Report(samples: samples, warm: warm, end: end, failures: failures)
+    }
+}
+
+extension SoakRun {
+    /// Waits for threads and descriptors that are kept for a while only: those that stay are left behind.
+    private static func atRest(_ agent: SpawnedAgent, after warm: ProcessUsage) async -> ProcessUsage? {
+        let limit = ContinuousClock.now.advanced(by: .seconds(60))
+        var usage = ProcessUsage(of: agent.processID)
+        while let current = usage, current.threads > warm.threads || current.descriptors > warm.descriptors,
+            ContinuousClock.now < limit, await agent.end(within: .milliseconds(500)) == nil
+        {
+            usage = ProcessUsage(of: agent.processID)
+        }
+        return usage
     }
 }
 

@@ -6,7 +6,8 @@ import RunJournal
 import Synchronization
 import Testing
 
-/// Much at once. `make soak` and `docs/reliability.md` have the figures; here it is that all of it comes through.
+/// Much at once: that all of it comes through. The list of 100,000 one-off tasks is
+/// `Scripts/chaos.sh soak --runs 100000 --list 100000 --warm-up 100000`, which takes a minute.
 @Suite struct LoadTests {
     /// Counts the results that come in, by task.
     private final class Results: Sendable {
@@ -27,8 +28,8 @@ import Testing
         return (backend, results)
     }
 
-    @Test func twentyThousandOneOffTasksOfOneListRunOnceEach() async throws {
-        let count = 20_000
+    @Test func thousandsOfOneOffTasksOfOneListRunOnceEach() async throws {
+        let count = 5_000
         let (backend, results) = try backend(
             (0..<count).map {
                 #"{"id": "t\#($0)", "command": "good-plugin.hello", "cron": null, "arguments": "{}"}"#
