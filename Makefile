@@ -13,8 +13,8 @@ setup: ## Install the Debian packages that are missing
 	@Scripts/install-dependencies.sh
 
 build: setup ## Build the agent and the backend for use, in .build/release
-	$(SWIFT) build -c release -j $(JOBS) --product runbook-agent
-	$(SWIFT) build -c release -j $(JOBS) --product runbook-backend
+	$(SWIFT) build -c release --static-swift-stdlib -j $(JOBS) --product runbook-agent
+	$(SWIFT) build -c release --static-swift-stdlib -j $(JOBS) --product runbook-backend
 
 demo: setup ## Start the backend and the agent on this host and run the example
 	@Scripts/demo.sh
