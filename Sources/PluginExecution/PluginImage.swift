@@ -10,7 +10,7 @@ public struct PluginImage: Sendable {
     public var scriptHash: String
     /// How many calls of this plugin may run at the same time.
     public var concurrency: Int
-    /// Of one call and of the loading; nil for none.
+    /// Of one call, nil for none. Loading has it too, and 60 seconds at most.
     public var timeLimit: Duration?
 
     public init(

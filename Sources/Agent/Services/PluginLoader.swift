@@ -32,7 +32,7 @@ public actor PluginLoader {
     ///   - crashes: how often plugins took the agent down, asked for once a synchronization; nil where that can't be
     ///     read.
     ///   - redownloads: fetch every plugin anew at each synchronization (`force_redownload`).
-    ///   - collectGarbage: called after plugins were unloaded or replaced.
+    ///   - collectGarbage: called after a plugin was unloaded, and after plugins were replaced.
     public init(
         store: PluginStore, executor: any Executor, catalog: PluginCatalog,
         settings: @escaping @Sendable (PluginID) -> PluginSettings,
@@ -69,7 +69,8 @@ public actor PluginLoader {
         let wanted = validIDs(listed)
         // What can't be read now is as it was.
         if let crashes = await crashes() { quarantined = crashes.filter(\.value.isQuarantined) }
-        var hasChanged = await unloadAll(except: Set(wanted))
+        await unloadAll(except: Set(wanted))
+        var hasChanged = false
         var isComplete = true
         // In parallel, because each costs a round trip; a few, because each may be megabytes.
         await withTaskGroup(of: (PluginID, Bool, Bool).self) { group in
@@ -122,7 +123,7 @@ public actor PluginLoader {
     }
 
     /// Unloads what the backend doesn't list any more, and removes its files.
-    private func unloadAll(except wanted: Set<PluginID>) async -> Bool {
+    private func unloadAll(except wanted: Set<PluginID>) async {
         let known = Set(await catalog.plugins.keys)
         let stored = (try? store.storedIDs()) ?? []
         for id in known.union(stored).subtracting(wanted).sorted() {
@@ -138,7 +139,6 @@ public actor PluginLoader {
                 logger.error("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
             }
         }
-        return !known.subtracting(wanted).isEmpty
     }
 
     /// - Returns: the id, whether a loaded plugin was replaced, and whether the plugin is as the backend wants it.
