@@ -9,11 +9,16 @@ let package = Package(
         .executable(name: "runbook-agent", targets: ["runbook-agent"]),
         .executable(name: "runbook-backend", targets: ["runbook-backend"]),
         // What Benchmarks/ measures; CPython for the floor beside it.
+        .library(name: "Agent", targets: ["Agent"]),
         .library(name: "AgentModel", targets: ["AgentModel"]),
+        .library(name: "BackendClient", targets: ["BackendClient"]),
         .library(name: "CPython", targets: ["CPython"]),
+        .library(name: "Cryptography", targets: ["Cryptography"]),
         .library(name: "CronSchedule", targets: ["CronSchedule"]),
         .library(name: "PythonEmbedding", targets: ["PythonEmbedding"]),
         .library(name: "PluginExecution", targets: ["PluginExecution"]),
+        .library(name: "PluginStore", targets: ["PluginStore"]),
+        .library(name: "RunJournal", targets: ["RunJournal"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

@@ -8,18 +8,25 @@ let package = Package(
     dependencies: [
         .package(name: "runbook-agent", path: ".."),
         // Without its traits: they would count allocations and retains, and slow down what is measured.
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/ordo-one/benchmark", from: "1.38.1", traits: []),
     ],
     targets: [
         .executableTarget(
             name: "RunbookBenchmarks",
             dependencies: [
+                .product(name: "Agent", package: "runbook-agent"),
                 .product(name: "AgentModel", package: "runbook-agent"),
+                .product(name: "BackendClient", package: "runbook-agent"),
                 .product(name: "Benchmark", package: "benchmark"),
                 .product(name: "CPython", package: "runbook-agent"),
                 .product(name: "CronSchedule", package: "runbook-agent"),
+                .product(name: "Cryptography", package: "runbook-agent"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "PluginExecution", package: "runbook-agent"),
+                .product(name: "PluginStore", package: "runbook-agent"),
                 .product(name: "PythonEmbedding", package: "runbook-agent"),
+                .product(name: "RunJournal", package: "runbook-agent"),
             ],
             path: "Benchmarks/RunbookBenchmarks",
             swiftSettings: [

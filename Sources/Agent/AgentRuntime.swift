@@ -165,6 +165,11 @@ extension RecoveryReport {
                 "no trace of the calls can be kept; an end by a plugin will look like any other: \(traceError.message)",
                 metadata: ["code": "\(traceError.code)"])
         }
+        for run in takenBack {
+            logger.info(
+                "a task had its turn ahead when the last agent ended and had not begun; it runs when it is listed again",
+                metadata: ["task": "\(run.taskID)"])
+        }
         for run in interrupted {
             logger.warning(
                 "a run was cut off by the end of the last agent and is reported",

@@ -32,7 +32,7 @@ final class Bell: Sendable {
     }
 
     func outboxShrank() {
-        guard let dispatcher = parts.withLock({ $0 })?.dispatcher else { return }
+        guard let dispatcher = parts.withLock({ $0?.dispatcher }), dispatcher.holdsBack else { return }
         Task { await dispatcher.outboxShrank() }
     }
 

@@ -17,7 +17,7 @@
 struct rb_trace_slot {
     /// 0 free, 1 being written, 2 inside of plugin code.
     uint32_t state;
-    char run[40];
+    char run[RB_TRACE_RUN_SIZE];
     char plugin[132];
     char hash[132];
 };
@@ -36,6 +36,10 @@ struct rb_trace {
     /// The slot of the thread that ended the process.
     int32_t slot;
     struct rb_trace_slot slots[RB_TRACE_SLOTS];
+    /// Set where a run began and no entry was free: then nothing is said of which runs began.
+    uint32_t overflowed;
+    /// Runs that have begun, each until its end is in the journal. Empty texts are free entries.
+    char begun[RB_TRACE_RUNS][RB_TRACE_RUN_SIZE];
 };
 
 // Where the calling thread is. In the thread's static storage, which a signal handler may touch.
@@ -65,7 +69,7 @@ struct rb_trace *rb_trace_create(const char *path, const char *boot, const char 
         errno = error;
         return NULL;
     }
-    memcpy(trace->magic, "RBTRACE1", sizeof trace->magic);
+    memcpy(trace->magic, "RBTRACE2", sizeof trace->magic);
     trace->size = sizeof *trace;
     trace->process = getpid();
     strncpy(trace->boot, boot, sizeof trace->boot - 1);
@@ -73,15 +77,25 @@ struct rb_trace *rb_trace_create(const char *path, const char *boot, const char 
     return trace;
 }
 
-int rb_trace_read(const char *path, const char *boot, struct rb_trace_end *end) {
+// The trace in a file, to be freed; NULL where there is none of this boot of the host.
+static struct rb_trace *load(const char *path, const char *boot) {
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (file < 0) return 0;
+    if (file < 0) return NULL;
     struct rb_trace *trace = malloc(sizeof *trace);
     ssize_t length = trace ? read(file, trace, sizeof *trace) : -1;
     close(file);
-    int found = length == (ssize_t)sizeof *trace && memcmp(trace->magic, "RBTRACE1", sizeof trace->magic) == 0 &&
-                trace->size == sizeof *trace && strncmp(trace->boot, boot, sizeof trace->boot) == 0 &&
-                trace->cause != RB_CAUSE_NONE && trace->slot >= 0 && trace->slot < RB_TRACE_SLOTS &&
+    if (length == (ssize_t)sizeof *trace && memcmp(trace->magic, "RBTRACE2", sizeof trace->magic) == 0 &&
+        trace->size == sizeof *trace && strncmp(trace->boot, boot, sizeof trace->boot) == 0) {
+        return trace;
+    }
+    free(trace);
+    return NULL;
+}
+
+int rb_trace_read(const char *path, const char *boot, struct rb_trace_end *end) {
+    struct rb_trace *trace = load(path, boot);
+    if (!trace) return 0;
+    int found = trace->cause != RB_CAUSE_NONE && trace->slot >= 0 && trace->slot < RB_TRACE_SLOTS &&
                 trace->slots[trace->slot].state == 2;
     if (found) {
         struct rb_trace_slot *slot = &trace->slots[trace->slot];
@@ -95,6 +109,34 @@ int rb_trace_read(const char *path, const char *boot, struct rb_trace_end *end) 
     }
     free(trace);
     return found;
+}
+
+char (*rb_trace_begun(const char *path, const char *boot, int *count))[RB_TRACE_RUN_SIZE] {
+    struct rb_trace *trace = load(path, boot);
+    char (*runs)[RB_TRACE_RUN_SIZE] = NULL;
+    *count = 0;
+    if (trace && !trace->overflowed) runs = calloc(RB_TRACE_RUNS, RB_TRACE_RUN_SIZE);
+    for (int index = 0; runs && index < RB_TRACE_RUNS; index++) {
+        if (trace->begun[index][0] == 0) continue;
+        memcpy(runs[*count], trace->begun[index], RB_TRACE_RUN_SIZE - 1);
+        *count += 1;
+    }
+    free(trace);
+    return runs;
+}
+
+void rb_trace_begin(struct rb_trace *trace, int entry, const char *run) {
+    if (entry < 0 || entry >= RB_TRACE_RUNS) {
+        __atomic_store_n(&trace->overflowed, 1, __ATOMIC_SEQ_CST);
+        return;
+    }
+    strncpy(trace->begun[entry], run, RB_TRACE_RUN_SIZE - 1);
+    // The process may be killed at the next instruction, which is the plugin's.
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void rb_trace_settle(struct rb_trace *trace, int entry) {
+    if (entry >= 0 && entry < RB_TRACE_RUNS) memset(trace->begun[entry], 0, RB_TRACE_RUN_SIZE);
 }
 
 static void use_alternate_stack(void) {

@@ -5,7 +5,7 @@ import Synchronization
 
 /// One call of a plugin's method.
 ///
-/// Unchecked because `startedAt` and `result` are only touched by the worker's thread; nothing else changes.
+/// Unchecked because `startedAt`, `result` and `isStopped` are only touched by the worker's thread; nothing else changes.
 final class CallJob: Job, @unchecked Sendable {
     let id: UInt64
     let timeLimit: Duration?
@@ -18,6 +18,8 @@ final class CallJob: Job, @unchecked Sendable {
     private var startedAt: (date: Date, instant: ContinuousClock.Instant)?
     /// Nil also when the plugin was unloaded while the call waited.
     private var result: CallResult?
+    /// The agent was stopped while the call waited for its turn.
+    private var isStopped = false
 
     var lane: Lane? { plugin.lane }
     var runsAlone: Bool { false }
@@ -37,6 +39,10 @@ final class CallJob: Job, @unchecked Sendable {
     }
 
     func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+        guard !stopping.isRequested.load(ordering: .acquiring) else {
+            isStopped = true
+            return
+        }
         // A new version may have been loaded, or this one unloaded, while the call waited.
         guard let version = plugin.current else { return }
         self.startedAt = (Date(), startedAt)
@@ -50,6 +56,12 @@ final class CallJob: Job, @unchecked Sendable {
     }
 
     func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+        guard !isStopped else {
+            var outcome = Outcome(
+                status: .interrupted, error: .notBegun, startedAt: Date(), isolation: InProcessExecutor.isolation)
+            outcome.hasBegun = false
+            return continuation.resume(returning: outcome)
+        }
         guard let result, let startedAt else {
             return continuation.resume(returning: .rejected(.notLoaded(invocation.pluginID)))
         }

@@ -85,6 +85,9 @@ extension RunError {
                 + "make the method check stop_requested", traceback: traceback)
     }
 
+    static let notBegun = RunError(
+        code: "run.stopped", message: "the agent was stopped before the run's turn had come")
+
     static func stopped(step: StopStep, traceback: String?) -> RunError {
         RunError(
             code: "run.stopped", type: nil,

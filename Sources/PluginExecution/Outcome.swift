@@ -15,6 +15,8 @@ public struct Outcome: Sendable, Equatable {
     public var duration: Duration
     /// How the code was confined: `in-process`.
     public var isolation: String
+    /// False where the agent was stopped before the call's turn had come: nothing of the plugin ran.
+    public var hasBegun = true
 
     public var finishedAt: Date { startedAt.addingTimeInterval(duration.seconds) }
 

@@ -1,7 +1,10 @@
 internal import CCallTrace
 import Foundation
+import Synchronization
 
-/// Says which thread is inside which plugin's code, and whether one of these threads ended the process.
+/// Says which thread is inside which plugin's code, whether one of these threads ended the process, and which runs
+/// have begun at all: runs are written down ahead of their turn, so that many share a sync of the disk, and one that
+/// had not begun when the process was killed is no run that was cut off.
 ///
 /// A file in the state directory that is mapped and written without syncs: it survives the end of the process,
 /// however that comes, and nothing else. After a power cut it says nothing (the host's boot id is another), and what
@@ -11,6 +14,13 @@ public final class CallTrace: Sendable {
     private nonisolated(unsafe) let trace: OpaquePointer
     /// Names this process among those that wrote a trace here.
     let session: String
+    private let begun = Mutex(Begun())
+
+    /// Which entry of the trace each run has that began and whose end isn't in the journal yet.
+    private struct Begun {
+        var entries: [String: Int32] = [:]
+        var free = Array((0..<RB_TRACE_RUNS).reversed())
+    }
 
     /// - Throws: `journal.disk_full`, `journal.read_only`, `journal.io`.
     init(directory: String) throws(RunJournalError) {
@@ -37,12 +47,38 @@ public final class CallTrace: Sendable {
     ///   - run: nil where it isn't a run's: loading, shutting down.
     ///   - scriptHash: the SHA-512 of the script, hex.
     public func enter(run: String?, plugin: String, scriptHash: String) {
+        if let run {
+            let entry = begun.withLock { begun in
+                let entry = begun.free.popLast()
+                begun.entries[run] = entry
+                return entry
+            }
+            rb_trace_begin(trace, entry ?? -1, run)
+        }
         // Where all slots are taken the code runs without a trace, and its end would be an interruption.
         _ = rb_trace_enter(trace, run ?? "", plugin, scriptHash)
     }
 
     /// The calling thread is back.
     public func leave() { rb_trace_leave() }
+
+    /// The end of a run is in the journal.
+    func settle(_ runID: RunID) {
+        begun.withLock { begun in
+            guard let entry = begun.entries.removeValue(forKey: runID.rawValue) else { return }
+            rb_trace_settle(trace, entry)
+            begun.free.append(entry)
+        }
+    }
+
+    /// The runs that had begun when the last process on this state directory ended, and whose end it had not written
+    /// down. Nil where nothing can be said of that: after a power cut, or where it kept no trace.
+    static func begunRuns(directory: String) -> Set<String>? {
+        var count: Int32 = 0
+        guard let runs = rb_trace_begun(path(in: directory), bootID, &count) else { return nil }
+        defer { free(runs) }
+        return Set((0..<Int(count)).map { text(of: runs[$0]) })
+    }
 
     /// How the last process on this state directory ended, where plugin code ended it.
     static func lastDeath(directory: String) -> ProcessDeath? {

@@ -11,6 +11,14 @@ public struct Delivery: Sendable, Equatable {
     public var attempts: Int
     /// The result's size in the outbox, in bytes.
     public var size: Int
+
+    public init(runID: RunID, taskID: String, result: TaskResult, attempts: Int, size: Int) {
+        self.runID = runID
+        self.taskID = taskID
+        self.result = result
+        self.attempts = attempts
+        self.size = size
+    }
 }
 
 /// An entry of the outbox as a person looks at it.

@@ -3,18 +3,28 @@ import GRDB
 
 /// The one thread that writes, and puts what many callers ask into one transaction and one sync (group commit).
 ///
-/// While a transaction is being synced the next requests gather; nothing waits for company, so that a lone caller
-/// pays for one sync and 64 callers share one.
+/// While a transaction is being synced the next requests gather; what a caller needs now waits for no company, so that
+/// a lone one pays for one sync and 64 share one. What only must not be forgotten waits a few milliseconds for others.
 final class JournalWriter: @unchecked Sendable {
-    // Unchecked because `requests` and `state` are only touched with `condition` locked.
+    // Unchecked because `requests`, `state`, `closers` and `deadline` are only touched with `monitor` locked.
+
+    /// How long a request may wait for others.
+    enum Urgency {
+        /// It writes mostly nothing, so that it costs no sync of its own.
+        case read
+        case now
+        /// ``JournalWriter/patience``.
+        case soon
+    }
 
     private struct Request {
+        let urgency: Urgency
         /// Runs inside the transaction; what it returns runs once that is on disk.
         let run: @Sendable (Database) throws -> @Sendable () -> Void
         let fail: @Sendable (RunJournalError) -> Void
     }
 
-    private enum State {
+    private enum State: Equatable {
         case open
         case closing
         case closed
@@ -22,15 +32,21 @@ final class JournalWriter: @unchecked Sendable {
 
     let pool: DatabasePool
     private let path: String
-    private let condition = NSCondition()
+    private let monitor = Monitor()
     private var requests: [Request] = []
+    /// When the first of the requests that may wait can't wait any more.
+    private var deadline: Int?
     private var state = State.open
     private var closers: [@Sendable () -> Void] = []
+    /// In the transaction under way. Only the writer's thread touches it.
+    private var isPlaceChecked = false
     /// Device and inode of the database.
     private let identity: [UInt64]?
 
     /// Bounds the time and the memory of one transaction.
     private static let transactionLimit = 1024
+    /// Nanoseconds.
+    private static let patience = 5_000_000
 
     init(pool: DatabasePool, path: String) {
         self.pool = pool
@@ -47,11 +63,12 @@ final class JournalWriter: @unchecked Sendable {
     /// `body` may run a second time, alone, when a request that shared its transaction failed. Cancelling the
     /// calling task doesn't take it back.
     func perform<Value: Sendable>(
-        _ body: @escaping @Sendable (Database) throws -> Value,
+        _ urgency: Urgency = .now, _ body: @escaping @Sendable (Database) throws -> Value,
         onCommit: @escaping @Sendable (Value) -> Void = { _ in }
     ) async throws(RunJournalError) -> Value {
         let result: Result<Value, RunJournalError> = await withCheckedContinuation { continuation in
             let request = Request(
+                urgency: urgency,
                 run: { db in
                     let value = try body(db)
                     return {
@@ -60,15 +77,14 @@ final class JournalWriter: @unchecked Sendable {
                     }
                 },
                 fail: { continuation.resume(returning: .failure($0)) })
-            condition.lock()
-            guard case .open = state else {
-                condition.unlock()
-                request.fail(.closed)
-                return
+            let isTaken = monitor.withLock {
+                guard case .open = state else { return false }
+                requests.append(request)
+                if urgency == .soon, deadline == nil { deadline = Monitor.now + Self.patience }
+                monitor.signal()
+                return true
             }
-            requests.append(request)
-            condition.signal()
-            condition.unlock()
+            if !isTaken { request.fail(.closed) }
         }
         return try result.get()
     }
@@ -76,6 +92,9 @@ final class JournalWriter: @unchecked Sendable {
     /// Looks whether what is written now will be found by the next agent.
     /// - Throws: `journal.removed` where the database was deleted, moved or replaced while it is open.
     func checkPlace() throws(RunJournalError) {
+        // Once a transaction is as often as it can matter.
+        if isPlaceChecked { return }
+        isPlaceChecked = true
         if Self.identity(of: path) != identity { throw .removed(path: path) }
     }
 
@@ -94,13 +113,13 @@ final class JournalWriter: @unchecked Sendable {
     /// Asks the thread to end after what was asked before. False where it has ended already.
     @discardableResult
     func stop(then closer: @escaping @Sendable () -> Void = {}) -> Bool {
-        condition.lock()
-        defer { condition.unlock() }
-        if case .closed = state { return false }
-        state = .closing
-        closers.append(closer)
-        condition.signal()
-        return true
+        monitor.withLock {
+            if case .closed = state { return false }
+            state = .closing
+            closers.append(closer)
+            monitor.signal()
+            return true
+        }
     }
 
     private func work() {
@@ -108,29 +127,43 @@ final class JournalWriter: @unchecked Sendable {
         // The journal is whole without these: what isn't folded into the file stays in the write-ahead log.
         _ = try? pool.writeWithoutTransaction { db in try db.checkpoint(.truncate) }
         try? pool.close()
-        condition.lock()
-        state = .closed
-        let closers = self.closers
-        self.closers = []
-        condition.unlock()
+        let closers = monitor.withLock {
+            state = .closed
+            defer { self.closers = [] }
+            return self.closers
+        }
         for closer in closers { closer() }
     }
 
     private func nextBatch() -> [Request]? {
-        condition.lock()
-        defer { condition.unlock() }
-        while requests.isEmpty {
-            if case .open = state { condition.wait() } else { return nil }
+        monitor.withLock {
+            while true {
+                let isClosing = state != .open
+                if isClosing && requests.isEmpty { return nil }
+                if isClosing || requests.contains(where: { $0.urgency == .now }) || isOverdue {
+                    let batch = Array(requests.prefix(Self.transactionLimit))
+                    requests.removeFirst(batch.count)
+                    if !requests.contains(where: { $0.urgency == .soon }) { deadline = nil }
+                    return batch
+                }
+                let reads = requests.filter { $0.urgency == .read }
+                if !reads.isEmpty {
+                    requests.removeAll { $0.urgency == .read }
+                    return reads
+                }
+                if let deadline { monitor.wait(until: deadline) } else { monitor.wait() }
+            }
         }
-        let batch = Array(requests.prefix(Self.transactionLimit))
-        requests.removeFirst(batch.count)
-        return batch
     }
+
+    /// With the lock held.
+    private var isOverdue: Bool { deadline.map { $0 <= Monitor.now } ?? false }
 
     private func commit(_ batch: ArraySlice<Request>) {
         do {
             let committed = try pool.writeWithoutTransaction { db in
                 var committed: [@Sendable () -> Void] = []
+                isPlaceChecked = false
                 try db.inTransaction(.immediate) {
                     for request in batch { committed.append(try request.run(db)) }
                     return .commit

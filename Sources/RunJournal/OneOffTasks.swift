@@ -38,6 +38,15 @@ struct OneOffTasks: Sendable {
         count += 1
     }
 
+    mutating func remove(_ taskID: String) {
+        let fingerprint = Self.fingerprint(of: taskID)
+        let shard = Self.shard(of: fingerprint)
+        let place = Self.place(of: fingerprint, in: shards[shard])
+        guard place < shards[shard].count, shards[shard][place] == fingerprint else { return }
+        shards[shard].remove(at: place)
+        count -= 1
+    }
+
     func contains(_ taskID: String) -> Bool {
         let fingerprint = Self.fingerprint(of: taskID)
         let shard = shards[Self.shard(of: fingerprint)]

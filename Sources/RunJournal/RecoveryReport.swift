@@ -7,6 +7,9 @@ public struct RecoveryReport: Sendable, Equatable {
     /// Runs that were started and cut off by the end of the last agent. Each is in the outbox with the result that
     /// it was given.
     public var interrupted: [RunRecord] = []
+    /// One-off tasks that were written down ahead of their turn and had not begun: they are as if they had never been
+    /// handed out, and run when the backend lists them again.
+    public var takenBack: [RunStart] = []
     /// How the last agent ended, where a plugin's code ended it.
     public var death: ProcessDeath?
     /// Why no trace of the calls can be kept: an end by a plugin will be reported as an interruption.

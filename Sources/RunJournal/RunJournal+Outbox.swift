@@ -6,12 +6,12 @@ extension RunJournal {
     /// Hands out results whose time has come, each until it is reported on by ``delivered(_:at:)``,
     /// ``deferred(_:until:reason:now:)`` or ``deadLettered(_:reason:now:)``, or the journal is opened anew.
     ///
-    /// A task's later result is not handed out while an earlier one is pending. Where the clock was set back,
+    /// No more than 8 MiB at a time, or one result. A task's later result is not handed out while an earlier one is pending. Where the clock was set back,
     /// results deferred before that are due at once.
     public func nextDeliveries(limit: Int, now: Date = Date()) async throws(RunJournalError) -> [Delivery] {
         let lease = Lease()
         do {
-            let (deliveries, _) = try await writer.perform { [self] db in
+            let (deliveries, _) = try await writer.perform(.read) { [self] db in
                 release(lease.taken.withLock { exchange(&$0, with: []) })
                 if clockWentBack(to: now) { try Self.resetDeferrals(beyond: now, db) }
                 let deliveries = try due(limit: limit, now: now, db)
@@ -30,7 +30,7 @@ extension RunJournal {
 
     /// When the next result that isn't handed out is due: in the past where one is due already, nil where none waits.
     public func nextDeliveryTime() async throws(RunJournalError) -> Date? {
-        try await writer.perform { [self] db in
+        try await writer.perform(.read) { [self] db in
             let leased = state.withLock { $0.leased }
             let rows = try Row.fetchCursor(
                 db,
@@ -46,9 +46,9 @@ extension RunJournal {
     /// Takes back a result that was handed out and of which nothing became: it is due as it was before.
     public func handBack(_ runID: RunID) { release([runID]) }
 
-    /// The backend has the result. Saying so twice changes nothing.
-    public func delivered(_ runID: RunID, at time: Date = Date()) async throws(RunJournalError) {
-        try await settle([runID], discarded: false, at: time)
+    /// The backend has these results. Saying so twice changes nothing.
+    public func delivered(_ runIDs: [RunID], at time: Date = Date()) async throws(RunJournalError) {
+        try await settle(runIDs, discarded: false, at: time)
     }
 
     /// The result could not be delivered and is tried again.
@@ -129,21 +129,19 @@ extension RunJournal {
 
     @discardableResult
     private func settle(_ runIDs: [RunID], discarded: Bool, at time: Date) async throws(RunJournalError) -> Int {
-        let (count, _) = try await writer.perform { db in
-            var count = 0
-            var bytes = 0
-            for runID in runIDs {
-                let row = try Row.fetchOne(
-                    db.cachedStatement(sql: "DELETE FROM outbox WHERE run_id = ? RETURNING task_id, size"),
-                    arguments: [runID.rawValue])
-                guard let row else { continue }
-                count += 1
-                bytes += row[1]
-                try db.cachedStatement(sql: "UPDATE run SET settled_at = ?, discarded = ? WHERE id = ?")
-                    .execute(arguments: [time.milliseconds, discarded, runID.rawValue])
-                try Self.promoteFirst(of: row[0], db)
-            }
-            return (count, bytes)
+        // The backend has it: what is lost when it isn't written down is one more attempt.
+        let (count, _) = try await writer.perform(.soon) { db in
+            let settled = try Row.fetchAll(
+                db.cachedStatement(
+                    sql: """
+                        DELETE FROM outbox WHERE run_id IN (SELECT value FROM json_each(?))
+                        RETURNING run_id, task_id, size
+                        """), arguments: [try Self.json(runIDs.map(\.rawValue))])
+            try db.cachedStatement(
+                sql: "UPDATE run SET settled_at = ?, discarded = ? WHERE id IN (SELECT value FROM json_each(?))"
+            ).execute(arguments: [time.milliseconds, discarded, try Self.json(settled.map { $0[0] })])
+            try Self.promoteFirst(of: settled.map { $0[1] }, db)
+            return (settled.count, settled.reduce(0) { $0 + ($1[2] as Int) })
         } onCommit: { [self] _, bytes in
             state.withLock {
                 $0.outboxBytes = max(0, $0.outboxBytes - bytes)
@@ -153,22 +151,39 @@ extension RunJournal {
         return count
     }
 
+    private static func json(_ texts: [String]) throws -> String {
+        String(decoding: try JSONEncoder().encode(texts), as: UTF8.self)
+    }
+
+    /// Bytes of results that are handed out together.
+    private static let handOutLimit = 8 << 20
+
     private func due(limit: Int, now: Date, _ db: Database) throws -> [Delivery] {
+        guard limit > 0 else { return [] }
         let leased = state.withLock { $0.leased }
+        // Narrow rows first: those that are handed out stand in front.
+        let candidates = try String.fetchAll(
+            db.cachedStatement(
+                sql: """
+                    SELECT run_id FROM outbox WHERE state = 0 AND next_attempt <= ?
+                    ORDER BY next_attempt, sequence LIMIT ?
+                    """), arguments: [now.milliseconds, limit + leased.count])
+        let chosen = candidates.lazy.filter { !leased.contains(RunID(stored: $0)) }.prefix(limit)
         let rows = try Row.fetchCursor(
-            db,
-            sql: """
-                SELECT run.*, outbox.attempts, outbox.size FROM outbox JOIN run ON run.id = outbox.run_id
-                WHERE state = 0 AND next_attempt <= ? ORDER BY next_attempt, sequence
-                """, arguments: [now.milliseconds])
+            db.cachedStatement(
+                sql: """
+                    SELECT run.*, outbox.attempts, outbox.size
+                    FROM outbox JOIN run ON run.id = outbox.run_id
+                    WHERE outbox.run_id IN (SELECT value FROM json_each(?)) ORDER BY next_attempt, sequence
+                    """), arguments: [try Self.json(Array(chosen))])
         var deliveries: [Delivery] = []
-        while deliveries.count < limit, let row = try rows.next() {
-            let runID = RunID(stored: row["id"])
-            if leased.contains(runID) { continue }
+        var bytes = 0
+        while bytes < Self.handOutLimit, let row = try rows.next() {
             deliveries.append(
                 Delivery(
-                    runID: runID, taskID: row["task_id"], result: RunRecord.result(row), attempts: row["attempts"],
-                    size: row["size"]))
+                    runID: RunID(stored: row["id"]), taskID: row["task_id"], result: RunRecord.result(row),
+                    attempts: row["attempts"], size: row["size"]))
+            bytes += row["size"]
         }
         return deliveries
     }
@@ -200,12 +215,17 @@ extension RunJournal {
     }
 
     private static func promoteFirst(of taskID: String, _ db: Database) throws {
+        try promoteFirst(of: [taskID], db)
+    }
+
+    /// The first pending result of each of the tasks is ready.
+    private static func promoteFirst(of taskIDs: [String], _ db: Database) throws {
         try db.cachedStatement(
             sql: """
-                UPDATE outbox SET state = \(Schema.OutboxState.ready) WHERE sequence = (
-                    SELECT MIN(sequence) FROM outbox WHERE task_id = ? AND state < 2)
+                UPDATE outbox SET state = \(Schema.OutboxState.ready) WHERE sequence IN (
+                    SELECT (SELECT MIN(sequence) FROM outbox WHERE task_id = value AND state < 2) FROM json_each(?))
                 """
-        ).execute(arguments: [taskID])
+        ).execute(arguments: [try json(taskIDs)])
     }
 }
 

@@ -38,9 +38,21 @@ extension RunJournal {
             return isKnown == true ? .finishedBefore : .unknown
         } onCommit: { [self] ending in
             if ending == .taken { addToOutbox(size) }
+            trace?.settle(runID)
         }
         if ending == .unknown { throw .unknownRun(runID) }
         return ending == .taken
+    }
+
+    /// Takes back a run that was written down and of which nothing ran: a one-off task can run as if it had never been
+    /// handed out.
+    /// - Throws: what ``started(_:)`` throws.
+    public func takeBack(_ run: RunStart) async throws(RunJournalError) {
+        _ = try await writer.perform { db in
+            try Self.takeBack(run, db)
+        } onCommit: { [self] isGone in
+            if isGone { state.withLock { $0.oneOffTasks.remove(run.taskID) } }
+        }
     }
 
     /// Keeps a run that never began and its result, in one transaction. A one-off task with its id is done by that.
@@ -128,13 +140,14 @@ extension RunJournal {
         let error = result.error
         try db.cachedStatement(
             sql: """
-                UPDATE run SET status = ?, finished_at = ?, duration_ms = ?, isolation = IFNULL(?, isolation),
+                UPDATE run SET status = ?, started_at = IFNULL(?, started_at), finished_at = ?, duration_ms = ?, isolation = IFNULL(?, isolation),
                     agent_version = ?, error_code = ?, error_type = ?, error_message = ?, error_traceback = ?,
                     data = ?, stdout = ?, stderr = ?
                 WHERE id = ? AND status IS NULL
                 """
         ).execute(arguments: [
-            status.rawValue, finishedAt, result.durationMilliseconds, result.isolation, result.agentVersion,
+            status.rawValue, result.startedAt?.milliseconds, finishedAt, result.durationMilliseconds, result.isolation,
+            result.agentVersion,
             error?.code, error?.type, error?.message.bytes, error?.traceback?.bytes, result.data?.bytes,
             result.stdout?.bytes, result.stderr?.bytes, runID.rawValue,
         ])
@@ -149,6 +162,26 @@ extension RunJournal {
                 """
         ).execute(arguments: [size, finishedAt, runID.rawValue])
         return true
+    }
+
+    /// - Returns: whether its task was a one-off that may start again.
+    @discardableResult
+    private static func takeBack(_ run: RunStart, _ db: Database) throws -> Bool {
+        try db.cachedStatement(sql: "DELETE FROM run WHERE id = ? AND status IS NULL")
+            .execute(arguments: [run.runID.rawValue])
+        guard db.changesCount == 1 else { return false }
+        try db.cachedStatement(sql: "DELETE FROM one_off_task WHERE task_id = ? AND run_id = ?")
+            .execute(arguments: [run.taskID, run.runID.rawValue])
+        return db.changesCount == 1
+    }
+
+    /// Takes back the one-off tasks that the last agent had written down and not begun.
+    static func takeBack(allBut begun: Set<String>, _ db: Database) throws -> [RunStart] {
+        let unfinished = try Row.fetchAll(db, sql: "SELECT * FROM run WHERE status IS NULL AND one_off ORDER BY id")
+            .map { RunStart(row: $0) }
+        let notBegun = unfinished.filter { !begun.contains($0.runID.rawValue) }
+        for run in notBegun { try takeBack(run, db) }
+        return notBegun
     }
 
     /// Gives every run that was left unfinished its result.

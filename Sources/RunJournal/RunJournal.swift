@@ -52,8 +52,8 @@ public final class RunJournal: Sendable {
 
     /// Opens the journal of a state directory for the one agent that runs on it.
     ///
-    /// Makes the directory (mode 0700) and the journal (0600) where they aren't there. Runs that the last agent left
-    /// unfinished get the result that `verdict` gives them, in the outbox, in one transaction; without one that is
+    /// Makes the directory (mode 0700) and the journal (0600) where they aren't there. One-off tasks that the last
+    /// agent had written down and not begun are taken back; other runs that it left unfinished get the result that `verdict` gives them, in the outbox, in one transaction; without one that is
     /// `crashed` for a run whose plugin took the process down, and `interrupted` for all others. A damaged database is
     /// set aside under a new name and recovered as far as SQLite can read it; the report says so.
     ///
@@ -70,13 +70,15 @@ public final class RunJournal: Sendable {
             let lock = try DirectoryLock.acquire(directory: directory)
             var (pool, report) = try file.open(now: now)
             let death = CallTrace.lastDeath(directory: directory)
+            let begun = CallTrace.begunRuns(directory: directory)
             let verdict = verdict ?? RecoveryReport.verdict(after: death)
             report.death = death
             do {
-                report.interrupted = try pool.write { db in
+                (report.takenBack, report.interrupted) = try pool.write { db in
                     try Self.resetDeferrals(beyond: now, db)
                     if let death { try Self.count(death, now: now, db) }
-                    return try Self.recoverUnfinished(db, now: now, verdict: verdict)
+                    let takenBack = try begun.map { try Self.takeBack(allBut: $0, db) } ?? []
+                    return (takenBack, try Self.recoverUnfinished(db, now: now, verdict: verdict))
                 }
                 let state = try pool.read(Self.loadState)
                 // Now that what the last one says is in the journal.

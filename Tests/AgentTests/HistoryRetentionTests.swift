@@ -15,7 +15,7 @@ import Testing
             let start = RunStart(taskID: "\(number)", isOneOff: false, command: "p.c", startedAt: time)
             _ = try await journal.started(start)
             try await journal.finished(start.runID, status: .succeeded, result: TaskResult(data: "x"), now: time)
-            try await journal.delivered(start.runID, at: time)
+            try await journal.delivered([start.runID], at: time)
         }
     }
 

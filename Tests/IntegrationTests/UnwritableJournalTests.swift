@@ -26,7 +26,10 @@ import Testing
         let backend = try ScriptedBackend()
         backend.addTask(#"{"id": "t", "command": "\#(refusal.command)", "cron": null, "arguments": "{}"}"#)
         let agent = try await TestAgent.start(serverURL: backend.server.url, folder: TemporaryFolder())
-        let database = try DatabaseQueue(path: agent.folder.path("state/journal.sqlite"))
+        var patient = Configuration()
+        patient.busyMode = .timeout(60)
+        let database = try DatabaseQueue(
+            path: agent.folder.path("state/journal.sqlite"), configuration: patient)
         try await database.write { db in
             try db.execute(
                 sql: "CREATE TRIGGER full BEFORE \(refusal.change) BEGIN SELECT RAISE(FAIL, 'no room'); END")

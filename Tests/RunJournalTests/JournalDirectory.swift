@@ -43,6 +43,16 @@ func result(_ data: String? = "done") -> TaskResult {
 }
 
 extension RunJournal {
+    /// Writes a run down and has its plugin's code begin.
+    @discardableResult
+    func begin(_ run: RunStart) async throws -> StartDecision {
+        let decision = try await started(run)
+        guard decision == .go, let trace else { return decision }
+        trace.enter(run: run.runID.rawValue, plugin: run.pluginID ?? "", scriptHash: "h")
+        trace.leave()
+        return decision
+    }
+
     /// A run from its start to its place in the outbox.
     @discardableResult
     func run(_ run: RunStart, data: String? = "done") async throws -> RunID {

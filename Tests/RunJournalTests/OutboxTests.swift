@@ -21,7 +21,7 @@ import Testing
         try await journal.deferred(first, until: noon.addingTimeInterval(60), reason: "503", now: noon)
         #expect(try await due(journal) == [])
         #expect(try await due(journal, now: noon.addingTimeInterval(60)) == [first])
-        try await journal.delivered(first)
+        try await journal.delivered([first])
         #expect(try await due(journal) == [second])
         try await journal.deadLettered(second, reason: "422")
         #expect(try await due(journal) == [third])
@@ -51,8 +51,8 @@ import Testing
         #expect(size > 0)
         try await journal.run(oneOff("b"))
         #expect(journal.outboxBytes == 2 * size)
-        try await journal.delivered(id, at: noon)
-        try await journal.delivered(id, at: noon.addingTimeInterval(9))
+        try await journal.delivered([id], at: noon)
+        try await journal.delivered([id], at: noon.addingTimeInterval(9))
         try await journal.deferred(id, until: noon, reason: "late")
         try await journal.deadLettered(id, reason: "late")
         #expect(journal.outboxBytes == size)
@@ -142,7 +142,7 @@ import Testing
             #expect(Set(deliveries.map(\.taskID)).count == deliveries.count)
             for delivery in deliveries {
                 seen[delivery.taskID, default: []].append(delivery.runID)
-                try await journal.delivered(delivery.runID)
+                try await journal.delivered([delivery.runID])
             }
         }
         #expect(seen == queued)

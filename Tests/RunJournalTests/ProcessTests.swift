@@ -20,7 +20,7 @@ import Testing
                     group.addTask {
                         for number in 0... {
                             let run = oneOff("\(lane)-\(number)")
-                            guard (try? await journal.started(run)) == .go else { return }
+                            guard (try? await journal.begin(run)) == .go else { return }
                             let started = Array("s \(run.taskID)\n".utf8)
                             write(log, started, started.count)
                             let isTaken = try? await journal.finished(run.runID, status: .succeeded, result: result())
@@ -95,7 +95,7 @@ import Testing
         let path = directory.path
         await #expect(processExitsWith: .success) { [path = path as String] in
             let (journal, _) = try await RunJournal.open(directory: path)
-            guard try await journal.started(oneOff("before")) == .go else { exit(1) }
+            guard try await journal.begin(oneOff("before")) == .go else { exit(1) }
             signal(SIGXFSZ, SIG_IGN)
             var limit = rlimit()
             getrlimit(__rlimit_resource_t(1), &limit)  // RLIMIT_FSIZE, which glibc has as an enumeration
@@ -113,7 +113,7 @@ import Testing
             }
             var restored = unlimited
             setrlimit(__rlimit_resource_t(1), &restored)
-            _ = try await journal.started(oneOff("after"))
+            try await journal.begin(oneOff("after"))
             await journal.close()
         }
         let (journal, report) = try await RunJournal.open(directory: path)

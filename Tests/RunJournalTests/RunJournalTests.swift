@@ -39,7 +39,7 @@ import Testing
         #expect(!journal.hasStarted("a"))
         // Together, so that they share a transaction.
         let decisions = try await withThrowingTaskGroup(of: StartDecision.self) { group in
-            for _ in 0..<50 { group.addTask { [journal] in try await journal.started(oneOff("a")) } }
+            for _ in 0..<50 { group.addTask { [journal] in try await journal.begin(oneOff("a")) } }
             return try await group.reduce(into: []) { $0.append($1) }
         }
         #expect(decisions.filter { $0 == .go }.count == 1)
@@ -81,7 +81,7 @@ import Testing
     @Test func unfinishedRunsBecomeInterrupted() async throws {
         var journal = try await directory.open()
         let cutOff = oneOff("a")
-        _ = try await journal.started(cutOff)
+        try await journal.begin(cutOff)
         let done = try await journal.run(oneOff("b"))
         await journal.close()
 
@@ -98,9 +98,72 @@ import Testing
         #expect(try await RunJournal.open(directory: directory.path).1.interrupted.isEmpty)
     }
 
+    @Test func whatHadNotBegunIsTakenBack() async throws {
+        var journal = try await directory.open()
+        let begun = oneOff("begun")
+        let waiting = oneOff("waiting")
+        let fire = scheduled("schedule")
+        try await journal.begin(begun)
+        _ = try await journal.started(waiting)
+        _ = try await journal.started(fire)
+        await journal.close()
+
+        let report: RecoveryReport
+        (journal, report) = try await RunJournal.open(directory: directory.path)
+        #expect(report.takenBack == [waiting])
+        // A fire time has passed and does not come again.
+        #expect(report.interrupted.map(\.taskID) == ["begun", "schedule"])
+        #expect(journal.oneOffTasksStarted(among: ["begun", "waiting"]) == ["begun"])
+        #expect(try await journal.reader.run(waiting.runID) == nil)
+        #expect(try await journal.started(oneOff("waiting")) == .go)
+        #expect(try await journal.started(oneOff("begun")) == .alreadyRan)
+        await journal.close()
+    }
+
+    @Test func withoutATraceNothingIsTakenBack() async throws {
+        var journal = try await directory.open()
+        _ = try await journal.started(oneOff("waiting"))
+        await journal.close()
+        try FileManager.default.removeItem(atPath: directory.path + "/calls.trace")
+        let report: RecoveryReport
+        (journal, report) = try await RunJournal.open(directory: directory.path)
+        #expect(report.takenBack.isEmpty)
+        #expect(report.interrupted.map(\.taskID) == ["waiting"])
+        #expect(journal.hasStarted("waiting"))
+        await journal.close()
+    }
+
+    @Test func moreRunsThanTheTraceHoldsAreAllTakenAsBegun() async throws {
+        var journal = try await directory.open()
+        for number in 0...2048 { journal.trace?.enter(run: "\(number)", plugin: "p", scriptHash: "h") }
+        _ = try await journal.started(oneOff("waiting"))
+        await journal.close()
+        let report: RecoveryReport
+        (journal, report) = try await RunJournal.open(directory: directory.path)
+        #expect(report.takenBack.isEmpty)
+        #expect(report.interrupted.map(\.taskID) == ["waiting"])
+        await journal.close()
+    }
+
+    @Test func takingBackLeavesNothing() async throws {
+        let journal = try await directory.open()
+        let run = oneOff("a")
+        _ = try await journal.started(run)
+        try await journal.takeBack(run)
+        #expect(!journal.hasStarted("a"))
+        #expect(try await journal.reader.run(run.runID) == nil)
+        let second = oneOff("a")
+        #expect(try await journal.begin(second) == .go)
+        // What has ended stays.
+        try await journal.finished(second.runID, status: .succeeded, result: result())
+        try await journal.takeBack(run)
+        #expect(try await journal.started(oneOff("a")) == .alreadyRan)
+        await journal.close()
+    }
+
     @Test func verdictMayBlameThePlugin() async throws {
         var journal = try await directory.open()
-        _ = try await journal.started(oneOff("a"))
+        try await journal.begin(oneOff("a"))
         await journal.close()
         (journal, _) = try await RunJournal.open(directory: directory.path) { run in
             (.crashed, RunError(code: "plugin.crashed", message: "\(run.pluginID ?? "")"))

@@ -16,44 +16,62 @@ struct DeliveryPacing: Sendable {
         case unavailable(retryAfter: TimeInterval?)
     }
 
-    static let widest = 8
+    static let widest = 16
     /// How many may be on their way now.
     private(set) var width = 1
     /// How often in a row the backend wasn't there.
     private(set) var outages = 0
     /// Nothing is sent before.
     private(set) var pausedUntil = Date.distantPast
+    /// Counts the changes of width: what was sent before one says nothing of what holds after it.
+    private(set) var period = 0
+    /// Answers since then.
+    private var answers = 0
 
-    /// Takes what became of all results that were sent together.
-    mutating func note(_ verdicts: [Verdict], now: Date, using random: inout some RandomNumberGenerator) {
-        var isUnavailable = false
-        var asked: TimeInterval?
-        var hasFailed = false
-        for verdict in verdicts {
-            switch verdict {
-            case .answered: break
-            case .failed: hasFailed = true
-            case .unavailable(let retryAfter):
-                isUnavailable = true
-                asked = retryAfter.map { max($0, asked ?? 0) } ?? asked
-            }
+    /// Takes what became of one result.
+    ///
+    /// - Parameter sent: ``period`` when it was sent: many that were on their way when the backend went are one outage.
+    mutating func note(
+        _ verdict: Verdict, sentIn sent: Int, now: Date, using random: inout some RandomNumberGenerator
+    ) {
+        if case .unavailable(let asked?) = verdict, sent == period - 1, outages > 0 {
+            // The longest of what the same outage asks for.
+            pausedUntil = max(pausedUntil, now.addingTimeInterval(min(asked, Self.longestPause)))
         }
-        if isUnavailable {
+        guard sent == period else { return }
+        switch verdict {
+        case .unavailable(let asked):
             outages += 1
-            width = 1
             // No more than a day, whatever a broken backend asks for.
-            let pause = min(asked ?? Backoff.delay(afterFailures: outages, using: &random), 86_400)
+            let pause = min(asked ?? Backoff.delay(afterFailures: outages, using: &random), Self.longestPause)
             pausedUntil = now.addingTimeInterval(pause)
-        } else if !verdicts.isEmpty {
-            outages = 0
-            pausedUntil = .distantPast
-            width = hasFailed ? max(1, width / 2) : min(Self.widest, width * 2)
+            change(width: 1)
+        case .failed:
+            isAnswering()
+            change(width: max(1, width / 2))
+        case .answered:
+            isAnswering()
+            answers += 1
+            if answers >= width, width < Self.widest { change(width: width * 2) }
         }
     }
 
+    private mutating func isAnswering() {
+        outages = 0
+        pausedUntil = .distantPast
+    }
+
+    private mutating func change(width: Int) {
+        self.width = min(width, Self.widest)
+        answers = 0
+        period += 1
+    }
+
+    private static let longestPause: TimeInterval = 86_400
+
     /// When something may be sent; nil for now. A clock that was set back ends the pause.
     func pauseEnd(now: Date) -> Date? {
-        guard pausedUntil > now, pausedUntil.timeIntervalSince(now) <= 86_400 else { return nil }
+        guard pausedUntil > now, pausedUntil.timeIntervalSince(now) <= Self.longestPause else { return nil }
         return pausedUntil
     }
 }

@@ -5,13 +5,14 @@ public import PluginExecution
 public import PluginStore
 public import RunJournal
 public import ServiceLifecycle
+import Synchronization
 
 /// Takes runs that are due, gives each its turn, and sees it through: into the journal, through the executor, and
 /// back into the journal with its result.
 public actor Dispatcher: Service {
     /// What a dispatcher needs from the rest of the agent.
     public struct Parts: Sendable {
-        public var journal: RunJournal
+        public var journal: any RunLedger
         public var catalog: PluginCatalog
         public var executor: any Executor
         public var clock: any WallClock
@@ -25,7 +26,7 @@ public actor Dispatcher: Service {
         public var outboxLimit: @Sendable () -> Int
 
         public init(
-            journal: RunJournal, catalog: PluginCatalog, executor: any Executor, clock: any WallClock,
+            journal: any RunLedger, catalog: PluginCatalog, executor: any Executor, clock: any WallClock,
             recheck: @escaping @Sendable (VerifiedPlugin) throws -> Void, onResult: @escaping @Sendable () -> Void,
             onDamagedPlugin: @escaping @Sendable (PluginID) -> Void,
             outboxLimit: @escaping @Sendable () -> Int = { .max }
@@ -62,9 +63,16 @@ public actor Dispatcher: Service {
     private var waiting: [String: PlannedRun] = [:]
     /// Why tasks wait or have waited, as the log says it.
     private var reasons: [String: String] = [:]
+    /// Those that may be called at the same time, from the writing down of their start to the end of their call.
     private var running = 0
+    /// Written down beyond these, so that the next call needn't wait for the disk.
+    private var runningAhead = 0
+    /// Called, and their results are being written down.
+    private var recording = 0
+    private var recordingBytes = 0
     private var isStopping = false
-    private var isOutboxFull = false
+    private var isOutboxFull = false { didSet { isHoldingBack.store(isOutboxFull, ordering: .releasing) } }
+    private let isHoldingBack = Atomic(false)
     /// Runs that wait until the journal can be written again.
     private var unrecorded = 0
     private var settledWaiters: [CheckedContinuation<Void, Never>] = []
@@ -94,8 +102,27 @@ public actor Dispatcher: Service {
 
         var queue = Deque<PlannedRun>()
         var running = 0
+        var runningAhead = 0
         var hasTurn = false
+        /// How many one-offs more than are called at the same time may be written down, so that they share a sync of
+        /// the disk and the plugin doesn't wait for it.
+        var ahead = 0
+
+        /// Work of little time and little output, going by the last call: what has its turn ahead can't be withdrawn
+        /// any more.
+        mutating func keepAhead(after outcome: Outcome) {
+            let byTime = Dispatcher.aheadTime / max(outcome.duration, .nanoseconds(1))
+            let bySize = Dispatcher.aheadBytes / max(outcome.size, 1)
+            ahead = min(Int(min(byTime, 128)), bySize)
+        }
     }
+
+    private static let aheadTime = Duration.milliseconds(20)
+    private static let aheadBytes = 256 << 10
+    /// Runs in memory at the same time, between their queue and the outbox.
+    private static let window = 512
+    /// Plugins that can't start anything which are asked at a time; they are asked in turn.
+    private static let scanLimit = 64
 
     /// - Parameters:
     ///   - workers: how many runs may be under way at the same time.
@@ -166,12 +193,15 @@ public actor Dispatcher: Service {
     public func settled() async {
         isStopping = true
         startsContinuation.finish()
-        guard running > 0 else { return }
+        guard inMemory > 0 else { return }
         await withCheckedContinuation { settledWaiters.append($0) }
     }
 
     /// Starts nothing more; what runs goes on.
     public func stopStarting() { isStopping = true }
+
+    /// Whether runs are held back because the outbox is full. Answered without waiting for the actor.
+    public nonisolated var holdsBack: Bool { isHoldingBack.load(ordering: .acquiring) }
 
     /// Starts what was held back while the outbox was full, if there is room now.
     public func outboxShrank() {
@@ -207,7 +237,7 @@ public actor Dispatcher: Service {
 
     func queueState(limit: Int) -> QueueState {
         QueueState(
-            queued: max(0, held.count - waiting.count - running), waitingCount: waiting.count,
+            queued: max(0, held.count - waiting.count - inMemory), waitingCount: waiting.count,
             waiting: waiting.keys.min(limit) { $0 < $1 }.compactMap { waiting[$0] })
     }
 
@@ -244,13 +274,13 @@ public actor Dispatcher: Service {
     private func admit() {
         guard !turns.isEmpty, hasRoomInOutbox() else { return }
         var passedOver: [Lane.Key] = []
-        while running < workers, !isStopping, let key = turns.popFirst() {
-            guard var lane = lanes[key], let run = lane.queue.first else {
+        while inMemory < Self.window, passedOver.count < Self.scanLimit, !isStopping, let key = turns.popFirst() {
+            guard let run = lanes[key]?.queue.first else {
                 lanes[key]?.hasTurn = false
-                if let lane = lanes[key], lane.queue.isEmpty, lane.running == 0 { lanes[key] = nil }
+                forgetIfDone(key)
                 continue
             }
-            guard lane.running < limit(of: key) else {
+            guard let isAhead = mayStart(run, key) else {
                 passedOver.append(key)
                 continue
             }
@@ -258,19 +288,39 @@ public actor Dispatcher: Service {
                 isStopping = true
                 return
             }
-            lane.queue.removeFirst()
-            lane.running += 1
-            lanes[key] = lane
+            // In place: a copy of a lane is a copy of its queue.
+            lanes[key]?.queue.removeFirst()
+            if isAhead {
+                lanes[key]?.runningAhead += 1
+                runningAhead += 1
+            } else {
+                lanes[key]?.running += 1
+                running += 1
+            }
             turns.append(key)
-            running += 1
             held[run.task.id]?.state = .running(key)
         }
         turns.append(contentsOf: passedOver)
     }
 
+    /// Whether the run would be one ahead of its turn; nil where it must wait.
+    private func mayStart(_ run: PlannedRun, _ key: Lane.Key) -> Bool? {
+        guard let lane = lanes[key] else { return nil }
+        if running < workers, lane.running < limit(of: key) { return false }
+        // A schedule's run that is taken back has lost its time.
+        return run.scheduledFor == nil && lane.running > 0 && lane.runningAhead < lane.ahead ? true : nil
+    }
+
+    private var inMemory: Int { running + runningAhead + recording }
+
+    private func forgetIfDone(_ key: Lane.Key) {
+        guard let lane = lanes[key], lane.queue.isEmpty, !lane.hasTurn else { return }
+        if lane.running == 0 && lane.runningAhead == 0 { lanes[key] = nil }
+    }
+
     /// What is there is kept however long the backend stays away; so there must be an end to what is added.
     private func hasRoomInOutbox() -> Bool {
-        let (bytes, limit) = (parts.journal.outboxBytes, parts.outboxLimit())
+        let (bytes, limit) = (parts.journal.outboxBytes + recordingBytes, parts.outboxLimit())
         if isOutboxFull != (bytes >= limit) {
             isOutboxFull = bytes >= limit
             let metadata: Logger.Metadata = ["outbox_bytes": "\(bytes)", "outbox_limit": "\(limit)"]
@@ -321,41 +371,62 @@ public actor Dispatcher: Service {
         let recorder = RunRecorder(
             taskID: run.task.id, logger: logger, onFailure: { await self.recordingFailed() },
             onEnd: { await self.recordingEnded() })
-        let ending = await RunExecution(run: run, parts: parts, recorder: recorder, logger: logger).perform()
+        let execution = RunExecution(run: run, parts: parts, recorder: recorder, logger: logger)
+        let ending: RunExecution.Ending
+        switch await execution.call() {
+        case .called(let start, let outcome):
+            // The next one may begin while this one's result is written down.
+            leaveLane(of: run, after: outcome)
+            let size = outcome.size
+            recording += 1
+            recordingBytes += size
+            admit()
+            ending = await execution.record(start, outcome)
+            recording -= 1
+            recordingBytes -= size
+        case .ended(let end):
+            leaveLane(of: run, after: nil)
+            ending = end
+        }
         switch ending {
         case .succeeded: tally.succeeded += 1
         case .failed: tally.failed += 1
         case .notRun, .postponed: break
         case .unrecorded: tally.failed += 1
         }
-        if case .running(let key)? = held.removeValue(forKey: run.task.id)?.state {
-            lanes[key]?.running -= 1
-            if let lane = lanes[key] {
-                if lane.queue.isEmpty && lane.running == 0 && !lane.hasTurn {
-                    lanes[key] = nil
-                } else if !lane.queue.isEmpty {
-                    takeTurn(key)
-                }
-            }
-        }
-        running -= 1
+        held[run.task.id] = nil
         if case .postponed = ending {
             held[run.task.id] = Held(run: run, state: .waiting)
             waiting[run.task.id] = run
         }
         admit()
         resumeIfIdle()
-        if isStopping && running == 0 {
+        if isStopping && inMemory == 0 {
             let waiters = settledWaiters
             settledWaiters.removeAll()
             for waiter in waiters { waiter.resume() }
         }
     }
 
+    private func leaveLane(of run: PlannedRun, after outcome: Outcome?) {
+        guard case .running(let key)? = held[run.task.id]?.state else { return }
+        // One that was ahead takes its place.
+        if let ahead = lanes[key]?.runningAhead, ahead > 0 {
+            lanes[key]?.runningAhead -= 1
+            runningAhead -= 1
+        } else {
+            lanes[key]?.running -= 1
+            running -= 1
+        }
+        if let outcome { lanes[key]?.keepAhead(after: outcome) }
+        if lanes[key]?.queue.isEmpty == false { takeTurn(key) }
+        forgetIfDone(key)
+    }
+
     private var isIdle: Bool {
         // Where the journal can't be written, or the outbox is full, nothing comes of waiting.
-        guard running == unrecorded else { return false }
-        return unrecorded > 0 || isOutboxFull || held.keys.allSatisfy { waiting[$0] != nil }
+        guard inMemory == unrecorded else { return false }
+        return unrecorded > 0 || isOutboxFull || held.count == waiting.count
     }
 
     private func resumeIfIdle() {
@@ -363,5 +434,13 @@ public actor Dispatcher: Service {
         let waiters = idleWaiters
         idleWaiters.removeAll()
         for waiter in waiters { waiter.resume() }
+    }
+}
+
+extension Outcome {
+    /// Bytes of its texts.
+    fileprivate var size: Int {
+        (data?.utf8.count ?? 0) + stdout.utf8.count + stderr.utf8.count + (error?.message.utf8.count ?? 0)
+            + (error?.traceback?.utf8.count ?? 0)
     }
 }

@@ -1,13 +1,15 @@
 import AgentModel
 public import BackendClient
+import DequeModule
 public import Foundation
 public import Logging
 public import RunJournal
 public import ServiceLifecycle
+import Synchronization
 
 /// Delivers results from the outbox until the backend has them.
 public actor Reporter: Service {
-    private let journal: RunJournal
+    private let journal: any RunLedger
     private let client: BackendClient
     private let clock: any WallClock
     private var isMinimal: Bool
@@ -16,16 +18,34 @@ public actor Reporter: Service {
     private var pacing = DeliveryPacing()
     private let logger: Logger
     private let alarm = Alarm()
+    /// Something may be due that has not been read.
+    private let hasNews = Atomic(true)
+    /// Read from the outbox and not sent yet.
+    private var ready = Deque<Delivery>()
+    private var isReading = false
+    /// On their way to the backend.
+    private var sending = 0
+    /// These, and those whose end is being written down.
+    private var unsettled = 0
+    /// The backend has them, and that isn't written down yet.
+    private var delivered: [RunID] = []
+    private var isWritingDown = false
+    /// The journal could not be read or written.
+    private var failure: RunJournalError?
     private var random = SystemRandomNumberGenerator()
 
     /// How long to leave a journal alone that can't be read or written, in seconds.
     private static let diskPause: TimeInterval = 5
     /// Bytes kept of a text when a backend says that a result is too large.
     private static let cutSize = 64 << 10
+    /// Results that are read from the outbox together.
+    private static let readAhead = 64
+    /// Fewer that are ready are reason to read.
+    private static let lowWater = 32
 
     /// - Parameter isMinimal: send only what part 1 of the contract names (`result_format = minimal`).
     public init(
-        journal: RunJournal, client: BackendClient, clock: any WallClock, isMinimal: Bool,
+        journal: any RunLedger, client: BackendClient, clock: any WallClock, isMinimal: Bool,
         onDelivery: @escaping @Sendable () -> Void = {}, logger: Logger
     ) {
         self.onDelivery = onDelivery
@@ -37,7 +57,10 @@ public actor Reporter: Service {
     }
 
     /// There is something new in the outbox.
-    public nonisolated func wake() { alarm.ring() }
+    public nonisolated func wake() {
+        hasNews.store(true, ordering: .releasing)
+        alarm.ring()
+    }
 
     public func run() async throws {
         await cancelWhenGracefulShutdown {
@@ -51,42 +74,28 @@ public actor Reporter: Service {
     /// What of a result is sent from now on.
     public func setMinimal(_ isMinimal: Bool) { self.isMinimal = isMinimal }
 
-    /// Delivers what is due, each task's results in order, at the pace that the backend bears.
+    /// Delivers what is due, each task's results in order, at the pace that the backend bears. One call at a time.
     ///
     /// - Returns: when there is something to do again; nil where nothing waits.
     @discardableResult
     public func deliverDue() async -> Date? {
+        hasNews.store(true, ordering: .releasing)
+        failure = nil
+        let pauseEnd = await withDiscardingTaskGroup { group in await feed(&group) }
+        for delivery in ready { journal.handBack(delivery.runID) }
+        ready.removeAll()
+        if !delivered.isEmpty { await writeDown() }
+        if Task.isCancelled { return nil }
         do {
-            while !Task.isCancelled {
-                if let end = pacing.pauseEnd(now: clock.now) {
-                    // Hands out nothing, but notices what a person has discarded.
-                    _ = try await journal.nextDeliveries(limit: 0, now: clock.now)
-                    onDelivery()
-                    return end
-                }
-                let deliveries = try await journal.nextDeliveries(limit: pacing.width, now: clock.now)
-                guard !deliveries.isEmpty else {
-                    onDelivery()
-                    return try await journal.nextDeliveryTime()
-                }
-                let verdicts = try await withThrowingTaskGroup(of: DeliveryPacing.Verdict.self) { group in
-                    for delivery in deliveries {
-                        group.addTask {
-                            do {
-                                return try await self.deliver(delivery)
-                            } catch {
-                                self.journal.handBack(delivery.runID)
-                                throw error
-                            }
-                        }
-                    }
-                    var verdicts: [DeliveryPacing.Verdict] = []
-                    for try await verdict in group { verdicts.append(verdict) }
-                    return verdicts
-                }
-                if Task.isCancelled { return nil }
-                note(verdicts)
+            if let failure { throw failure }
+            if let pauseEnd {
+                // Hands out nothing, but notices what a person has discarded.
+                _ = try await journal.nextDeliveries(limit: 0, now: clock.now)
+                onDelivery()
+                return pauseEnd
             }
+            onDelivery()
+            return try await journal.nextDeliveryTime()
         } catch {
             let coded = error as? any CodedError
             logger.error(
@@ -94,54 +103,138 @@ public actor Reporter: Service {
                 metadata: ["code": "\(coded?.code ?? "journal.io")"])
             return clock.now.addingTimeInterval(Self.diskPause)
         }
+    }
+
+    /// Sends one result after the other, as many at the same time as the pace allows, until none is due.
+    ///
+    /// - Returns: the end of a pause; nil where nothing is due.
+    private func feed(_ group: inout DiscardingTaskGroup) async -> Date? {
+        while !Task.isCancelled, failure == nil {
+            if let end = pacing.pauseEnd(now: clock.now) { return end }
+            if !isReading, ready.count < Self.lowWater, hasNews.exchange(false, ordering: .acquiringAndReleasing) {
+                isReading = true
+                group.addTask { await self.read() }
+            }
+            if !isWritingDown, !delivered.isEmpty {
+                isWritingDown = true
+                group.addTask { await self.writeDown() }
+            }
+            while sending < pacing.width, let delivery = ready.popFirst() {
+                sending += 1
+                unsettled += 1
+                let period = pacing.period
+                group.addTask { await self.deliver(delivery, in: period) }
+            }
+            // Who settles a result rings afterwards.
+            if !isReading, unsettled == 0, ready.isEmpty, !hasNews.load(ordering: .acquiring) { return nil }
+            await alarm.wait()
+        }
         return nil
     }
 
-    private func note(_ verdicts: [DeliveryPacing.Verdict]) {
+    /// Reads ahead, so that what is sent needn't wait for the disk.
+    private func read() async {
+        do throws(RunJournalError) {
+            let deliveries = try await journal.nextDeliveries(limit: Self.readAhead, now: clock.now)
+            ready.append(contentsOf: deliveries)
+            if deliveries.count == Self.readAhead { hasNews.store(true, ordering: .releasing) }
+        } catch {
+            failure = error
+        }
+        isReading = false
+        alarm.ring()
+    }
+
+    private func deliver(_ delivery: Delivery, in period: Int) async {
+        let metadata: Logger.Metadata = ["task": "\(delivery.taskID)", "run": "\(delivery.runID)"]
+        let outcome = await send(delivery, metadata: metadata)
+        // The next one needn't wait until this one's end is written down.
+        sending -= 1
+        let delay = note(outcome, of: delivery, in: period)
+        if case .delivered = outcome {
+            logger.info("result delivered", metadata: metadata)
+            delivered.append(delivery.runID)
+            alarm.ring()
+            return
+        }
+        alarm.ring()
+        do throws(RunJournalError) {
+            try await settle(delivery, outcome, delay: delay, metadata: metadata)
+        } catch {
+            journal.handBack(delivery.runID)
+            failure = error
+        }
+        unsettled -= 1
+        // A later result of its task may be due now.
+        hasNews.store(true, ordering: .releasing)
+        alarm.ring()
+    }
+
+    /// Writes down what the backend has, all of it together.
+    private func writeDown() async {
+        let runIDs = delivered
+        delivered.removeAll(keepingCapacity: true)
+        do throws(RunJournalError) {
+            try await journal.delivered(runIDs, at: clock.now)
+            onDelivery()
+        } catch {
+            // They are sent once more, and the backend keeps each once.
+            for runID in runIDs { journal.handBack(runID) }
+            failure = error
+        }
+        isWritingDown = false
+        unsettled -= runIDs.count
+        hasNews.store(true, ordering: .releasing)
+        alarm.ring()
+    }
+
+    /// Tells the pacing, and says for how long this result is left alone, in seconds.
+    private func note(_ outcome: DeliveryOutcome, of delivery: Delivery, in period: Int) -> TimeInterval {
+        let verdict: DeliveryPacing.Verdict
+        var delay: TimeInterval = 0
+        switch outcome {
+        // We broke it off ourselves: it is due as before.
+        case .retry where Task.isCancelled: verdict = .answered
+        case .retry(let after, let error):
+            delay = after?.seconds ?? Backoff.delay(afterFailures: delivery.attempts + 1, using: &random)
+            verdict = error.concernsBackend ? .unavailable(retryAfter: after?.seconds) : .failed
+        // No result's fault: each is due as soon as the agent is let in.
+        case .unauthorized: verdict = .unavailable(retryAfter: nil)
+        case .delivered, .tooLarge, .rejected: verdict = .answered
+        }
         let outages = pacing.outages
-        pacing.note(verdicts, now: clock.now, using: &random)
+        pacing.note(verdict, sentIn: period, now: clock.now, using: &random)
         if pacing.outages == 1, outages == 0 {
             logger.warning("the backend takes no results now; one at a time asks whether it does again")
         } else if pacing.outages == 0, outages > 0 {
             logger.notice("the backend takes results again")
         }
+        return delay
     }
 
-    private func deliver(_ delivery: Delivery) async throws -> DeliveryPacing.Verdict {
-        let metadata: Logger.Metadata = ["task": "\(delivery.taskID)", "run": "\(delivery.runID)"]
-        var outcome = await send(delivery.result, delivery)
-        if case .tooLarge(let error) = outcome {
-            // Once more with the texts cut and marked.
-            let cut = delivery.result.cut(to: Self.cutSize)
-            if cut == delivery.result {
-                outcome = .rejected(error)
-            } else {
-                logger.warning("the result is too large for the backend and is sent cut", metadata: metadata)
-                outcome = await send(cut, delivery)
-            }
-        }
+    private func settle(
+        _ delivery: Delivery, _ outcome: DeliveryOutcome, delay: TimeInterval, metadata: Logger.Metadata
+    ) async throws(RunJournalError) {
         switch outcome {
-        case .delivered:
-            try await journal.delivered(delivery.runID, at: clock.now)
-            logger.info("result delivered", metadata: metadata)
-            onDelivery()
-            return .answered
-        case .retry(_, let error) where Task.isCancelled:
-            // We broke it off ourselves: it is due as before.
-            try await postpone(delivery, by: 0, error, countsAttempt: false, metadata: metadata)
-            return .answered
-        case .retry(let after, let error):
-            let delay = after?.seconds ?? Backoff.delay(afterFailures: delivery.attempts + 1, using: &random)
-            try await postpone(delivery, by: delay, error, countsAttempt: true, metadata: metadata)
-            return error.concernsBackend ? .unavailable(retryAfter: after?.seconds) : .failed
+        // Together with others, by `writeDown`.
+        case .delivered: break
+        case .retry(_, let error):
+            try await postpone(delivery, by: delay, error, countsAttempt: !Task.isCancelled, metadata: metadata)
         case .unauthorized(let error):
-            // No result's fault: each is due as soon as the agent is let in.
-            try await postpone(delivery, by: 0, error, countsAttempt: false, metadata: metadata)
-            return .unavailable(retryAfter: nil)
+            try await postpone(delivery, by: delay, error, countsAttempt: false, metadata: metadata)
         case .tooLarge(let error), .rejected(let error):
             try await bury(delivery, error, metadata: metadata)
-            return .answered
         }
+    }
+
+    private func send(_ delivery: Delivery, metadata: Logger.Metadata) async -> DeliveryOutcome {
+        let outcome = await send(delivery.result, delivery)
+        guard case .tooLarge(let error) = outcome else { return outcome }
+        // Once more with the texts cut and marked.
+        let cut = delivery.result.cut(to: Self.cutSize)
+        guard cut != delivery.result else { return .rejected(error) }
+        logger.warning("the result is too large for the backend and is sent cut", metadata: metadata)
+        return await send(cut, delivery)
     }
 
     private func send(_ result: TaskResult, _ delivery: Delivery) async -> DeliveryOutcome {
@@ -151,7 +244,7 @@ public actor Reporter: Service {
     private func postpone(
         _ delivery: Delivery, by delay: TimeInterval, _ error: BackendError, countsAttempt: Bool,
         metadata: Logger.Metadata
-    ) async throws {
+    ) async throws(RunJournalError) {
         try await journal.deferred(
             delivery.runID, until: clock.now.addingTimeInterval(delay), reason: "\(error.code): \(error.message)",
             countsAttempt: countsAttempt, now: clock.now)
@@ -161,8 +254,11 @@ public actor Reporter: Service {
                 ["code": "\(error.code)", "retry_in_s": "\(Int(delay.rounded(.up)))"], uniquingKeysWith: { $1 }))
     }
 
-    private func bury(_ delivery: Delivery, _ error: BackendError, metadata: Logger.Metadata) async throws {
-        try await journal.deadLettered(delivery.runID, reason: "\(error.code): \(error.message)")
+    private func bury(_ delivery: Delivery, _ error: BackendError, metadata: Logger.Metadata)
+        async throws(RunJournalError)
+    {
+        try await journal.deadLettered(
+            delivery.runID, reason: "\(error.code): \(error.message)", now: clock.now)
         logger.error(
             "the backend refuses the result for good; it is kept as a dead letter: \(error.message)",
             metadata: metadata.merging(["code": "\(error.code)"], uniquingKeysWith: { $1 }))

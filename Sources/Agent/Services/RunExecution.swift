@@ -17,7 +17,7 @@ struct RunExecution {
     enum Ending {
         case succeeded
         case failed
-        /// It had run before.
+        /// It had run before, or the agent was stopped before its turn came.
         case notRun
         /// The agent stopped before the journal could be written.
         case unrecorded
@@ -25,51 +25,71 @@ struct RunExecution {
         case postponed
     }
 
-    func perform() async -> Ending {
+    /// How far a run has come.
+    enum Progress {
+        case called(RunStart, Outcome)
+        case ended(Ending)
+    }
+
+    /// Writes down that the run begins, waits for its turn and calls the plugin.
+    func call() async -> Progress {
         var start = RunStart(
             taskID: task.id, isOneOff: task.cron == nil, command: task.command, scheduledFor: run.scheduledFor,
             startedAt: parts.clock.now)
         switch await prepare() {
         case .wait:
-            return .postponed
+            return .ended(.postponed)
         case .reject(let error):
-            let rejection = start
-            let result = result(of: .rejected(error, at: start.startedAt), runID: start.runID)
-            let decision = await recorder.record { () async throws(RunJournalError) in
-                try await parts.journal.rejected(rejection, result: result)
-            }
-            guard let decision else { return .unrecorded }
-            guard decision == .go else { return .notRun }
-            report(result)
-            return .failed
-        case .call(let invocation):
+            return .ended(await reject(start, error))
+        case .call(var invocation):
             start.pluginID = invocation.pluginID.rawValue
             start.function = invocation.function
             start.isolation = "in-process"
-            return await call(invocation, start)
+            // Nothing runs that can't be written down first.
+            let decision = await recorder.record { [start] () async throws(RunJournalError) in
+                try await parts.journal.started(start)
+            }
+            guard let decision else { return .ended(.unrecorded) }
+            guard decision == .go else { return .ended(.notRun) }
+            logger.info(
+                "run started",
+                metadata: ["task": "\(task.id)", "run": "\(start.runID)", "command": "\(task.command)"])
+            invocation.runID = start.runID.rawValue
+            return .called(start, await parts.executor.execute(invocation))
         }
     }
 
-    private func call(_ invocation: Invocation, _ start: RunStart) async -> Ending {
-        // Nothing runs that can't be written down first.
-        let decision = await recorder.record { () async throws(RunJournalError) in
-            try await parts.journal.started(start)
-        }
-        guard let decision else { return .unrecorded }
-        guard decision == .go else { return .notRun }
-        logger.info(
-            "run started",
-            metadata: ["task": "\(task.id)", "run": "\(start.runID)", "command": "\(task.command)"])
-        var invocation = invocation
-        invocation.runID = start.runID.rawValue
-        let outcome = await parts.executor.execute(invocation)
+    /// Puts what became of the call into the outbox.
+    func record(_ start: RunStart, _ outcome: Outcome) async -> Ending {
+        guard outcome.hasBegun || !start.isOneOff else { return await takeBack(start) }
         let result = result(of: outcome, runID: start.runID)
         let isRecorded = await recorder.record { () async throws(RunJournalError) in
-            try await parts.journal.finished(start.runID, status: outcome.status, result: result)
+            try await parts.journal.finished(
+                start.runID, status: outcome.status, result: result, now: parts.clock.now)
         }
         guard isRecorded != nil else { return .unrecorded }
         report(result)
         return outcome.status == .succeeded ? .succeeded : .failed
+    }
+
+    private func reject(_ start: RunStart, _ error: RunError) async -> Ending {
+        let result = result(of: .rejected(error, at: start.startedAt), runID: start.runID)
+        let decision = await recorder.record { () async throws(RunJournalError) in
+            try await parts.journal.rejected(start, result: result, now: parts.clock.now)
+        }
+        guard let decision else { return .unrecorded }
+        guard decision == .go else { return .notRun }
+        report(result)
+        return .failed
+    }
+
+    private func takeBack(_ start: RunStart) async -> Ending {
+        // Where it can't be written the next agent finds in the trace that it had not begun.
+        _ = await recorder.record { () async throws(RunJournalError) in try await parts.journal.takeBack(start) }
+        logger.info(
+            "the agent stops before the run's turn; it runs when the task is listed again",
+            metadata: ["task": "\(task.id)", "run": "\(start.runID)"])
+        return .notRun
     }
 
     private enum Preparation {

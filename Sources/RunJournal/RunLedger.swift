@@ -1,0 +1,29 @@
+public import AgentModel
+public import Foundation
+
+/// What carries a run from its start to its delivered result: the ``RunJournal``, or in the benchmarks something that
+/// keeps it in memory, so that what the journal costs shows beside it.
+public protocol RunLedger: Sendable {
+    /// The size of all pending results and dead letters, in bytes.
+    var outboxBytes: Int { get }
+
+    func started(_ run: RunStart) async throws(RunJournalError) -> StartDecision
+    @discardableResult
+    func finished(
+        _ runID: RunID, status: RunStatus, result: TaskResult, now: Date
+    ) async throws(RunJournalError) -> Bool
+    @discardableResult
+    func rejected(_ run: RunStart, result: TaskResult, now: Date) async throws(RunJournalError) -> StartDecision
+    func takeBack(_ run: RunStart) async throws(RunJournalError)
+
+    func nextDeliveries(limit: Int, now: Date) async throws(RunJournalError) -> [Delivery]
+    func nextDeliveryTime() async throws(RunJournalError) -> Date?
+    func handBack(_ runID: RunID)
+    func delivered(_ runIDs: [RunID], at time: Date) async throws(RunJournalError)
+    func deferred(
+        _ runID: RunID, until time: Date, reason: String, countsAttempt: Bool, now: Date
+    ) async throws(RunJournalError)
+    func deadLettered(_ runID: RunID, reason: String, now: Date) async throws(RunJournalError)
+}
+
+extension RunJournal: RunLedger {}
