@@ -34,11 +34,16 @@ handover=$(median hand-over nanoseconds)
 call=$(median call,_work_always_waiting nanoseconds)
 roundtrip=$(median call,_one_caller nanoseconds)
 cron=$(median cron_next nanoseconds)
+both=$(median 10000_tasks,_journal_and_delivery nanoseconds)
+delivery=$(median 10000_tasks,_delivery_alone nanoseconds)
+journal=$(median 10000_tasks,_journal_alone nanoseconds)
+neither=$(median 10000_tasks,_neither nanoseconds)
 load=$(median load_1000_plugins nanoseconds)
 memory=$(median load_1000_plugins kibibytes)
 
 awk -v floor="$floor" -v handover="$handover" -v call="$call" -v roundtrip="$roundtrip" -v cron="$cron" \
-    -v load="$load" -v memory="$memory" '
+    -v load="$load" -v memory="$memory" -v both="$both" -v delivery="$delivery" -v journal="$journal" \
+    -v neither="$neither" '
     function row(name, figure, limit, unit, basis, verdict) {
         verdict = figure <= limit ? "ok" : "OVER"
         if (figure > limit) over = 1
@@ -55,5 +60,13 @@ awk -v floor="$floor" -v handover="$handover" -v call="$call" -v roundtrip="$rou
         row("cron: next fire time, median", cron / 1e3, 1, "µs", "over the vectors of the tests")
         row("load 1,000 plugins of 10 commands", load / 1e9, 2, "s", "")
         row("memory they add", memory / 1024, 60, "MB", "resident")
+        printf "%-40s %10.0f %10s %-4s\n", "one-offs, neither journal nor delivery", 1e13 / neither, "", "/s"
+        printf "%-40s %10.0f %10s %-4s\n", "one-offs, journal and no delivery", 1e13 / journal, "", "/s"
+        printf "%-40s %10.0f %10s %-4s\n", "one-offs, delivered without journal", 1e13 / delivery, "", "/s"
+        # More is better here, so the limit is the least.
+        printf "%-40s %10.0f %10.0f %-4s %6.2f  %-4s  %s\n", "one-offs from list to delivered result", 1e13 / both,
+            0.7e13 / delivery, "/s", 0.7 * both / delivery, both <= delivery / 0.7 ? "ok" : "OVER",
+            sprintf("the journal costs %.0f %%, 30 %% at most", 100 * (1 - delivery / both))
+        if (both > delivery / 0.7) over = 1
         exit over
     }'

@@ -97,6 +97,14 @@ import Testing
         output = try await AgentProcess.run(["plugin", "show", "bad"], directory: folder.path)
         #expect(output.stdout.contains("3 times in a row"), "\(output.stderr)")
 
+        output = try await AgentProcess.run(["status", "--json"], directory: folder.path)
+        let status = try #require(try output.jsonLines().first)
+        let quarantine = try #require(status["quarantine"] as? [[String: Any]])
+        #expect(quarantine.map { $0["plugin"] as? String } == ["bad"])
+        #expect(quarantine.first?["crashes"] as? Int == 3)
+        output = try await AgentProcess.run(["status"], directory: folder.path)
+        #expect(output.stdout.contains("plugin release bad"), "\(output.stdout)")
+
         output = try await AgentProcess.run(["plugin", "release", "bad"], directory: folder.path)
         #expect(output.stdout == "released bad\n", "\(output.stderr)")
         backend.addTask(Self.task("again", "fine"))

@@ -87,6 +87,41 @@ import Testing
         #expect(try backend.results(of: "long").map(\.status) == [.interrupted])
     }
 
+    /// Nothing of Python can run any more, not even the plugins' `shutdown()`.
+    @Test func aWedgedInterpreterDoesNotKeepTheAgentFromStopping() async throws {
+        let backend = try makeBackend(running: ["wedge"])
+        let folder = try TemporaryFolder()
+        let output = try await run(backend, folder, ["shutdown_grace=0.2"]) { process in
+            await backend.server.request(to: "/api/started/wedge")
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        try await TestAgent.once(serverURL: backend.server.url, folder: folder)
+        let results = try backend.results(of: "wedge")
+        #expect(results.map(\.status) == [.interrupted], "\(output.stderr)")
+        #expect(results.first?.error?.code == "run.stopped")
+        #expect(results.first?.error?.message.contains("process_ended") == true, "\(results)")
+    }
+
+    /// A request may take an hour here, and the end doesn't wait for it.
+    @Test func aBackendThatHangsDoesNotKeepTheAgentFromStopping() async throws {
+        let backend = try makeBackend(running: ["brief"])
+        let folder = try TemporaryFolder()
+        backend.server.route("/api/agent/task/brief", .silence)
+        let output = try await run(backend, folder, ["request_timeout=3600"]) { process in
+            await backend.server.request(to: "/api/agent/task/brief")
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        let attempts = backend.server.requests.count { $0.target == "/api/agent/task/brief" }
+        backend.server.route("/api/agent/task/brief", .json("{}", status: 201))
+        try await TestAgent.once(serverURL: backend.server.url, folder: folder)
+        let results = try backend.results(of: "brief")
+        #expect(results.count == attempts + 1)
+        #expect(Set(results.map(\.runID)).count == 1)
+        #expect(results.last?.data == "done")
+    }
+
     @Test func aWrongConfigurationIsRefused() async throws {
         let backend = try makeBackend(running: [])
         let folder = try TemporaryFolder()

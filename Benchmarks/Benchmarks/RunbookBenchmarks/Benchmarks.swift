@@ -25,6 +25,21 @@ let benchmarks: @Sendable () -> Void = {
     Benchmark("cron next") { benchmark in
         benchmark.measurement(nanoseconds, try CronVectors.median())
     }
+    let throughput = Benchmark.Configuration(
+        metrics: [nanoseconds], units: [nanoseconds: .count], warmupIterations: 1, maxDuration: .seconds(60),
+        maxIterations: 7)
+    Benchmark("10000 tasks, journal and delivery", configuration: throughput) { benchmark in
+        benchmark.measurement(nanoseconds, try await TaskThroughput().journalled())
+    }
+    Benchmark("10000 tasks, delivery alone", configuration: throughput) { benchmark in
+        benchmark.measurement(nanoseconds, try await TaskThroughput().unjournalled())
+    }
+    Benchmark("10000 tasks, journal alone", configuration: throughput) { benchmark in
+        benchmark.measurement(nanoseconds, try await TaskThroughput().journalled(delivers: false))
+    }
+    Benchmark("10000 tasks, neither", configuration: throughput) { benchmark in
+        benchmark.measurement(nanoseconds, try await TaskThroughput().unjournalled(delivers: false))
+    }
     // Once: what the first loading costs is the question.
     Benchmark(
         "load 1000 plugins",

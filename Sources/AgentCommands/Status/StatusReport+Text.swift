@@ -13,6 +13,10 @@ extension StatusReport {
         fields.print("last contact", contactText)
         fields.print("outbox", outboxText)
         fields.print("dead letters", deadLettersText)
+        list("quarantine", quarantine.count, quarantine) { plugin in
+            "\(plugin.plugin)  took the agent down \(plugin.crashes) times in a row, the last time \(plugin.cause), "
+                + "\(age(plugin.lastCrash)) ago; \"runbook-agent plugin release \(plugin.plugin)\" lets it run again"
+        }
         list(agent.state == .running ? "running" : "cut off", running.total, running.first) { run in
             "\(run.run)  \(run.task)  \(run.command)  for \(TimeSpan.text(run.seconds))"
         }
@@ -45,7 +49,10 @@ extension StatusReport {
 
     private var outboxText: String {
         guard outbox.pending > 0 else { return "empty" + (outbox.bytes > 0 ? ", \(size) of dead letters" : "") }
-        return "\(outbox.pending) pending, the oldest for \(TimeSpan.text(outbox.oldestSeconds ?? 0)), \(size) in all"
+        let text = "\(outbox.pending) pending, the oldest for \(TimeSpan.text(outbox.oldestSeconds ?? 0)), \(size) in all"
+        guard let limit = outbox.limit else { return text }
+        return text + " of \(ByteCount.text(limit))"
+            + (outbox.bytes >= limit ? "; it is full, and nothing new is run until it has room" : "")
     }
 
     private var deadLettersText: String {

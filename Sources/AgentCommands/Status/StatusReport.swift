@@ -15,13 +15,15 @@ struct StatusReport: Encodable {
     let waiting: AgentStatus.Listing<AgentStatus.Waiting>
     let schedules: AgentStatus.Listing<AgentStatus.Schedule>
     let running: Running
-    let outbox: Outbox
+    var outbox: Outbox
     /// When the agent last wrote down what only it knows; nil where it never did.
     let recordedAt: Date?
     let now: Date
+    /// Plugins whose code took the agent down again and again: they aren't run any more.
+    var quarantine: [Quarantined] = []
 
     enum CodingKeys: String, CodingKey {
-        case agent, login, backend, plugins, queued, waiting, schedules, running, outbox, now
+        case agent, login, backend, plugins, queued, waiting, schedules, running, outbox, now, quarantine
         case recordedAt = "recorded_at"
     }
 
@@ -95,11 +97,33 @@ struct StatusReport: Encodable {
         /// Of the pending ones.
         let oldest: Date?
         let oldestSeconds: Double?
+        /// Bytes past which nothing new is run (`outbox_limit`).
+        var limit: Int?
 
         enum CodingKeys: String, CodingKey {
-            case pending, bytes, oldest
+            case pending, bytes, oldest, limit
             case deadLetters = "dead_letters"
             case oldestSeconds = "oldest_seconds"
+        }
+    }
+
+    struct Quarantined: Encodable {
+        let plugin: String
+        /// In a row.
+        let crashes: Int
+        let lastCrash: Date
+        let cause: String
+
+        enum CodingKeys: String, CodingKey {
+            case plugin, crashes, cause
+            case lastCrash = "last_crash"
+        }
+
+        init(_ crashes: PluginCrashes) {
+            plugin = crashes.pluginID
+            self.crashes = crashes.count
+            lastCrash = crashes.lastCrash
+            cause = crashes.cause
         }
     }
 
@@ -121,7 +145,9 @@ struct StatusReport: Encodable {
                 pending: counts.pending, deadLetters: counts.deadLetters, bytes: counts.outboxBytes,
                 oldest: counts.oldestPending,
                 oldestSeconds: counts.oldestPending.map { max(0, now.timeIntervalSince($0)) }),
-            recordedAt: status.writtenAt, now: now)
+            recordedAt: status.writtenAt, now: now,
+            quarantine: try await reader.pluginCrashes().values.filter(\.isQuarantined)
+                .sorted { $0.pluginID < $1.pluginID }.map(Quarantined.init))
     }
 }
 
