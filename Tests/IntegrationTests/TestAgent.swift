@@ -14,7 +14,7 @@ struct TestAgent {
 
     static func start(
         serverURL: String, folder: TemporaryFolder, settings: [String: String] = [:],
-        clock: any WallClock = SystemWallClock.shared, missedRuns: Scheduler.MissedRuns = .skip
+        clock: any WallClock = SystemWallClock.shared, missedRuns: Scheduler.MissedRuns? = .skip
     ) async throws -> TestAgent {
         var overrides = [
             "server_url": serverURL, "auth": "False", "plugin_directory": folder.path("plugins"),
