@@ -41,17 +41,23 @@ public final class LiveBackend: Sendable {
     /// - Parameters:
     ///   - seed: A seed folder to take in.
     ///   - port: 0 for any that is free; a test that stops a backend and starts another in its place names one.
+    ///   - authentication: How agents are known; `device` wants them to log in.
+    ///   - login: Lifetimes and limits of logins.
     ///   - maximumResultSize: In bytes.
+    ///   - now: The backend's clock, for tests that let tokens expire.
     public static func start(
-        seed: URL? = nil, port: Int = 0, maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize,
-        logger: Logger = Logger(label: "live-backend", factory: { _ in SwiftLogNoOpLogHandler() })
+        seed: URL? = nil, port: Int = 0, authentication: AgentAuthentication = .none,
+        login: LoginConfiguration = LoginConfiguration(),
+        maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize,
+        logger: Logger = Logger(label: "live-backend", factory: { _ in SwiftLogNoOpLogHandler() }),
+        now: @escaping @Sendable () -> Date = { Date() }
     ) async throws -> LiveBackend {
         let folder = try TemporaryFolder()
         let server = try await BackendServer(
             BackendConfiguration(
                 listen: ListenAddress(host: "127.0.0.1", port: port), dataFolder: folder.url, seedFolder: seed,
-                maximumResultSize: maximumResultSize),
-            logger: logger)
+                authentication: authentication, login: login, maximumResultSize: maximumResultSize),
+            logger: logger, now: now)
         let (addresses, continuation) = AsyncStream<ListenAddress>.makeStream()
         let running = Task {
             defer { continuation.finish() }
@@ -74,10 +80,13 @@ public final class LiveBackend: Sendable {
 
     /// Starts a backend, and stops it whatever becomes of the body.
     public static func withLiveBackend<T>(
-        seed: URL? = nil, maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize,
-        _ body: (LiveBackend) async throws -> T
+        seed: URL? = nil, authentication: AgentAuthentication = .none,
+        login: LoginConfiguration = LoginConfiguration(),
+        maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize,
+        now: @escaping @Sendable () -> Date = { Date() }, _ body: (LiveBackend) async throws -> T
     ) async throws -> T {
-        let backend = try await start(seed: seed, maximumResultSize: maximumResultSize)
+        let backend = try await start(
+            seed: seed, authentication: authentication, login: login, maximumResultSize: maximumResultSize, now: now)
         do {
             let result = try await body(backend)
             await backend.stop()

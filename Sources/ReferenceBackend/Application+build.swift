@@ -22,6 +22,11 @@ public func buildApplication(
     ).addRoutes(to: router)
     AdministrationHarness(service: service).addRoutes(to: router)
     let listen = configuration.listen
+    if configuration.authentication == .device {
+        let site = Site(publicOrigin: configuration.login.publicOrigin, listen: listen)
+        OAuthHarness(service: service, site: site).addRoutes(to: router)
+        DevicePageHarness(service: service, site: site).addRoutes(to: router)
+    }
     return Application(
         router: router,
         configuration: ApplicationConfiguration(

@@ -2,6 +2,8 @@ public import Foundation
 
 /// How the backend knows which agent is speaking.
 public enum AgentAuthentication: String, Sendable, CaseIterable {
+    /// By the access token that it got after a person approved its code (RFC 8628).
+    case device
     /// By the address of its connection; one that isn't known yet is registered.
     case none
 }
@@ -14,6 +16,8 @@ public struct BackendConfiguration: Sendable {
     /// A folder with `agent.json`, `tasks.json` and `plugin-ID.json` to take in at each start.
     public var seedFolder: URL?
     public var authentication: AgentAuthentication
+    /// What `AgentAuthentication.device` goes by.
+    public var login: LoginConfiguration
     /// The largest body of `POST /api/agent/task/{TASK_ID}`, in bytes.
     public var maximumResultSize: Int
 
@@ -22,13 +26,14 @@ public struct BackendConfiguration: Sendable {
 
     public init(
         listen: ListenAddress = ListenAddress(host: "127.0.0.1", port: 8787), dataFolder: URL, seedFolder: URL? = nil,
-        authentication: AgentAuthentication = .none,
+        authentication: AgentAuthentication = .device, login: LoginConfiguration = LoginConfiguration(),
         maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize
     ) {
         self.listen = listen
         self.dataFolder = dataFolder
         self.seedFolder = seedFolder
         self.authentication = authentication
+        self.login = login
         self.maximumResultSize = maximumResultSize
     }
 }

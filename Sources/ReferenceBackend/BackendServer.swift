@@ -1,4 +1,5 @@
 import AgentModel
+public import Foundation
 import Hummingbird
 public import Logging
 import Synchronization
@@ -11,11 +12,15 @@ public struct BackendServer: Sendable {
     public let newAdministrationToken: String?
     private let logger: Logger
 
+    /// - Parameter now: The clock that times are taken from.
     /// - Throws: `ReferenceBackendError.storage`, `.seed`.
-    public init(_ configuration: BackendConfiguration, logger: Logger) async throws {
+    public init(
+        _ configuration: BackendConfiguration, logger: Logger, now: @escaping @Sendable () -> Date = { Date() }
+    ) async throws {
         self.configuration = configuration
         self.logger = logger
-        service = try await BackendService.open(dataFolder: configuration.dataFolder)
+        service = try await BackendService.open(
+            dataFolder: configuration.dataFolder, login: configuration.login, now: now)
         do {
             if let seedFolder = configuration.seedFolder { try await service.seed(from: seedFolder) }
             newAdministrationToken = try await service.createAdministrationToken()

@@ -1,10 +1,18 @@
 public import AgentModel
 
+/// Why an access token doesn't do.
+public enum AccessTokenProblem: Sendable {
+    /// There is none in the request.
+    case missing
+    /// It is unknown, expired or revoked.
+    case invalid
+}
+
 /// What a request, a seed folder or the backend's own storage can be wrong in.
 public enum ReferenceBackendError: CodedError, Equatable {
     /// What the backend keeps, as it is named in messages and error codes.
     public enum Resource: String, Sendable {
-        case agent, plugin, task, run, route
+        case agent, plugin, task, run, route, device
     }
 
     /// No such thing, or none that the one who asks may see.
@@ -17,6 +25,14 @@ public enum ReferenceBackendError: CodedError, Equatable {
     case alreadyExists(Resource, id: String)
     /// The administration token is missing or wrong.
     case unauthorized
+    /// An agent shows no access token, or one that isn't good any more. `problem` says which.
+    case agentUnauthorized(AccessTokenProblem)
+    /// A code that was approved or denied before, or one that nobody decided on in time.
+    case notPending(userCode: String, state: DeviceLogin.State)
+    /// Too many wrong codes or tokens from one network; `retryAfter` is in seconds.
+    case tooManyAttempts(retryAfter: Int)
+    /// A form on the backend's page that wasn't sent from that page by who is logged in there.
+    case forgedRequest
     /// A request's body is larger than the limit, in bytes.
     case tooLarge(limit: Int)
     /// The data folder or the database in it can't be used.
@@ -33,6 +49,11 @@ public enum ReferenceBackendError: CodedError, Equatable {
         case .invalidBody: "request.invalid_body"
         case .alreadyExists(let resource, _): "\(resource.rawValue).already_exists"
         case .unauthorized: "administration.unauthorized"
+        case .agentUnauthorized: "agent.unauthorized"
+        case .notPending(_, .expired): "device.expired"
+        case .notPending: "device.already_decided"
+        case .tooManyAttempts: "request.too_many_attempts"
+        case .forgedRequest: "request.forged"
         case .tooLarge: "request.too_large"
         case .storage: "backend.storage"
         case .seed: "backend.invalid_seed"
@@ -44,6 +65,9 @@ public enum ReferenceBackendError: CodedError, Equatable {
         switch self {
         case .notFound(.route, let path):
             "there is nothing at \(quoted(path)) for this method; docs/backend.md lists the routes"
+        case .notFound(.device, let code):
+            "no host shows the code \(quoted(code)); compare it with what the host shows now: codes are good for "
+                + "some minutes, and then the host shows another"
         case .notFound(let resource, let id):
             "there is no \(resource.rawValue) \(quoted(id)) here; list them to see the ids there are"
         case .invalidField(let field, let problem):
@@ -55,6 +79,21 @@ public enum ReferenceBackendError: CodedError, Equatable {
         case .unauthorized:
             "the administration API needs \"Authorization: Bearer TOKEN\" with the token that was printed at the first "
                 + "start; \"runbook-backend token reset\" makes a new one"
+        case .agentUnauthorized(.missing):
+            "this backend knows agents by their login, and the request has no \"Authorization: Bearer TOKEN\"; run "
+                + "\"runbook-agent login\" on the host"
+        case .agentUnauthorized(.invalid):
+            "the access token is unknown, expired or revoked; refresh it, or log in again with \"runbook-agent login\""
+        case .notPending(let code, .expired):
+            "the code \(quoted(code)) expired before anybody decided on it; take the one that the host shows now"
+        case .notPending(let code, let state):
+            "the code \(quoted(code)) was \(state == .denied ? "denied" : "approved") already; to decide otherwise "
+                + "have the host log in again"
+        case .tooManyAttempts(let seconds):
+            "there were too many wrong entries from this network; try again in \(seconds) seconds"
+        case .forgedRequest:
+            "this was not sent from the backend's own page, or who sent it is no longer logged in; open \"/device\" "
+                + "and enter the code there"
         case .tooLarge(let limit):
             "the request's body is larger than \(limit) bytes; send less, or raise the limit with --max-result-size"
         case .storage(let path, let problem):

@@ -13,7 +13,7 @@ struct RunbookBackend: AsyncParsableCommand {
             EXIT CODES
               0 done, 1 it failed, 2 wrong usage
             """,
-        subcommands: [ServeCommand.self, TokenCommand.self])
+        subcommands: [ServeCommand.self, DeviceCommand.self, TokenCommand.self])
 
     static func main() async {
         do {

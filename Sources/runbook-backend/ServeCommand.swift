@@ -12,8 +12,9 @@ struct ServeCommand: AsyncParsableCommand {
             The first start prints the administration token; it is kept as a hash and not shown again. SIGINT (Ctrl-C)
             and SIGTERM stop the server once the requests under way are answered.
 
-            EXAMPLE
-              runbook-backend serve --listen 127.0.0.1:8787 --data ./backend-data --seed Examples/quickstart
+            EXAMPLES
+              runbook-backend serve --listen 127.0.0.1:8787 --data ./backend-data --public-url https://backend.example.com
+              runbook-backend serve --auth none --data ./backend-data --seed Examples/quickstart
             """)
 
     @Option(
@@ -28,8 +29,14 @@ struct ServeCommand: AsyncParsableCommand {
             "Take in agent.json, tasks.json and plugin-ID.json of this folder at the start.", valueName: "folder"))
     var seed: String?
 
-    @Option(help: "How agents are known. none: by the address of their connection.")
-    var auth = AgentAuthentication.none
+    @Option(
+        help: """
+            How agents are known. device: by a login, which an administrator approves at /device or with \
+            "runbook-backend device approve". none: by the address of their connection.
+            """)
+    var auth = AgentAuthentication.device
+
+    @OptionGroup var login: LoginOptions
 
     @Option(help: ArgumentHelp("The largest result that is taken, in bytes.", valueName: "bytes"))
     var maxResultSize = BackendConfiguration.defaultMaximumResultSize
@@ -44,6 +51,11 @@ struct ServeCommand: AsyncParsableCommand {
     func run() async throws {
         var logger = Logger(label: "runbook-backend", factory: { StreamLogHandler.standardError(label: $0) })
         logger.logLevel = logLevel
+        if auth == .device, !listen.isLoopback, login.publicURL?.isSecure != true {
+            logger.warning(
+                "tokens cross the network unencrypted; put a proxy with TLS in front and name it with --public-url",
+                metadata: ["listen": "\(listen)"])
+        }
         if auth == .none, !listen.isLoopback {
             logger.warning(
                 "agents are known by their address alone: whoever reaches this port is an agent",
@@ -52,7 +64,7 @@ struct ServeCommand: AsyncParsableCommand {
         let server = try await BackendServer(
             BackendConfiguration(
                 listen: listen, dataFolder: storage.folder, seedFolder: seed.map { URL(filePath: $0) },
-                authentication: auth, maximumResultSize: maxResultSize),
+                authentication: auth, login: login.configuration, maximumResultSize: maxResultSize),
             logger: logger)
         if let token = server.newAdministrationToken {
             StandardOutput.write("administration token, shown this once: \(token)")

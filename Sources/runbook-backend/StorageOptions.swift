@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import ReferenceBackend
 
 /// Where the backend keeps what it knows.
 struct StorageOptions: ParsableArguments {
@@ -8,4 +9,22 @@ struct StorageOptions: ParsableArguments {
     var data = "./backend-data"
 
     var folder: URL { URL(filePath: data) }
+
+    /// What a backend keeps in the folder, for a command that works beside the server.
+    func withExisting<T>(_ body: (BackendService) async throws -> T) async throws -> T {
+        // A mistyped folder must not become a new, empty backend.
+        guard FileManager.default.fileExists(atPath: folder.path) else {
+            throw ReferenceBackendError.storage(
+                path: data, problem: "it isn't there; name the folder that \"serve\" was given with --data")
+        }
+        let service = try await BackendService.open(dataFolder: folder)
+        do {
+            let result = try await body(service)
+            try await service.close()
+            return result
+        } catch {
+            try await service.close()
+            throw error
+        }
+    }
 }

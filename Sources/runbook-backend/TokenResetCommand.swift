@@ -1,5 +1,4 @@
 import ArgumentParser
-import Foundation
 import ReferenceBackend
 
 struct TokenResetCommand: AsyncParsableCommand {
@@ -7,7 +6,8 @@ struct TokenResetCommand: AsyncParsableCommand {
         commandName: "reset",
         abstract: "Make a new administration token and print it.",
         discussion: """
-            The old token is refused from then on. A running server need not be restarted.
+            The old token is refused from then on, and who logged in with it on the page for codes is logged out. A
+            running server need not be restarted.
 
             EXAMPLE
               TOKEN=$(runbook-backend token reset --data ./backend-data)
@@ -16,14 +16,6 @@ struct TokenResetCommand: AsyncParsableCommand {
     @OptionGroup var storage: StorageOptions
 
     func run() async throws {
-        // A mistyped folder must not become a new, empty backend.
-        guard FileManager.default.fileExists(atPath: storage.folder.path) else {
-            throw ReferenceBackendError.storage(
-                path: storage.data, problem: "it isn't there; name the folder that \"serve\" was given with --data")
-        }
-        let service = try await BackendService.open(dataFolder: storage.folder)
-        let token = try await service.resetAdministrationToken()
-        try await service.close()
-        StandardOutput.write(token)
+        StandardOutput.write(try await storage.withExisting { try await $0.resetAdministrationToken() })
     }
 }

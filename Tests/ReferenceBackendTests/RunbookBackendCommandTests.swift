@@ -14,7 +14,8 @@ import Testing
 
     /// Starts `serve` and waits for the line that says where it listens.
     private func serve(_ data: String, _ more: String...) async throws -> Served {
-        let process = try BackendProcess(["serve", "--listen", "127.0.0.1:0", "--data", data] + more)
+        let process = try BackendProcess(
+            ["serve", "--auth", "none", "--listen", "127.0.0.1:0", "--data", data] + more)
         var token: String?
         for await line in process.lines {
             let last = String(line.split(separator: " ").last ?? "")

@@ -42,6 +42,12 @@ extension AdministrationHarness {
             isEnabled: try fields.bool("enabled").map { .set($0) } ?? .keep)
     }
 
+    func agentChoice(in request: Request) async throws -> AgentChoice {
+        let fields = try await RequestFields(request, known: ["agent_id", "name"], limit: Self.bodyLimit)
+        let name = try fields.optionalString("name")
+        return try fields.optionalString("agent_id").map { .existing(id: $0, name: name) } ?? .new(name: name)
+    }
+
     func runFilter(in request: Request) throws(ReferenceBackendError) -> RunFilter {
         var filter = RunFilter(
             agentID: request.query("agent"), taskID: request.query("task"), runID: request.query("run_id"))

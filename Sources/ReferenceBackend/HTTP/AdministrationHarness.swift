@@ -11,6 +11,7 @@ struct AdministrationHarness: Sendable {
         addPluginRoutes(to: group)
         addTaskRoutes(to: group)
         addRunRoutes(to: group)
+        addDeviceRoutes(to: group)
     }
 
     private func addAgentRoutes(to group: RouterGroup<BackendRequestContext>) {
@@ -26,6 +27,10 @@ struct AdministrationHarness: Sendable {
         }
         group.delete("/agents/{id}") { _, context in
             try await service.deleteAgent(try context.pathParameter("id"))
+            return Response(status: .noContent)
+        }
+        group.delete("/agents/{id}/tokens") { _, context in
+            try await service.revokeTokens(ofAgent: try context.pathParameter("id"))
             return Response(status: .noContent)
         }
         group.put("/agents/{id}/plugins/{plugin}") { _, context in
@@ -80,6 +85,20 @@ struct AdministrationHarness: Sendable {
         }
         group.get("/runs/{id}") { _, context in
             try JSONReply.make(try await service.run(try context.pathParameter("id")))
+        }
+    }
+
+    private func addDeviceRoutes(to group: RouterGroup<BackendRequestContext>) {
+        group.get("/devices") { request, _ in
+            try JSONReply.make(try await service.deviceLogins(try request.page()))
+        }
+        group.post("/devices/{code}/approve") { request, context in
+            let choice = try await agentChoice(in: request)
+            return try JSONReply.make(
+                try await service.approveLogin(try context.pathParameter("code"), as: choice))
+        }
+        group.post("/devices/{code}/deny") { _, context in
+            try JSONReply.make(try await service.denyLogin(try context.pathParameter("code")))
         }
     }
 }

@@ -17,23 +17,23 @@ struct AgentHarness: Sendable {
     }
 
     private func agent(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
-        let id = try await agentID(of: context)
+        let id = try await agentID(of: request, context)
         return try JSONReply.makeConditional(try await service.agentDocument(for: id), for: request)
     }
 
     private func plugin(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
-        let id = try await agentID(of: context)
+        let id = try await agentID(of: request, context)
         let plugin = try await service.pluginDocument(try context.pathParameter("id"), for: id)
         return try JSONReply.makeConditional(plugin, for: request)
     }
 
     private func tasks(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
-        let id = try await agentID(of: context)
+        let id = try await agentID(of: request, context)
         return try JSONReply.makeConditional(try await service.taskDocuments(for: id), for: request)
     }
 
     private func storeResult(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
-        let id = try await agentID(of: context)
+        let id = try await agentID(of: request, context)
         let result = try await result(of: request)
         let delivery = try await service.store(
             result, ofTask: try context.pathParameter("id"), from: id, key: idempotencyKey(of: request))
@@ -46,8 +46,14 @@ struct AgentHarness: Sendable {
     }
 
     /// Who is speaking.
-    private func agentID(of context: BackendRequestContext) async throws -> String {
+    private func agentID(of request: Request, _ context: BackendRequestContext) async throws -> String {
         switch authentication {
+        case .device:
+            guard let token = request.bearerToken else { throw ReferenceBackendError.agentUnauthorized(.missing) }
+            guard let id = try await service.agentID(ofAccessToken: token) else {
+                throw ReferenceBackendError.agentUnauthorized(.invalid)
+            }
+            return id
         case .none:
             guard let address = context.peerAddress else { throw ReferenceBackendError.notFound(.agent, id: "") }
             return try await service.agentID(atAddress: address)

@@ -35,7 +35,13 @@ struct ErrorMiddleware: RouterMiddleware {
     private func response(to error: ReferenceBackendError) throws -> Response {
         var response = try response(
             ErrorBody(code: error.code, message: error.message, field: error.field), status: error.status)
-        if error == .unauthorized { response.headers[.wwwAuthenticate] = "Bearer" }
+        switch error {
+        case .unauthorized, .agentUnauthorized(.missing): response.headers[.wwwAuthenticate] = "Bearer"
+        // RFC 6750, section 3.1: the reason only for those who showed a token.
+        case .agentUnauthorized(.invalid): response.headers[.wwwAuthenticate] = #"Bearer error="invalid_token""#
+        case .tooManyAttempts(let seconds): response.headers[.retryAfter] = "\(seconds)"
+        default: break
+        }
         return response
     }
 
@@ -51,12 +57,15 @@ private struct ErrorBody: Encodable {
 }
 
 extension ReferenceBackendError {
-    fileprivate var status: HTTPResponse.Status {
+    /// The status that tells it to a client.
+    var status: HTTPResponse.Status {
         switch self {
         case .notFound: .notFound
         case .invalidField, .invalidBody: .unprocessableContent
-        case .alreadyExists: .conflict
-        case .unauthorized: .unauthorized
+        case .alreadyExists, .notPending: .conflict
+        case .unauthorized, .agentUnauthorized: .unauthorized
+        case .tooManyAttempts: .tooManyRequests
+        case .forgedRequest: .forbidden
         case .tooLarge: .contentTooLarge
         case .storage, .seed, .listen: .internalServerError
         }

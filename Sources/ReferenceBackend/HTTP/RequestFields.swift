@@ -72,6 +72,14 @@ extension Request {
         }
     }
 
+    /// The token of `Authorization: Bearer TOKEN` (RFC 6750, section 2.1); nil where there is none.
+    var bearerToken: String? {
+        guard let value = headers[.authorization] else { return nil }
+        let parts = value.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
+        return parts[1].trimmingCharacters(in: .whitespaces)
+    }
+
     /// A parameter of the query; nil where it is missing or empty.
     func query(_ name: String) -> String? {
         uri.queryParameters[name[...]].flatMap { $0.isEmpty ? nil : String($0) }

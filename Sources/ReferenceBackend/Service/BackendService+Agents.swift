@@ -12,9 +12,7 @@ extension BackendService {
         let address = Self.canonical(address)
         let now = now()
         let known = try await database.read { try Self.agent(atAddress: address, in: $0) }
-        if let known, let seen = known.lastSeenAt, now.timeIntervalSince(seen).magnitude < Self.seenGranularity {
-            return known.id
-        }
+        if let known, !Self.isWorthNoting(now, after: known.lastSeenAt) { return known.id }
         return try await database.write { database in
             let id = try Self.agent(atAddress: address, in: database)?.id ?? Self.newID()
             try Self.insertAgent(id, at: now, in: database)
@@ -78,7 +76,7 @@ extension BackendService {
         }
     }
 
-    /// Forgets an agent with its tasks; its runs stay.
+    /// Forgets an agent with its tasks and tokens; its runs stay.
     /// - Throws: `ReferenceBackendError.notFound`.
     public func deleteAgent(_ id: String) async throws {
         try await database.write { database in
@@ -88,7 +86,10 @@ extension BackendService {
     }
 
     // An agent polls every minute or so: a write and a sync to disk for each poll would buy nothing.
-    private static let seenGranularity: TimeInterval = 30
+    static func isWorthNoting(_ now: Date, after lastSeenAt: Date?) -> Bool {
+        guard let lastSeenAt else { return true }
+        return now.timeIntervalSince(lastSeenAt).magnitude >= 30
+    }
 
     static func canonical(_ address: String) -> String {
         let prefix = "::ffff:"

@@ -6,24 +6,28 @@ import Synchronization
 /// What the backend does, without a word of HTTP: agents, plugins, tasks and runs, kept in SQLite.
 public final class BackendService: Sendable {
     let database: DatabasePool
+    let login: LoginConfiguration
     let now: @Sendable () -> Date
     private let observers = Mutex<[UUID: AsyncStream<StoredRun>.Continuation]>([:])
 
-    private init(database: DatabasePool, now: @escaping @Sendable () -> Date) {
+    private init(database: DatabasePool, login: LoginConfiguration, now: @escaping @Sendable () -> Date) {
         self.database = database
+        self.login = login
         self.now = now
     }
 
     /// Opens the storage in a folder, making it where it isn't there.
     /// - Parameters:
     ///   - dataFolder: Made with mode 0700; the database in it has 0600.
+    ///   - login: How long codes and tokens are good for, and how many codes there may be.
     ///   - now: The clock that times are taken from.
     /// - Throws: `ReferenceBackendError.storage`.
     public static func open(
-        dataFolder: URL, now: @escaping @Sendable () -> Date = { Date() }
+        dataFolder: URL, login: LoginConfiguration = LoginConfiguration(),
+        now: @escaping @Sendable () -> Date = { Date() }
     ) async throws -> BackendService {
         let database = try await blocking { try BackendDatabase.openPool(in: dataFolder) }
-        return BackendService(database: database, now: now)
+        return BackendService(database: database, login: login, now: now)
     }
 
     /// Closes the storage. What is called afterwards throws.

@@ -18,6 +18,9 @@ extension BackendDatabase {
                     )
                     """)
         }
+        migrator.registerMigration("2: logins with a device code, tokens, sessions") { database in
+            try createLogins(in: database)
+        }
         return migrator
     }
 
@@ -115,6 +118,54 @@ extension BackendDatabase {
                 );
                 CREATE UNIQUE INDEX run_once ON run (agent_id, run_id) WHERE run_id IS NOT NULL;
                 CREATE INDEX run_by_task ON run (task_id, agent_id);
+                """)
+    }
+
+    // Of codes and tokens that are secret, only the SHA-512 is here. An agent that goes takes its tokens along; its
+    // login stays without an agent, which is then a refusal.
+    private static func createLogins(in database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE device_login (
+                    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                    device_code TEXT NOT NULL UNIQUE,
+                    user_code TEXT NOT NULL UNIQUE,
+                    client_id TEXT NOT NULL,
+                    scope TEXT NOT NULL,
+                    address TEXT NOT NULL,
+                    network TEXT NOT NULL,
+                    state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'denied', 'used')),
+                    agent_id TEXT REFERENCES agent (id) ON DELETE SET NULL,
+                    interval INTEGER NOT NULL,
+                    polled_at TEXT,
+                    created_at TEXT NOT NULL,
+                    expires_at TEXT NOT NULL
+                );
+                CREATE INDEX device_login_by_network ON device_login (network, created_at);
+                CREATE INDEX device_login_by_expiry ON device_login (expires_at);
+                CREATE INDEX device_login_by_agent ON device_login (agent_id);
+                CREATE TABLE token_family (
+                    id INTEGER PRIMARY KEY AUTOINCREMENT,
+                    agent_id TEXT NOT NULL REFERENCES agent (id) ON DELETE CASCADE,
+                    client_id TEXT NOT NULL,
+                    scope TEXT NOT NULL,
+                    revoked INTEGER NOT NULL DEFAULT 0,
+                    created_at TEXT NOT NULL
+                );
+                CREATE INDEX token_family_by_agent ON token_family (agent_id);
+                CREATE TABLE token (
+                    sha512 TEXT PRIMARY KEY NOT NULL,
+                    family_id INTEGER NOT NULL REFERENCES token_family (id) ON DELETE CASCADE,
+                    kind TEXT NOT NULL CHECK (kind IN ('access', 'refresh')),
+                    rotated INTEGER NOT NULL DEFAULT 0,
+                    expires_at TEXT NOT NULL
+                );
+                CREATE INDEX token_by_family ON token (family_id);
+                CREATE INDEX token_by_expiry ON token (expires_at);
+                CREATE TABLE administration_session (
+                    sha512 TEXT PRIMARY KEY NOT NULL,
+                    expires_at TEXT NOT NULL
+                );
                 """)
     }
 }

@@ -1,0 +1,35 @@
+import AgentModel
+import ArgumentParser
+import ReferenceBackend
+
+struct DeviceApproveCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "approve",
+        abstract: "Let the host in that shows a code.",
+        discussion: """
+            Without --agent the host becomes a new agent. Approve only a code that you see on a host that you, or
+            somebody you trust, is logging in right now. A running server need not be restarted.
+
+            EXAMPLE
+              runbook-backend device approve WDJB-MJHT --name kitchen --data ./backend-data
+            """)
+
+    @Argument(help: "The code, with or without the dash, in either case.")
+    var code: String
+
+    @Option(help: ArgumentHelp("The agent that the host is.", valueName: "id"))
+    var agent: String?
+
+    @Option(help: "What the agent is called from now on.")
+    var name: String?
+
+    @OptionGroup var storage: StorageOptions
+
+    func run() async throws {
+        let choice: AgentChoice = agent.map { .existing(id: $0, name: name) } ?? .new(name: name)
+        let agent = try await storage.withExisting { try await $0.approveLogin(code, as: choice) }
+        let shown = UserCode(typed: code)?.description ?? code
+        let named = agent.name.map { " named \(quoted($0))" } ?? ""
+        StandardOutput.write("approved \(shown): the host is the agent \(quoted(agent.id))\(named)")
+    }
+}

@@ -1,0 +1,22 @@
+import ArgumentParser
+import ReferenceBackend
+
+struct DeviceDenyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "deny",
+        abstract: "Turn the host away that shows a code.",
+        discussion: """
+            EXAMPLE
+              runbook-backend device deny WDJB-MJHT --data ./backend-data
+            """)
+
+    @Argument(help: "The code, with or without the dash, in either case.")
+    var code: String
+
+    @OptionGroup var storage: StorageOptions
+
+    func run() async throws {
+        let login = try await storage.withExisting { try await $0.denyLogin(code) }
+        StandardOutput.write("denied \(login.userCode)")
+    }
+}

@@ -1,0 +1,46 @@
+import ArgumentParser
+import ReferenceBackend
+
+/// How agents log in, with `--auth device`.
+struct LoginOptions: ParsableArguments {
+    @Option(
+        name: .customLong("public-url"),
+        help: ArgumentHelp(
+            "Where people and agents reach this backend, such as https://backend.example.com; by default what each "
+                + "request names as its host.", valueName: "url"),
+        transform: { try WebOrigin($0) })
+    var publicURL: WebOrigin?
+
+    @Option(
+        name: .customLong("client-id"),
+        help: ArgumentHelp("Let in no clients but this; may be given several times. By default any.", valueName: "id"))
+    var clientIDs: [String] = []
+
+    @Option(help: ArgumentHelp("How long a code can be approved.", valueName: "seconds"))
+    var codeLifetime = LoginConfiguration.defaultCodeLifetime
+
+    @Option(help: ArgumentHelp("How long an access token is good.", valueName: "seconds"))
+    var accessTokenLifetime = LoginConfiguration.defaultAccessTokenLifetime
+
+    @Option(help: ArgumentHelp("How long an agent may be away until it must log in again.", valueName: "seconds"))
+    var refreshTokenLifetime = LoginConfiguration.defaultRefreshTokenLifetime
+
+    func validate() throws {
+        let lifetimes = [
+            ("--code-lifetime", codeLifetime), ("--access-token-lifetime", accessTokenLifetime),
+            ("--refresh-token-lifetime", refreshTokenLifetime),
+        ]
+        for (option, seconds) in lifetimes where !(1...Self.maximumLifetime).contains(seconds) {
+            throw ValidationError("\(option) is a number of seconds from 1 to \(Self.maximumLifetime)")
+        }
+    }
+
+    var configuration: LoginConfiguration {
+        LoginConfiguration(
+            publicOrigin: publicURL, clientIDs: Set(clientIDs), codeLifetime: codeLifetime,
+            accessTokenLifetime: accessTokenLifetime, refreshTokenLifetime: refreshTokenLifetime)
+    }
+
+    // Ten years.
+    private static let maximumLifetime = 3650 * 86400
+}
