@@ -11,7 +11,8 @@ import Testing
         (.get, "/agents"), (.get, "/agents/x"), (.patch, "/agents/x"), (.delete, "/agents/x"),
         (.put, "/agents/x/plugins/y"), (.delete, "/agents/x/plugins/y"), (.get, "/plugins"), (.get, "/plugins/x"),
         (.post, "/plugins"), (.get, "/tasks"), (.get, "/tasks/x"), (.post, "/tasks"), (.patch, "/tasks/x"),
-        (.delete, "/tasks/x"), (.get, "/runs"), (.get, "/runs/x"),
+        (.delete, "/tasks/x"), (.get, "/runs"), (.get, "/runs/x"), (.delete, "/agents/x/tokens"), (.get, "/devices"),
+        (.post, "/devices/x/approve"), (.post, "/devices/x/deny"),
     ]
 
     @Test func `every route is refused without the token`() async throws {

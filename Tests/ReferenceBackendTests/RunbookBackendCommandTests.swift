@@ -100,6 +100,8 @@ import Testing
 
     @Test(arguments: [
         ["serve", "--listen", "8787"], ["serve", "--auth", "sometimes"], ["serve", "--max-result-size", "0"],
+        ["serve", "--public-url", "backend.example.com"], ["serve", "--code-lifetime", "0"],
+        ["serve", "--access-token-lifetime", "-1"], ["device", "approve"], ["device", "deny"],
         ["serve", "--log-level", "loud"], ["serve", "--no-such-option"], ["sreve"],
     ])
     func `wrong usage is told apart from failure`(arguments: [String]) async throws {
@@ -108,7 +110,10 @@ import Testing
         #expect(try process.standardError().contains("Usage:"))
     }
 
-    @Test(arguments: [["--help"], ["serve", "--help"], ["token", "reset", "--help"]])
+    @Test(arguments: [
+        ["--help"], ["serve", "--help"], ["token", "reset", "--help"], ["device", "list", "--help"],
+        ["device", "approve", "--help"], ["device", "deny", "--help"],
+    ])
     func `help shows an example`(arguments: [String]) async throws {
         let process = try BackendProcess(arguments)
         let output = await process.lines.reduce(into: "") { $0 += $1 + "\n" }

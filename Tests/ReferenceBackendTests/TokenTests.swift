@@ -1,0 +1,172 @@
+import AgentModel
+import AgentTestSupport
+import BackendClient
+import Foundation
+import ReferenceBackend
+import Testing
+
+/// What access and refresh tokens are good for, and when they end.
+@Suite struct TokenTests {
+    @Test func `every route of agents wants a token`() async throws {
+        try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, authentication: .device) { backend in
+            let client = try TestClient(backend)
+            let routes: [(HTTPMethod, String)] = [
+                (.get, "/api/agent"), (.get, "/api/agent/tasks"),
+                (.get, "/api/agent/plugin/\(QuickstartSeed.pluginID)"),
+                (.post, "/api/agent/task/\(QuickstartSeed.greetTask)"),
+            ]
+            for (method, path) in routes {
+                let missing = try await client.send(method, path, json: method == .post ? ["data": "x"] : nil)
+                #expect(missing.status == 401, "\(path)")
+                #expect(missing.errorCode == "agent.unauthorized")
+                #expect(missing.response.header("WWW-Authenticate") == "Bearer")
+                let wrong = try await client.send(
+                    method, path, json: method == .post ? ["data": "x"] : nil,
+                    headers: ["Authorization": "Bearer \(backend.administrationToken)"])
+                #expect(wrong.status == 401, "\(path)")
+                #expect(wrong.response.header("WWW-Authenticate") == #"Bearer error="invalid_token""#)
+            }
+            #expect(try await backend.service.runs(RunFilter()).elements.isEmpty)
+        }
+    }
+
+    @Test func `two logins are two agents that see nothing of each other`() async throws {
+        try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, authentication: .device) { backend in
+            let client = try DeviceClient(backend)
+            let first = try await client.logIn(as: .existing(id: QuickstartSeed.agentID))
+            let second = try await client.logIn()
+            let path = "/api/agent/task/\(QuickstartSeed.greetTask)"
+            let foreign = try await client.http.send(
+                .post, path, json: ["data": "x"], headers: ["Authorization": "Bearer \(second.access)"])
+            #expect(foreign.status == 404)
+            let own = try await client.http.send(
+                .post, path, json: ["data": "x"], headers: ["Authorization": "Bearer \(first.access)"])
+            #expect(own.status == 201)
+        }
+    }
+
+    @Test func `an access token ends with its time and a refresh gives another`() async throws {
+        let clock = ManualClock("2026-11-24T00:00:00Z")
+        try await LiveBackend.withLiveBackend(authentication: .device, now: { clock.now }) { backend in
+            let client = try DeviceClient(backend)
+            let tokens = try await client.logIn()
+            clock.advance(by: 3599)
+            #expect(try await client.agent(tokens.access).status == 200)
+            clock.advance(by: 1)
+            #expect(try await client.agent(tokens.access).status == 401)
+            let answer = try await client.refresh(tokens.refresh)
+            #expect(answer.json["expires_in"] == 3600)
+            let fresh = try DeviceClient.tokens(of: answer)
+            #expect(fresh.refresh != tokens.refresh)
+            #expect(try await client.agent(fresh.access).status == 200)
+            clock.advance(by: 90 * 86400)
+            try await client.refresh(fresh.refresh).expectOAuthError("invalid_grant")
+        }
+    }
+
+    @Test func `a refresh token that is used twice ends its login and no other`() async throws {
+        try await LiveBackend.withLiveBackend(authentication: .device) { backend in
+            let client = try DeviceClient(backend)
+            let other = try await client.logIn()
+            let first = try await client.logIn()
+            let second = try DeviceClient.tokens(of: try await client.refresh(first.refresh))
+            #expect(try await client.agent(first.access).status == 200)
+            try await client.refresh(first.refresh).expectOAuthError("invalid_grant")
+            #expect(try await client.agent(first.access).status == 401)
+            #expect(try await client.agent(second.access).status == 401)
+            try await client.refresh(second.refresh).expectOAuthError("invalid_grant")
+            #expect(try await client.agent(other.access).status == 200)
+            _ = try DeviceClient.tokens(of: try await client.refresh(other.refresh))
+        }
+    }
+
+    @Test func `of refreshes at the same time one succeeds`() async throws {
+        try await LiveBackend.withLiveBackend(authentication: .device) { backend in
+            let client = try DeviceClient(backend)
+            let token = try await client.logIn().refresh
+            let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+                for _ in 0..<8 { group.addTask { try await client.refresh(token).status } }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(statuses.count { $0 == 200 } == 1)
+            #expect(statuses.count { $0 == 400 } == 7)
+        }
+    }
+
+    @Test func `a refresh is for its own client and for no wider scope`() async throws {
+        try await LiveBackend.withLiveBackend(authentication: .device) { backend in
+            let client = try DeviceClient(backend)
+            let token = try await client.logIn().refresh
+            try await DeviceClient(backend, clientID: "thief").refresh(token).expectOAuthError("invalid_grant")
+            try await client.refresh(token, [("scope", "agent admin")]).expectOAuthError("invalid_scope")
+            // Neither attempt used it up.
+            #expect(try await client.refresh(token, [("scope", "agent")]).json["scope"] == "agent")
+        }
+    }
+
+    @Test func `an access token doesn't refresh and a refresh token opens nothing`() async throws {
+        try await LiveBackend.withLiveBackend(authentication: .device) { backend in
+            let client = try DeviceClient(backend)
+            let tokens = try await client.logIn()
+            try await client.refresh(tokens.access).expectOAuthError("invalid_grant")
+            #expect(try await client.agent(tokens.refresh).status == 401)
+        }
+    }
+
+    @Test func `revoking a refresh token ends its login, an access token itself`() async throws {
+        try await LiveBackend.withLiveBackend(authentication: .device) { backend in
+            let client = try DeviceClient(backend)
+            let tokens = try await client.logIn()
+            let revoked = try await client.post(
+                "/oauth/revoke", [("token", tokens.access), ("client_id", "test-client")])
+            #expect(revoked.status == 200)
+            #expect(revoked.response.header("Cache-Control") == "no-store")
+            #expect(try await client.agent(tokens.access).status == 401)
+            let fresh = try DeviceClient.tokens(of: try await client.refresh(tokens.refresh))
+            let foreign = try await client.post("/oauth/revoke", [("token", fresh.refresh), ("client_id", "thief")])
+            foreign.expectOAuthError("invalid_grant")
+            #expect(try await client.agent(fresh.access).status == 200)
+            for token in [fresh.refresh, fresh.refresh, "unknown"] {
+                let answer = try await client.post(
+                    "/oauth/revoke", [("token", token), ("token_type_hint", "refresh_token")])
+                #expect(answer.status == 200)
+            }
+            #expect(try await client.agent(fresh.access).status == 401)
+            try await client.refresh(fresh.refresh).expectOAuthError("invalid_grant")
+        }
+    }
+
+    @Test func `who deletes an agent or ends its logins takes its tokens away`() async throws {
+        try await LiveBackend.withLiveBackend(authentication: .device) { backend in
+            let client = try DeviceClient(backend)
+            let tokens = try await client.logIn(as: .new(name: "Kitchen"))
+            let id = try #require(try await client.agent(tokens.access).data["id"].string)
+            #expect(try await client.http.administer(.delete, "/agents/\(id)/tokens").status == 204)
+            #expect(try await client.agent(tokens.access).status == 401)
+            let again = try await client.logIn(as: .existing(id: id))
+            let waiting = try await client.begin()
+            _ = try await backend.service.approveLogin(waiting.userCode, as: .existing(id: id))
+            #expect(try await client.http.administer(.delete, "/agents/\(id)").status == 204)
+            #expect(try await client.agent(again.access).status == 401)
+            try await client.refresh(again.refresh).expectOAuthError("invalid_grant")
+            try await client.poll(waiting).expectOAuthError("access_denied")
+            #expect(try await backend.service.agents().elements.isEmpty)
+        }
+    }
+
+    @Test func `no secret's text is in the data folder`() async throws {
+        try await LiveBackend.withLiveBackend(authentication: .device) { backend in
+            let client = try DeviceClient(backend)
+            let codes = try await client.begin()
+            _ = try await backend.service.approveLogin(codes.userCode, as: .new(name: nil))
+            let tokens = try DeviceClient.tokens(of: try await client.poll(codes))
+            let files = try FileManager.default.contentsOfDirectory(
+                at: backend.dataFolder, includingPropertiesForKeys: nil)
+            let all = try files.reduce(into: Data()) { $0 += try Data(contentsOf: $1) }
+            #expect(all.range(of: Data("test-client".utf8)) != nil)
+            for secret in [codes.deviceCode, tokens.access, tokens.refresh] {
+                #expect(all.range(of: Data(secret.utf8.dropFirst(4))) == nil)
+            }
+        }
+    }
+}
