@@ -4,7 +4,7 @@ SWIFT ?= swift
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-thread test-address chaos soak bench lint format clean
+.PHONY: help setup build demo test test-login test-thread test-address chaos soak bench lint format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: setup ## Run every test
 	Scripts/check-imports.sh
 	$(SWIFT) test --skip-build --filter 'ChaosTests|LoadTests'
 	$(SWIFT) test --skip-build --skip 'ChaosTests|LoadTests'
+
+test-login: ## Test the login in a real browser (ARGS="-k denied")
+	@Scripts/test-login.sh $(ARGS)
 
 test-thread: setup ## Run the tests of embedding, executor, journal and HTTP under the thread sanitizer
 	$(SWIFT) test -j $(JOBS) --sanitize=thread --scratch-path .build/thread \

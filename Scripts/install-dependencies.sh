@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, with sudo where needed, saying so first. Where apt isn't there it
 # names what to install. Does nothing, and says nothing, where all is there.
+#
+#   Scripts/install-dependencies.sh            what building and testing needs
+#   Scripts/install-dependencies.sh login      also what the tests of the login need: a browser and Python's venv
 set -euo pipefail
 
 if ! command -v swift >/dev/null 2>&1; then
@@ -17,6 +20,12 @@ has_module libcrypto || missing+=(libssl-dev)
 has_module libcurl || missing+=(libcurl4-openssl-dev)
 has_module sqlite3 || missing+=(libsqlite3-dev)
 [ -e /usr/share/zoneinfo/Europe/Berlin ] || missing+=(tzdata)
+if [ "${1:-}" = login ]; then
+    command -v chromium >/dev/null 2>&1 || missing+=(chromium)
+    command -v chromedriver >/dev/null 2>&1 || missing+=(chromium-driver)
+    # Debian has venv and ensurepip in a package of their own.
+    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
+fi
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 
