@@ -46,7 +46,7 @@ enum DevicePage {
             """
             <p class="code">\(login.userCode)</p>
             <p class="warning">Approve only if you see this code on a host that you, or somebody you trust, is logging
-              in right now. Never approve a code that was sent to you.</p>
+              in right now. Never approve a code that somebody sent you unasked.</p>
             \(notice(problem))
             <dl>
               <dt>Client</dt><dd>\(login.clientID)</dd>
