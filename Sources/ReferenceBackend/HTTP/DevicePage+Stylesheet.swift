@@ -37,6 +37,7 @@ extension DevicePage {
         .problem { background: var(--bad-page); color: var(--bad); font-weight: 600; }
         .done { font-size: 1.4rem; font-weight: 700; }
         fieldset { margin: 0 0 1rem; padding: 0; border: 0; min-width: 0; }
+        legend { padding: 0; }
         fieldset label[for=name] { display: block; margin-top: .75rem; }
         dl { display: grid; grid-template-columns: auto 1fr; gap: .25rem 1rem; margin: 0 0 1rem; }
         dt { color: var(--soft); }
