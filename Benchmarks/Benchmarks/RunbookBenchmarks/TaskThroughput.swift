@@ -54,7 +54,7 @@ struct TaskThroughput {
             let report = try await agent.runOnce()
             guard report.isGood, report.tally.succeeded == Self.tasks else { throw Incomplete(report: "\(report)") }
         } else {
-            try await withThrowingTaskGroup(of: Void.self) { group in
+            await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await agent.dispatcher.run() }
                 await agent.synchronizer.synchronize()
                 await agent.dispatcher.idle()

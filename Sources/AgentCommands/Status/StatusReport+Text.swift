@@ -49,7 +49,8 @@ extension StatusReport {
 
     private var outboxText: String {
         guard outbox.pending > 0 else { return "empty" + (outbox.bytes > 0 ? ", \(size) of dead letters" : "") }
-        let text = "\(outbox.pending) pending, the oldest for \(TimeSpan.text(outbox.oldestSeconds ?? 0)), \(size) in all"
+        let age = TimeSpan.text(outbox.oldestSeconds ?? 0)
+        let text = "\(outbox.pending) pending, the oldest for \(age), \(size) in all"
         guard let limit = outbox.limit else { return text }
         return text + " of \(ByteCount.text(limit))"
             + (outbox.bytes >= limit ? "; it is full, and nothing new is run until it has room" : "")
