@@ -1,6 +1,6 @@
+import AgentModel
 public import Foundation
 import Glibc
-import Synchronization
 
 /// An HTTP/1.1 server on 127.0.0.1 that answers as it is told, also wrongly: what a correct server can't be made to do.
 ///
@@ -144,9 +144,9 @@ public final class ScriptedServer: Sendable {
     private static func systemError() -> POSIXError { POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
 
     private final class RemainingAnswers: Sendable {
-        private let answers: Mutex<[Answer]>
+        private let answers: BlockingLock<[Answer]>
 
-        init(_ answers: [Answer]) { self.answers = Mutex(answers) }
+        init(_ answers: [Answer]) { self.answers = BlockingLock(answers) }
 
         func next() -> Answer { answers.withLock { $0.count > 1 ? $0.removeFirst() : $0[0] } }
     }
@@ -155,7 +155,7 @@ public final class ScriptedServer: Sendable {
 extension ScriptedServer {
     /// What the threads share; they hold this and not the server, so that a dropped server stops.
     private final class Core: Sendable {
-        let state = Mutex(State())
+        let state = BlockingLock(State())
         private let listener: Int32
 
         init(listener: Int32) { self.listener = listener }

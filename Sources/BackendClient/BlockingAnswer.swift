@@ -1,9 +1,9 @@
+import AgentModel
 import Dispatch
-import Synchronization
 
 /// Carries one result to a thread that waits for it.
 final class BlockingAnswer<Success: Sendable, Failure: Error>: Sendable {
-    private let result = Mutex<Result<Success, Failure>?>(nil)
+    private let result = BlockingLock<Result<Success, Failure>?>(nil)
     private let isThere = DispatchSemaphore(value: 0)
 
     /// Called once.

@@ -1,6 +1,6 @@
+import AgentModel
 import CCurl
 import Foundation
-import Synchronization
 
 /// libcurl's multi interface on a thread of its own (libcurl-multi(3)).
 ///
@@ -35,7 +35,7 @@ final class TransferLoop: Sendable {
 
     private let configuration: HTTPClient.Configuration
     private let multi: MultiHandle
-    private let state = Mutex(State())
+    private let state = BlockingLock(State())
 
     /// - Throws: `HTTPClientError.failed` when libcurl or the system has no resources for it.
     init(_ configuration: HTTPClient.Configuration) throws(HTTPClientError) {

@@ -16,7 +16,7 @@ public final class InProcessExecutor: Executor {
 
     private let interpreter: PythonInterpreter
     private let pool: WorkerPool
-    private let state = Mutex(State())
+    private let state = BlockingLock(State())
     private let lastJobID = Atomic<UInt64>(0)
     private let outputLimit: Int
     private let shutdownLimit: Duration

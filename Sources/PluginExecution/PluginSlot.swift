@@ -1,5 +1,5 @@
+import AgentModel
 import PythonEmbedding
-import Synchronization
 
 /// The place of a PLUGIN_ID, through all the versions loaded under it.
 final class PluginSlot: Sendable {
@@ -11,11 +11,11 @@ final class PluginSlot: Sendable {
     }
 
     let lane: Lane
-    private let version: Mutex<Version?>
+    private let version: BlockingLock<Version?>
 
     init(lane: Lane, version: Version) {
         self.lane = lane
-        self.version = Mutex(version)
+        self.version = BlockingLock(version)
     }
 
     /// Nil once the plugin is unloaded.

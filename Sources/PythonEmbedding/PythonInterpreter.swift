@@ -1,3 +1,4 @@
+import AgentModel
 internal import CPython
 internal import Glibc
 

@@ -1,6 +1,6 @@
+import AgentModel
 internal import CCallTrace
 import Foundation
-import Synchronization
 
 /// Says which thread is inside which plugin's code, whether one of these threads ended the process, and which runs
 /// have begun at all: runs are written down ahead of their turn, so that many share a sync of the disk, and one that
@@ -14,7 +14,7 @@ public final class CallTrace: Sendable {
     private nonisolated(unsafe) let trace: OpaquePointer
     /// Names this process among those that wrote a trace here.
     let session: String
-    private let begun = Mutex(Begun())
+    private let begun = BlockingLock(Begun())
 
     /// Which entry of the trace each run has that began and whose end isn't in the journal yet.
     private struct Begun {

@@ -1,5 +1,5 @@
+import AgentModel
 import Foundation
-import Synchronization
 
 /// The exclusive hold on a state directory, for as long as this value lives.
 ///
@@ -10,7 +10,7 @@ struct DirectoryLock: ~Copyable {
     private let path: String
 
     /// Directories held by this process: record locks don't keep a process from taking its own lock again.
-    private static let held = Mutex<Set<String>>([])
+    private static let held = BlockingLock<Set<String>>([])
 
     private init(descriptor: Int32, path: String) {
         self.descriptor = descriptor

@@ -1,3 +1,4 @@
+import AgentModel
 public import Foundation
 import GRDB
 import Synchronization

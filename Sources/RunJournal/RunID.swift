@@ -1,5 +1,5 @@
+import AgentModel
 import Foundation
-import Synchronization
 
 /// The name of one run: a UUIDv7 (RFC 9562, section 5.7) in lower case, so that sorting by text sorts by time.
 public struct RunID: Hashable, Sendable, Comparable, CustomStringConvertible {
@@ -46,7 +46,7 @@ public struct RunID: Hashable, Sendable, Comparable, CustomStringConvertible {
     public static func < (lhs: RunID, rhs: RunID) -> Bool { lhs.rawValue < rhs.rawValue }
 
     private static let digits = Array("0123456789abcdef")
-    private static let lastTicks = Mutex<UInt64>(0)
+    private static let lastTicks = BlockingLock<UInt64>(0)
 
     private static func nextTicks(at date: Date) -> UInt64 {
         let now = UInt64(max(0, date.timeIntervalSince1970) * 1000 * 4096)

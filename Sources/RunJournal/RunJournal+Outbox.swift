@@ -1,6 +1,6 @@
+import AgentModel
 public import Foundation
 import GRDB
-import Synchronization
 
 extension RunJournal {
     /// Hands out results whose time has come, each until it is reported on by ``delivered(_:at:)``,
@@ -231,5 +231,5 @@ extension RunJournal {
 
 /// What one call of ``RunJournal/nextDeliveries(limit:now:)`` has taken, to give back where its transaction fails.
 private final class Lease: Sendable {
-    let taken = Mutex<[RunID]>([])
+    let taken = BlockingLock<[RunID]>([])
 }

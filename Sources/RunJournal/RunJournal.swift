@@ -15,7 +15,7 @@ public final class RunJournal: Sendable {
     /// opened beside a running agent.
     public let trace: CallTrace?
     let writer: JournalWriter
-    let state: Mutex<State>
+    let state: BlockingLock<State>
     private let lock: Mutex<LockHolder>
 
     /// What is known without asking the database. Changed when the transaction that it follows from is on disk.
@@ -42,7 +42,7 @@ public final class RunJournal: Sendable {
         self.trace = trace
         reader = JournalReader(reader: pool, path: path)
         writer = JournalWriter(pool: pool, path: path)
-        self.state = Mutex(state)
+        self.state = BlockingLock(state)
         self.lock = Mutex(LockHolder(lock: lock))
     }
 

@@ -1,5 +1,5 @@
+import AgentModel
 import PythonEmbedding
-import Synchronization
 import Testing
 
 /// Records what plugins ask and answers by path.
@@ -11,7 +11,7 @@ final class RecordingHost: PluginHost {
         let body: String?
     }
 
-    let requests = Mutex<[Request]>([])
+    let requests = BlockingLock<[Request]>([])
     /// A request for `/api/wait` is answered when something is pushed here.
     let gate = BlockingQueue<Void>()
     let arrivals = BlockingQueue<Void>()

@@ -1,15 +1,16 @@
 internal import Glibc
 
-/// Guards a value that a thread may hold for long: initialising an interpreter takes tens of milliseconds.
+/// Guards a value whose lock threads may have to wait for.
 ///
 /// A mutex of pthread and not `Synchronization.Mutex`, because that one's hand-over between waiting threads happens in
-/// the kernel (futex(2), `FUTEX_LOCK_PI`), where the thread sanitizer doesn't see it and reports races that aren't.
+/// the kernel (futex(2), `FUTEX_LOCK_PI`), where the thread sanitizer doesn't see it and reports races that aren't. It
+/// has its place wherever the suites that run under the sanitizer come.
 /// Unchecked because the mutex guards `value`.
-final class BlockingLock<Value>: @unchecked Sendable {
+public final class BlockingLock<Value>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private var value: Value
 
-    init(_ value: Value) {
+    public init(_ value: Value) {
         self.value = value
         pthread_mutex_init(mutex, nil)
     }
@@ -19,7 +20,10 @@ final class BlockingLock<Value>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func withLock<Result, Failure: Error>(_ body: (inout Value) throws(Failure) -> Result) throws(Failure) -> Result {
+    /// Runs `body` with the lock held. Not to be nested.
+    public func withLock<Result, Failure: Error>(
+        _ body: (inout Value) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         return try body(&value)
