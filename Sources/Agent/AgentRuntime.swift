@@ -135,9 +135,12 @@ public struct AgentRuntime: Sendable {
         }
         let isSynchronized = await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await dispatcher.run() }
+            async let delivery: Void = reporter.runUntilFinished()
             let isSynchronized = await synchronizer.synchronize()
             await scheduler.fireDue()
             await dispatcher.idle()
+            reporter.finish()
+            await delivery
             // What a full outbox holds back may run once it is emptied.
             while await reporter.deliverDue() == nil, await dispatcher.resumesAfterDelivery() {
                 await dispatcher.idle()

@@ -95,9 +95,11 @@ struct TaskThroughput {
         guard case .changed(let list, _) = try await client.tasks() else { throw Incomplete(report: "tasks") }
         await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await dispatcher.run() }
+            async let delivery: Void = delivers ? reporter.runUntilFinished() : ()
             for task in list.tasks { await dispatcher.submit(PlannedRun(task: task)) }
             await dispatcher.idle()
-            if delivers { await reporter.deliverDue() }
+            reporter.finish()
+            await delivery
             group.cancelAll()
         }
         let time = start.duration(to: .now)

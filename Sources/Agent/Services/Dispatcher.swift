@@ -113,14 +113,14 @@ public actor Dispatcher: Service {
         mutating func keepAhead(after outcome: Outcome) {
             let byTime = Dispatcher.aheadTime / max(outcome.duration, .nanoseconds(1))
             let bySize = Dispatcher.aheadBytes / max(outcome.size, 1)
-            ahead = min(Int(min(byTime, 128)), bySize)
+            ahead = min(Int(min(byTime, 512)), bySize)
         }
     }
 
     private static let aheadTime = Duration.milliseconds(20)
     private static let aheadBytes = 256 << 10
     /// Runs in memory at the same time, between their queue and the outbox.
-    private static let window = 512
+    private static let window = 1024
     /// Plugins that can't start anything which are asked at a time; they are asked in turn.
     private static let scanLimit = 64
 

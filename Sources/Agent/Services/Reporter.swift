@@ -20,6 +20,7 @@ public actor Reporter: Service {
     private let alarm = Alarm()
     /// Something may be due that has not been read.
     private let hasNews = Atomic(true)
+    private let isFinishing = Atomic(false)
     /// Read from the outbox and not sent yet.
     private var ready = Deque<Delivery>()
     private var isReading = false
@@ -39,9 +40,9 @@ public actor Reporter: Service {
     /// Bytes kept of a text when a backend says that a result is too large.
     private static let cutSize = 64 << 10
     /// Results that are read from the outbox together.
-    private static let readAhead = 64
+    private static let readAhead = 256
     /// Fewer that are ready are reason to read.
-    private static let lowWater = 32
+    private static let lowWater = 128
 
     /// - Parameter isMinimal: send only what part 1 of the contract names (`result_format = minimal`).
     public init(
@@ -69,6 +70,22 @@ public actor Reporter: Service {
                 await self.alarm.wait(until: next, clock: self.clock)
             }
         }
+    }
+
+    /// Delivers while others add to the outbox, and after ``finish()`` what is due then.
+    public func runUntilFinished() async {
+        while !Task.isCancelled {
+            let isLast = isFinishing.load(ordering: .acquiring)
+            let next = await deliverDue()
+            if isLast { return }
+            await alarm.wait(until: next, clock: clock)
+        }
+    }
+
+    /// Nobody adds to the outbox any more.
+    public nonisolated func finish() {
+        isFinishing.store(true, ordering: .releasing)
+        alarm.ring()
     }
 
     /// What of a result is sent from now on.
