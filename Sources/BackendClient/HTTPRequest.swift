@@ -68,10 +68,12 @@ public struct HTTPRequest: Sendable, CustomStringConvertible {
     public var idleLimit: Duration?
     /// Bytes of the body after decompression; nil for the client's.
     public var responseLimit: Int?
+    /// Whether a redirect to another origin is refused: for a body that is a secret.
+    public var staysAtOrigin: Bool
 
     public init(
         method: HTTPMethod = .get, url: HTTPURL, headers: [HTTPHeader] = [], body: Data? = nil,
-        timeLimit: Duration? = nil, idleLimit: Duration? = nil, responseLimit: Int? = nil
+        timeLimit: Duration? = nil, idleLimit: Duration? = nil, responseLimit: Int? = nil, staysAtOrigin: Bool = false
     ) {
         self.method = method
         self.url = url
@@ -80,6 +82,7 @@ public struct HTTPRequest: Sendable, CustomStringConvertible {
         self.timeLimit = timeLimit
         self.idleLimit = idleLimit
         self.responseLimit = responseLimit
+        self.staysAtOrigin = staysAtOrigin
     }
 
     public var description: String { "\(method.rawValue) \(url)" }
