@@ -71,6 +71,12 @@ public actor Reporter: Service {
         }
     }
 
+    /// The backend lets the agent in again: what waited for that is due now.
+    public func loggedIn() {
+        pacing = DeliveryPacing()
+        alarm.ring()
+    }
+
     /// What of a result is sent from now on.
     public func setMinimal(_ isMinimal: Bool) { self.isMinimal = isMinimal }
 
