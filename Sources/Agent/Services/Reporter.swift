@@ -254,7 +254,8 @@ public actor Reporter: Service {
         try await journal.deferred(
             delivery.runID, until: clock.now.addingTimeInterval(delay), reason: "\(error.code): \(error.message)",
             countsAttempt: countsAttempt, now: clock.now)
-        logger.warning(
+        logger.log(
+            level: error.code == "login.required" ? .debug : .warning,
             "the result could not be delivered and is tried again: \(error.message)",
             metadata: metadata.merging(
                 ["code": "\(error.code)", "retry_in_s": "\(Int(delay.rounded(.up)))"], uniquingKeysWith: { $1 }))
