@@ -142,7 +142,9 @@ struct OAuthClient: Sendable {
                     HTTPHeader(name: "Accept", value: "application/json"),
                 ],
                 body: FormEncoding.data([("client_id", clientID)] + fields), timeLimit: Self.timeLimit,
-                responseLimit: Self.responseLimit, staysAtOrigin: true))
+                responseLimit: Self.responseLimit, staysAtOrigin: true,
+                // A refresh token that comes twice ends the login.
+                usesNewConnection: true))
     }
 }
 
