@@ -110,7 +110,8 @@ public struct AgentRuntime: Sendable {
         }
         return AgentRuntime(
             configuration: configuration, catalog: catalog, scheduler: scheduler, dispatcher: dispatcher,
-            reporter: reporter, synchronizer: synchronizer, journal: journal, login: login, statusRecorder: statusRecorder,
+            reporter: reporter, synchronizer: synchronizer, journal: journal, login: login,
+            statusRecorder: statusRecorder,
             executor: executor, http: http, clock: clock, pythonVersion: interpreter.version, logger: logger,
             loader: loader, bell: bell, current: current)
     }

@@ -17,7 +17,8 @@ public struct RunbookAgent: AsyncParsableCommand {
             """,
         version: AgentVersion.current,
         subcommands: [
-            RunCommand.self, LoginCommand.self, LogoutCommand.self, StatusCommand.self, HistoryCommand.self, OutboxCommand.self, PluginCommand.self,
+            RunCommand.self, LoginCommand.self, LogoutCommand.self, StatusCommand.self, HistoryCommand.self,
+            OutboxCommand.self, PluginCommand.self,
             CommandCommand.self, ScheduleCommand.self,
         ])
 

@@ -38,7 +38,8 @@ struct RedirectChain {
         guard !original.staysAtOrigin || target.origin == original.url.origin else {
             throw .redirectRefused(
                 from: hop.url.text, to: target.text,
-                problem: "what is sent is a secret, for \(original.url.origin) alone; set server_url to the address meant")
+                problem:
+                    "what is sent is a secret, for \(original.url.origin) alone; set server_url to the address meant")
         }
         hop.url = target
         applyMethod(of: response.status)

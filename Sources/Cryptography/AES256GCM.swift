@@ -17,7 +17,8 @@ public enum AES256GCM {
     /// - Returns: as many bytes as `plaintext` has, and the tag behind them.
     public static func seal(_ plaintext: [UInt8], key: SecretKey, nonce: [UInt8], header: [UInt8]) -> [UInt8] {
         precondition(nonce.count == nonceByteCount, "a nonce of 96 bits")
-        precondition(plaintext.count <= Int(Int32.max) - tagByteCount && header.count <= Int(Int32.max), "lengths of int")
+        precondition(
+            plaintext.count <= Int(Int32.max) - tagByteCount && header.count <= Int(Int32.max), "lengths of int")
         var context = CipherContext(encrypts: true, key: key, nonce: nonce)
         context.authenticate(header)
         var sealed = context.update(plaintext)

@@ -32,7 +32,9 @@ struct LoginLock: Sendable {
         }
         var status = stat()
         // What root makes is for the user that the agent runs as.
-        if geteuid() == 0, stat(directory, &status) == 0, status.st_uid != 0 { fchown(descriptor, status.st_uid, gid_t.max) }
+        if geteuid() == 0, stat(directory, &status) == 0, status.st_uid != 0 {
+            fchown(descriptor, status.st_uid, gid_t.max)
+        }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let problem = errno
             close(descriptor)

@@ -174,7 +174,9 @@ public actor LoginSession: CredentialProvider {
 
     /// A login for another backend or another client is none.
     private func ours(_ record: LoginRecord?) -> LoginRecord? {
-        guard let record, record.origin == oauth.origin.description, record.clientID == oauth.clientID else { return nil }
+        guard let record, record.origin == oauth.origin.description, record.clientID == oauth.clientID else {
+            return nil
+        }
         return record
     }
 
@@ -256,7 +258,8 @@ public actor LoginSession: CredentialProvider {
         switch await oauth.refresh(refreshToken) {
         case .content(let new):
             try await save(new.keeping(refreshTokenOf: stale), refusals: refusals)
-            logger.debug("access token renewed", metadata: ["expires_in": "\(new.lifetime.map(String.init) ?? "unknown")"])
+            logger.debug(
+                "access token renewed", metadata: ["expires_in": "\(new.lifetime.map(String.init) ?? "unknown")"])
         case .error("invalid_grant", let description, _, let url):
             if try await adoptOther(than: stale) { return }
             try await endLogin(.refused(url: url, error: "invalid_grant", description: description))
@@ -274,7 +277,9 @@ public actor LoginSession: CredentialProvider {
         let found = try await store.read(setsAside: true)
         identity = found?.identity
         let tokens = ours(found?.record)?.tokens
-        guard tokens?.accessToken != stale.accessToken || tokens?.refreshToken != stale.refreshToken else { return false }
+        guard tokens?.accessToken != stale.accessToken || tokens?.refreshToken != stale.refreshToken else {
+            return false
+        }
         adopt(tokens)
         // Somebody has logged out meanwhile.
         guard held != nil else { throw .required(pending: nil) }

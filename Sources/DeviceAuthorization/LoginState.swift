@@ -26,7 +26,9 @@ public struct LoginState: Sendable, Equatable {
         directory: String, keySource: KeySource, serverURL: String?, clientID: String?, now: Date = .now
     ) async -> LoginState {
         do throws(LoginError) {
-            guard let record = try await LoginStore(directory: directory, keySource: keySource).read(setsAside: false)?.record,
+            guard
+                let record = try await LoginStore(directory: directory, keySource: keySource).read(setsAside: false)?
+                    .record,
                 record.isFor(serverURL: serverURL, clientID: clientID)
             else { return LoginState(kind: .loggedOut) }
             let pending = record.pending.flatMap { $0.expiresAt > now ? $0 : nil }

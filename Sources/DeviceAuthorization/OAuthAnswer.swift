@@ -21,7 +21,9 @@ struct OAuthReader {
     let clientID: String
     let now: Date
 
-    func tokens(_ response: HTTPResponse) -> OAuthAnswer<TokenSet> { read(Document(response, now: now), content: tokens(of:)) }
+    func tokens(_ response: HTTPResponse) -> OAuthAnswer<TokenSet> {
+        read(Document(response, now: now), content: tokens(of:))
+    }
 
     /// Of a file instead of an answer.
     func tokens(document: Data) -> OAuthAnswer<TokenSet> { read(Document(body: document), content: tokens(of:)) }
@@ -124,7 +126,8 @@ struct OAuthReader {
             throw Missing(problem: "it has no \(quoted(name))")
         }
         guard text.utf8.count <= TokenSet.byteLimit else {
-            throw Missing(problem: "its \(quoted(name)) has \(text.utf8.count) bytes, over the limit of \(TokenSet.byteLimit)")
+            throw Missing(
+                problem: "its \(quoted(name)) has \(text.utf8.count) bytes, over the limit of \(TokenSet.byteLimit)")
         }
         return text
     }

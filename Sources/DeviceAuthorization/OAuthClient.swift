@@ -23,7 +23,8 @@ public struct LoginSettings: Sendable, Equatable {
 
     public init(
         serverURL: String, clientID: String? = nil, scope: String = "", deviceCodePath: String = defaultDeviceCodePath,
-        tokenPath: String = defaultTokenPath, revocationPath: String = defaultRevocationPath, allowInsecure: Bool = false
+        tokenPath: String = defaultTokenPath, revocationPath: String = defaultRevocationPath,
+        allowInsecure: Bool = false
     ) {
         self.serverURL = serverURL
         self.clientID = clientID

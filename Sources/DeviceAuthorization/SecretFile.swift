@@ -29,7 +29,8 @@ struct SecretFile {
         }
         guard status.st_mode & forbiddenMode == 0 else {
             throw .unsafeFile(
-                path: path, problem: "others than its owner may use it (mode \(String(status.st_mode & 0o7777, radix: 8)))")
+                path: path,
+                problem: "others than its owner may use it (mode \(String(status.st_mode & 0o7777, radix: 8)))")
         }
         guard status.st_size <= limit else {
             throw .unsafeFile(path: path, problem: "it has \(status.st_size) bytes, over the limit of \(limit)")

@@ -48,7 +48,8 @@ import Testing
         let request = HTTPRequest(method: .post, url: url, body: Data("refresh_token=hush".utf8), staysAtOrigin: true)
         var chain = RedirectChain(request, limit: 10)
         let response = HTTPResponse(
-            status: 307, headers: [(name: "Location", value: location)], body: Data(), url: url, reusedConnection: false)
+            status: 307, headers: [(name: "Location", value: location)], body: Data(), url: url, reusedConnection: false
+        )
         guard isFollowed else {
             let error = #expect(throws: HTTPClientError.self) { try chain.follow(response) }
             #expect(error?.code == "http.redirect_refused")

@@ -41,7 +41,8 @@ import Testing
 
     static let polls = [
         PollCase(name: "pending", answers: [error("authorization_pending")], waits: .seconds(5)),
-        PollCase(name: "the server's interval", answers: [error("authorization_pending")], interval: 17, waits: .seconds(17)),
+        PollCase(
+            name: "the server's interval", answers: [error("authorization_pending")], interval: 17, waits: .seconds(17)),
         PollCase(name: "slow_down", answers: [error("slow_down")], waits: .seconds(10), keepsInterval: 10),
         PollCase(
             name: "slow_down stays", answers: [error("slow_down"), error("slow_down"), error("authorization_pending")],

@@ -62,7 +62,9 @@ import Testing
 
         fixture.server.route("/oauth/token", LoginFixture.refusal("authorization_pending"))
         var error: (any Error)?
-        do { try await DeviceLogin(session: fixture.session()) { _ in }.redeemPending() } catch let thrown { error = thrown }
+        do { try await DeviceLogin(session: fixture.session()) { _ in }.redeemPending() } catch let thrown {
+            error = thrown
+        }
         #expect((error as? LoginError)?.message.contains("WDJB-MJHT") == true)
 
         fixture.server.route("/oauth/token", LoginFixture.response("1"))
@@ -94,7 +96,8 @@ import Testing
         final class Count: Sendable { let value = Mutex(0) }
         let shown = Count()
         fixture.server.route("/oauth/token") { _ in
-            shown.value.withLock { $0 } == 2 ? LoginFixture.response("1") : LoginFixture.refusal("authorization_pending")
+            shown.value.withLock { $0 } == 2
+                ? LoginFixture.response("1") : LoginFixture.refusal("authorization_pending")
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<2 {

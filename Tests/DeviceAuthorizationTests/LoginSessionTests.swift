@@ -153,7 +153,8 @@ import Testing
         try await fixture.session().accept(fixture.tokens())
         // Another process that knows no lock writes while the refresh is on its way.
         let record = LoginRecord(
-            origin: await other.oauth.origin.description, clientID: await other.oauth.clientID, tokens: tokens, pending: nil)
+            origin: await other.oauth.origin.description, clientID: await other.oauth.clientID, tokens: tokens,
+            pending: nil)
         let directory = fixture.directory
         let source = KeySource(configured: fixture.keyPath, credentialsDirectory: nil, fallback: "")
         let key = try #require(try source.load(owners: [geteuid()]))

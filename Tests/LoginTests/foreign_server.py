@@ -95,7 +95,7 @@ class DeviceEndpoint(DeviceAuthorizationEndpoint):
         return intervals["code"]
 
     def get_verification_uri(self):
-        return request.host_url + "approve"
+        return request.host_url + "approve" + "x" * intervals.get("padding", 0)
 
     def save_device_credential(self, client_id, scope, data):
         credential = DeviceCredentialDict(data, client_id=client_id, scope=scope)

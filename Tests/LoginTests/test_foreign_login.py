@@ -1,7 +1,9 @@
 """The agent's login against an authorization server that is not ours, over TLS with a private CA."""
 
+import fcntl
 import json
 import os
+import pathlib
 import pty
 import re
 import signal
@@ -11,11 +13,11 @@ import subprocess
 import sys
 import termios
 import time
-import fcntl
-import pathlib
 import urllib.request
 
+import numpy
 import pytest
+import zxingcpp
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -193,8 +195,10 @@ def test_two_processes_share_one_rotation(foreign):
         assert state["refreshes"] == round + 1 and state["reused"] == 0
 
 
-def test_a_terminal_shows_a_code_that_a_phone_reads(foreign):
-    zxingcpp, numpy = pytest.importorskip("zxingcpp"), pytest.importorskip("numpy")
+# Symbols of the versions 3 to 10, with both levels of correction.
+@pytest.mark.parametrize("padding", [0, 15, 35, 60, 85, 110, 130, 155, 190, 215])
+def test_a_terminal_shows_a_code_that_a_phone_reads(foreign, padding):
+    foreign.call("/test/set", {"padding": padding})
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(foreign.folder)
@@ -211,7 +215,8 @@ def test_a_terminal_shows_a_code_that_a_phone_reads(foreign):
         rows.append([c in "█▀" for c in line])
         rows.append([c in "█▄" for c in line])
     image = numpy.kron(numpy.array(rows, dtype=numpy.uint8) * 255, numpy.ones((4, 4), dtype=numpy.uint8))
-    assert [found.text for found in zxingcpp.read_barcodes(image)] == [f"{foreign.url}/approve?user_code={code}"]
+    assert [found.text for found in zxingcpp.read_barcodes(image)] == [
+        f"{foreign.url}/approve{'x' * padding}?user_code={code}"]
     foreign.call(f"/test/approve/{code}")
     try:
         while piece := os.read(terminal, 65536):

@@ -72,7 +72,9 @@ final class LoginScreen: Sendable {
                     expiresAt: code.expiresAt, interval: code.interval))
         }
         let width = Self.width
-        var lines = ["", "Open this address, on any device:", "", "    \(code.verificationURI)", "", "and enter this code:", ""]
+        var lines = [
+            "", "Open this address, on any device:", "", "    \(code.verificationURI)", "", "and enter this code:", "",
+        ]
         if let letters = BlockLetters.lines(code.userCode, width: width - 4) {
             lines += letters.map { "    " + $0 } + [""]
         }
@@ -112,7 +114,8 @@ final class LoginScreen: Sendable {
             if let end = countdown.withLock({ $0 }) {
                 let left = max(0, Int(end.timeIntervalSinceNow.rounded(.up)))
                 let seconds = left % 60
-                print("\rWaiting for approval: \(left / 60):\(seconds < 10 ? "0" : "")\(seconds) left  ", terminator: "")
+                print(
+                    "\rWaiting for approval: \(left / 60):\(seconds < 10 ? "0" : "")\(seconds) left  ", terminator: "")
                 fflush(nil)
             }
             try? await Task.sleep(for: .seconds(1))

@@ -49,7 +49,8 @@ struct QRCode: Equatable {
         for row in centers {
             for column in centers {
                 // Where the finders are there is none.
-                let isFinder = (row == 6 && column == 6) || (row == 6 && column == size - 7)
+                let isFinder =
+                    (row == 6 && column == 6) || (row == 6 && column == size - 7)
                     || (row == size - 7 && column == 6)
                 if !isFinder { drawAlignment(row, column) }
             }
@@ -77,7 +78,8 @@ struct QRCode: Equatable {
     /// The fifteen bits of correction level and mask, twice.
     private mutating func drawFormat(_ bits: Int) {
         func bit(_ index: Int) -> Bool { bits >> index & 1 == 1 }
-        let first = [(0, 8), (1, 8), (2, 8), (3, 8), (4, 8), (5, 8), (7, 8), (8, 8), (8, 7)]
+        let first =
+            [(0, 8), (1, 8), (2, 8), (3, 8), (4, 8), (5, 8), (7, 8), (8, 8), (8, 7)]
             + (0...5).reversed().map { (8, $0) }
         for (index, place) in first.enumerated() { set(place.0, place.1, bit(index)) }
         for index in 0..<8 { set(8, size - 1 - index, bit(index)) }
@@ -161,7 +163,8 @@ struct QRCode: Equatable {
     /// How hard it is to read (section 7.8.3 of the standard): the mask with the least is taken.
     private var penalty: Int {
         var sum = 0
-        let lines = (0..<size).map { row in (0..<size).map { self[row, $0] } }
+        let lines =
+            (0..<size).map { row in (0..<size).map { self[row, $0] } }
             + (0..<size).map { column in (0..<size).map { self[$0, column] } }
         let finder = [true, false, true, true, true, false, true]
         let edges = [finder + [false, false, false, false], [false, false, false, false] + finder]
@@ -180,7 +183,8 @@ struct QRCode: Equatable {
         for row in 1..<size {
             for column in 1..<size {
                 let isDark = self[row, column]
-                let isBlock = self[row - 1, column] == isDark && self[row, column - 1] == isDark
+                let isBlock =
+                    self[row - 1, column] == isDark && self[row, column - 1] == isDark
                     && self[row - 1, column - 1] == isDark
                 if isBlock { sum += 3 }
             }

@@ -3,8 +3,8 @@ import AgentModel
 import ArgumentParser
 import BackendClient
 import Foundation
-import Logging
 import Glibc
+import Logging
 import PluginExecution
 import PluginStore
 import PythonEmbedding

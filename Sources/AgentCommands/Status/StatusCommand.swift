@@ -23,6 +23,7 @@ struct StatusCommand: AsyncParsableCommand {
 
     func run() async throws {
         let configuration = try configurationOptions.load()
+        if configuration.auth { ProcessProtection.forbidDumps() }
         var report = try await StatusReport.read(
             directory: configuration.stateDirectory, login: await configuration.loginState())
         report.outbox.limit = configuration.outboxLimit
