@@ -27,7 +27,7 @@ LIFETIME = int(sys.argv[3]) if len(sys.argv) > 3 else 3600
 app = Flask(__name__)
 codes, approvals, last_polls = {}, {}, {}
 tokens = []
-results = []
+results, runs = [], []
 intervals = {"code": 1, "lifetime": 600}
 state = {"refreshes": 0, "reused": 0}
 
@@ -213,12 +213,16 @@ def plugin(plugin):
 
 @app.get("/api/agent/tasks")
 def tasks():
-    return jsonify({"data": [{"id": "t1", "command": "fp.hello", "cron": None, "arguments": "{}"}]})
+    listed = [{"id": "t1", "command": "fp.hello", "cron": None, "arguments": "{}"}]
+    if intervals.get("schedule"):
+        listed.append({"id": "t2", "command": "fp.hello", "cron": "* * * * * *", "arguments": "{}"})
+    return jsonify({"data": listed})
 
 
 @app.post("/api/agent/task/<task>")
 def result(task):
     results.append(request.get_json()["data"])
+    runs.append(request.get_json()["run_id"])
     return jsonify({}), 201
 
 
@@ -268,7 +272,7 @@ def look():
     secret = [t["access_token"] for t in tokens] + [t["refresh_token"] for t in tokens] + list(codes)
     user_codes = [c["user_code"] for c in codes.values()]
     live = [t["access_token"] for t in tokens if not t.revoked]
-    return jsonify(dict(state, secrets=secret, user_codes=user_codes, results=results, live=live))
+    return jsonify(dict(state, secrets=secret, user_codes=user_codes, results=results, runs=runs, live=live))
 
 
 if __name__ == "__main__":

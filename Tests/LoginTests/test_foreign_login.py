@@ -176,6 +176,28 @@ def test_the_whole_life_of_a_login(foreign):
     assert foreign.agent("run", "--once", check=False, env=environment).returncode == 77
 
 
+def test_what_runs_while_logged_out_is_kept_and_goes_out(foreign):
+    foreign.call("/test/set", {"schedule": True})
+    foreign.daemon()
+    code = foreign.wait(foreign.codes)[0]
+    foreign.call(f"/test/approve/{code}")
+    foreign.wait(lambda: len(foreign.state()["runs"]) >= 2)
+    foreign.call("/test/revoke-all")
+    second = foreign.wait(lambda: foreign.codes()[1:], 120)[0]
+    arrived = set(foreign.state()["runs"])
+
+    def ended():
+        # Nothing reaches the backend, and the schedule goes on.
+        return set(re.findall(r"run ended .* run=(\S+)", foreign.text())) - arrived
+
+    foreign.wait(lambda: len(ended()) >= 3)
+    kept = ended()
+    assert set(foreign.state()["runs"]) == arrived
+    foreign.call(f"/test/approve/{second}")
+    foreign.wait(lambda: kept <= set(foreign.state()["runs"]))
+    assert len(foreign.state()["runs"]) == len(set(foreign.state()["runs"]))
+
+
 def test_two_processes_share_one_rotation(foreign):
     code = json.loads(foreign.agent("login", "--no-wait", "--json").stdout.splitlines()[0])["user_code"]
     foreign.call(f"/test/approve/{code}")
