@@ -18,6 +18,8 @@ public struct DeviceLogin: Sendable {
     private var store: LoginStore { session.store }
 
     private static let watchInterval = Duration.seconds(1)
+    /// After which it is looked whether a login has come otherwise.
+    private static let longestSleep = Duration.seconds(60)
 
     public init(session: LoginSession, onEvent: @escaping @Sendable (Event) async -> Void) {
         self.session = session
@@ -35,7 +37,7 @@ public struct DeviceLogin: Sendable {
             if let lock = try LoginLock.attempt(.polling, directory: store.directory) {
                 defer { lock.release() }
                 if try await isDone(before, replacing) { return }
-                return try await follow(shown: shown)
+                return try await follow(shown: shown) { try await isDone(before, replacing) }
             }
             if try await isDone(before, replacing) { return }
             if let code = try await session.pendingCode(), code.userCode != shown?.userCode {
@@ -78,7 +80,8 @@ public struct DeviceLogin: Sendable {
         return try await session.storedTokens() != before
     }
 
-    private func follow(shown: DeviceCode?) async throws {
+    /// - Parameter isDone: whether somebody else has brought a login meanwhile, such as `login --token-file`.
+    private func follow(shown: DeviceCode?, isDone: () async throws -> Bool) async throws {
         var flow = DeviceFlow(jitter: Double.random(in: 0...0.25))
         var effects: [DeviceFlow.Effect]
         if let code = try await session.usablePendingCode() {
@@ -95,9 +98,14 @@ public struct DeviceLogin: Sendable {
             case .poll(let code):
                 effects += flow.handle(.tokens(await session.oauth.redeem(code)), now: clock.uptime)
             case .wait(let duration):
-                if duration > .zero { try await clock.sleep(for: duration) }
-                // `login --token-file` may have come in between.
-                if effects.isEmpty { effects += flow.handle(.timer, now: clock.uptime) }
+                var left = duration
+                while left > .zero {
+                    let piece = min(left, Self.longestSleep)
+                    try await clock.sleep(for: piece)
+                    left -= piece
+                    if try await isDone() { return }
+                }
+                effects += flow.handle(.timer, now: clock.uptime)
             case .keep(let code): try await session.keep(pending: code)
             case .show(let code): if code.userCode != shown?.userCode { await onEvent(.code(code)) }
             case .expired: await onEvent(.expired)

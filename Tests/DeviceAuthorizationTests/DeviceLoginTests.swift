@@ -89,6 +89,20 @@ import Testing
         #expect(try await session.pendingCode() == nil)
     }
 
+    @Test func aTokenFromElsewhereEndsTheWait() async throws {
+        let fixture = fixture
+        fixture.server.route("/oauth/device/code", .json(Self.code))
+        fixture.server.route("/oauth/token", LoginFixture.refusal("authorization_pending"))
+        let other = try fixture.session()
+        let tokens = fixture.tokens("elsewhere")
+        let session = try fixture.session()
+        try await DeviceLogin(session: session) { event in
+            if case .code = event { try? await other.accept(tokens) }
+        }.run()
+        #expect(try await session.authorization() == Authorization(bearer: "access-elsewhere"))
+        #expect(fixture.count("/oauth/token") == 0)
+    }
+
     @Test func twoWhoLogInShareOneCode() async throws {
         let fixture = fixture
         fixture.server.route("/oauth/device/code", .json(Self.code))
@@ -206,6 +220,6 @@ import Testing
         let code = try await DeviceLogin(session: fixture.session()) { _ in }.begin()
         #expect(code.lifetime == example.lifetime)
         #expect(await login(try fixture.session()).error == nil)
-        #expect(fixture.clock.sleeps == [example.interval])
+        #expect(fixture.clock.sleeps.reduce(.zero, +) == example.interval)
     }
 }
