@@ -44,6 +44,8 @@ let package = Package(
             name: "COpenSSL", path: "Modules/COpenSSL", pkgConfig: "libcrypto",
             providers: [.apt(["libssl-dev"])]),
 
+        .systemLibrary(name: "CProcess", path: "Modules/CProcess"),
+
         // MARK: Leaves
 
         .target(name: "AgentModel"),
@@ -57,6 +59,11 @@ let package = Package(
         // MARK: What stands on the leaves
 
         .target(
+            name: "DeviceAuthorization",
+            dependencies: [
+                "AgentModel", "BackendClient", "Cryptography", .product(name: "Logging", package: "swift-log"),
+            ]),
+        .target(
             name: "PluginStore",
             dependencies: [
                 "AgentModel", "BackendClient", "Cryptography", .product(name: "Logging", package: "swift-log"),
@@ -69,15 +76,18 @@ let package = Package(
         .target(name: "CCallTrace"),
         .target(
             name: "RunJournal",
-            dependencies: ["AgentModel", "CCallTrace", .product(name: "GRDB", package: "GRDB.swift")]),
+            dependencies: [
+                "AgentModel", "CCallTrace", .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
 
         // MARK: The agent
 
         .target(
             name: "Agent",
             dependencies: [
-                "AgentModel", "BackendClient", "CronSchedule", "Cryptography", "PluginExecution", "PluginStore",
-                "PythonEmbedding", "RunJournal",
+                "AgentModel", "BackendClient", "CProcess", "CronSchedule", "Cryptography", "DeviceAuthorization",
+                "PluginExecution", "PluginStore", "PythonEmbedding", "RunJournal",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
@@ -88,9 +98,8 @@ let package = Package(
         .target(
             name: "AgentCommands",
             dependencies: [
-                "Agent", "AgentModel", "BackendClient", "CronSchedule", "Cryptography", "PluginExecution",
-                "PluginStore",
-                "PythonEmbedding", "RunJournal",
+                "Agent", "AgentModel", "BackendClient", "CronSchedule", "Cryptography", "DeviceAuthorization",
+                "PluginExecution", "PluginStore", "PythonEmbedding", "RunJournal",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -119,7 +128,8 @@ let package = Package(
         .target(
             name: "AgentTestSupport",
             dependencies: [
-                "Agent", "AgentModel", "ReferenceBackend", .product(name: "Logging", package: "swift-log"),
+                "Agent", "AgentModel", "DeviceAuthorization", "ReferenceBackend",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
             name: "ReliabilityTesting",
@@ -142,6 +152,12 @@ let package = Package(
             name: "BackendClientTests",
             dependencies: [
                 "AgentModel", "AgentTestSupport", "BackendClient", .product(name: "Logging", package: "swift-log"),
+            ]),
+        .testTarget(
+            name: "DeviceAuthorizationTests",
+            dependencies: [
+                "AgentModel", "AgentTestSupport", "BackendClient", "Cryptography", "DeviceAuthorization",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(
             name: "PluginStoreTests",

@@ -5,10 +5,10 @@ cd "$(dirname "$0")/.."
 
 # Codes stand in the sources as string literals of the shape "area.what_happened"; of the backend's, some are put
 # together of a kind and an ending.
-areas='administration|agent|api|backend|command|configuration|cryptography|device|executor|http|journal|plugin|python|request|route|run|schedule|store|task'
+areas='administration|agent|api|backend|command|configuration|cryptography|device|executor|http|journal|login|plugin|python|request|route|run|schedule|store|task'
 composed='\.(not_found|already_exists)$'
 in_sources=$(grep -rhoE "\"($areas)\.[a-z][a-z_0-9]*\"" Sources --include='*.swift' | tr -d '"' |
-    grep -vE '\.(sqlite|json|py|ini)$' | sort -u)
+    grep -vE '\.(sqlite|json|py|ini|sealed|lock)$' | sort -u)
 in_docs=$(grep -oE "^\| \`($areas)\.[a-z][a-z_0-9]*\`" docs/errors.md | tr -d '|` ' | sort -u)
 
 failed=0

@@ -50,5 +50,6 @@ only_importer CPython PythonEmbedding
 only_importer CCurl BackendClient
 only_importer COpenSSL Cryptography
 only_importer CCallTrace RunJournal
+only_importer CProcess Agent
 
 exit $failed

@@ -53,16 +53,25 @@ wait_for() { # seconds, pattern, what for
     done
 }
 
-setsid "$bin/runbook-backend" serve --auth none --listen 127.0.0.1:0 --data "$work/backend" --seed "$example" \
+setsid "$bin/runbook-backend" serve --listen 127.0.0.1:0 --data "$work/backend" --seed "$example" \
     > >(label "backend") 2>&1 &
 backend=$!
 wait_for 30 'listens on http' "The backend's address"
 address=$(grep -oE 'listens on http[^ ]*' "$log" | head -n 1 | cut -d ' ' -f 3)
 
 RUNBOOK_AGENT_SERVER_URL=$address RUNBOOK_AGENT_PLUGIN_DIRECTORY=$work/plugins \
-    RUNBOOK_AGENT_STATE_DIRECTORY=$work/state \
+    RUNBOOK_AGENT_STATE_DIRECTORY=$work/state RUNBOOK_AGENT_KEY_FILE=$work/login.key \
     setsid "$bin/runbook-agent" run --config "$example/config.ini" > >(label "agent  ") 2>&1 &
 agent=$!
+
+# What an administrator does on the page of the backend, or so on its host.
+wait_for 60 'agent .*enter the code ' "The agent's code"
+code=$(grep -oE 'enter the code [^ ]+' "$log" | head -n 1 | awk '{ print $NF }')
+name=$(grep -oE '"id": *"[^"]+"' "$example/agent.json" | head -n 1 | cut -d '"' -f 4)
+approve=(device approve "$code" --agent "$name" --data "$work/backend")
+echo "The agent asks to be let in with the code $code. This demo approves that by itself:"
+echo "+ runbook-backend ${approve[*]}"
+"$bin/runbook-backend" "${approve[@]}" 2>&1 | label "approve"
 
 if [ "$check" = yes ]; then
     wait_for 60 'backend .*result stored.*Hello from the Test Plugin!' "The result of greet"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests the login with what isn't ours: a real browser on the backend's page, from Tests/LoginTests.
+# Tests the login with what isn't ours, from Tests/LoginTests: a real browser, a foreign authorization server.
 #
 #   Scripts/test-login.sh [ARGUMENT…]      arguments are pytest's, such as -k denied
 #

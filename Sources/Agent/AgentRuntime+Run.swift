@@ -66,6 +66,7 @@ extension AgentRuntime {
                 logger.info("agent stopping", metadata: ["signal": "\(signal)"])
                 bell.agentIsStopping()
                 await dispatcher.stopStarting()
+                executor.stopStarting()
                 await group.triggerGracefulShutdown()
                 let grace = current.value.shutdownGrace
                 Task {

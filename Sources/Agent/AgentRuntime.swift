@@ -1,6 +1,7 @@
 import AgentModel
 import BackendClient
 import CronSchedule
+public import DeviceAuthorization
 import Foundation
 public import Logging
 import PluginExecution
@@ -19,6 +20,8 @@ public struct AgentRuntime: Sendable {
     public let reporter: Reporter
     public let synchronizer: Synchronizer
     public let journal: RunJournal
+    /// Nil with `auth = False`.
+    public let login: LoginService?
     let statusRecorder: StatusRecorder
     let executor: InProcessExecutor
     let http: HTTPClient
@@ -33,16 +36,22 @@ public struct AgentRuntime: Sendable {
 
     /// Opens the state directory, starts the interpreter and joins the parts. Nothing runs yet.
     ///
-    /// - Parameter missedRuns: what becomes of fire times that passed while no agent ran; nil as it is configured.
+    /// - Parameters:
+    ///   - missedRuns: what becomes of fire times that passed while no agent ran; nil as it is configured.
+    ///   - loginPolicy: what to do where the agent has to log in and hasn't.
     /// - Throws: a `CodedError` of the part that could not be made.
     public static func build(
         configuration: AgentConfiguration, clock: any WallClock = SystemWallClock.shared,
-        missedRuns: Scheduler.MissedRuns? = nil, logger: Logger
+        missedRuns: Scheduler.MissedRuns? = nil, loginPolicy: LoginService.Policy = .ask,
+        loginClock: any LoginClock = SystemLoginClock(), logger: Logger
     ) async throws -> AgentRuntime {
         let serverURL = try configuration.requireRunnable()
         let zone = try configuration.timeZone()
         let http = try HTTPClient(configuration.http())
-        let client = try BackendClient(serverURL: serverURL, http: http)
+        let session = try configuration.loginSession(http: http, clock: loginClock, logger: logger)
+        let login = session.map { LoginService(session: $0, policy: loginPolicy, clock: loginClock, logger: logger) }
+        try await login?.prepare()
+        let client = try BackendClient(serverURL: serverURL, http: http, credentials: session ?? NoCredentials())
         let (journal, recovery) = try await RunJournal.open(directory: configuration.stateDirectory)
         recovery.log(to: logger)
         for name in configuration.unknownEnvironmentNames {
@@ -95,9 +104,14 @@ public struct AgentRuntime: Sendable {
             pollInterval: configuration.pollInterval, logger: logger)
         bell.connect(
             reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher, logger: logger)
+        await login?.setOnLogin {
+            await reporter.loggedIn()
+            synchronizer.wake()
+        }
         return AgentRuntime(
             configuration: configuration, catalog: catalog, scheduler: scheduler, dispatcher: dispatcher,
-            reporter: reporter, synchronizer: synchronizer, journal: journal, statusRecorder: statusRecorder,
+            reporter: reporter, synchronizer: synchronizer, journal: journal, login: login,
+            statusRecorder: statusRecorder,
             executor: executor, http: http, clock: clock, pythonVersion: interpreter.version, logger: logger,
             loader: loader, bell: bell, current: current)
     }
@@ -106,7 +120,8 @@ public struct AgentRuntime: Sendable {
 
     /// What no run depends on.
     var onlookers: [any Service] {
-        [
+        let login: [any Service] = login.map { [$0] } ?? []
+        return login + [
             statusRecorder, OutboxWatch(journal: journal, logger: logger, onChange: { reporter.wake() }),
             HistoryRetention(
                 journal: journal, clock: clock, days: configuration.historyDays, limit: configuration.historyLimit,

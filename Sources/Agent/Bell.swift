@@ -70,4 +70,6 @@ final class Bell: Sendable {
 public enum ExitStatus {
     /// `EX_SOFTWARE`: the interpreter was wedged; start the agent again.
     public static let wedged: Int32 = 70
+    /// `EX_NOPERM`: the agent must be logged in first; starting it again changes nothing.
+    public static let loginRequired: Int32 = 77
 }

@@ -1,6 +1,7 @@
 import Agent
 import AgentModel
 public import ArgumentParser
+import DeviceAuthorization
 import Glibc
 
 /// The command line of the agent.
@@ -9,14 +10,15 @@ public struct RunbookAgent: AsyncParsableCommand {
         commandName: "runbook-agent",
         abstract: "Runs a backend's plugins on this host, once or on a schedule.",
         discussion: """
-            Exit codes: 0 done, 1 it failed, 2 wrong usage.
+            Exit codes: 0 done, 1 it failed, 2 wrong usage, 77 a login is needed first.
 
             EXAMPLE
               runbook-agent run --config /etc/runbook-agent/config.ini
             """,
         version: AgentVersion.current,
         subcommands: [
-            RunCommand.self, StatusCommand.self, HistoryCommand.self, OutboxCommand.self, PluginCommand.self,
+            RunCommand.self, LoginCommand.self, LogoutCommand.self, StatusCommand.self, HistoryCommand.self,
+            OutboxCommand.self, PluginCommand.self,
             CommandCommand.self, ScheduleCommand.self,
         ])
 
@@ -29,6 +31,9 @@ public struct RunbookAgent: AsyncParsableCommand {
     public static func runAndExit() async -> Never {
         // A reader that goes away, of a log or of a list, is an error of write(2) and not the end of the agent.
         signal(SIGPIPE, SIG_IGN)
+        // Before anything starts a thread or Python. What the configuration needs of it has been read.
+        _ = ProcessEnvironment.atStart
+        ProcessProtection.clearEnvironment()
         var status = ExitCode.success
         do {
             var command = try parseAsRoot()
@@ -47,6 +52,7 @@ public struct RunbookAgent: AsyncParsableCommand {
     private static func report(_ error: any Error) -> ExitCode {
         if let error = error as? any CodedError {
             Terminal.writeError("error: \(error.message) [\(error.code)]")
+            if case LoginError.required? = error as? LoginError { return ExitCode(ExitStatus.loginRequired) }
             return .failure
         }
         let code = exitCode(for: error)

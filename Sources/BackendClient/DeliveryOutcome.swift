@@ -4,7 +4,7 @@ public enum DeliveryOutcome: Sendable {
     case delivered
     /// Not now. `after` is how long the backend asked to wait, nil where it did not.
     case retry(after: Duration?, BackendError)
-    /// `401` or `403`: it waits for a login.
+    /// `401` or `403`, or there are no credentials to send: it waits for a login.
     case unauthorized(BackendError)
     /// It will never be taken: `404`, `410`, `422`, or a task id that can't be sent.
     case rejected(BackendError)
@@ -13,7 +13,7 @@ public enum DeliveryOutcome: Sendable {
 
     init(_ error: BackendError) {
         switch error {
-        case .unauthorized: self = .unauthorized(error)
+        case .unauthorized, .credentials: self = .unauthorized(error)
         case .invalidTaskID: self = .rejected(error)
         case .status(_, 404, _, _), .status(_, 410, _, _), .status(_, 422, _, _): self = .rejected(error)
         case .status(_, 413, _, _): self = .tooLarge(error)

@@ -68,10 +68,16 @@ public struct HTTPRequest: Sendable, CustomStringConvertible {
     public var idleLimit: Duration?
     /// Bytes of the body after decompression; nil for the client's.
     public var responseLimit: Int?
+    /// Whether a redirect to another origin is refused: for a body that is a secret.
+    public var staysAtOrigin: Bool
+    /// Whether it goes over a connection of its own. One that was open before may have been closed meanwhile, and
+    /// libcurl then sends the request again, which the server may have taken the first time.
+    public var usesNewConnection: Bool
 
     public init(
         method: HTTPMethod = .get, url: HTTPURL, headers: [HTTPHeader] = [], body: Data? = nil,
-        timeLimit: Duration? = nil, idleLimit: Duration? = nil, responseLimit: Int? = nil
+        timeLimit: Duration? = nil, idleLimit: Duration? = nil, responseLimit: Int? = nil, staysAtOrigin: Bool = false,
+        usesNewConnection: Bool = false
     ) {
         self.method = method
         self.url = url
@@ -80,6 +86,8 @@ public struct HTTPRequest: Sendable, CustomStringConvertible {
         self.timeLimit = timeLimit
         self.idleLimit = idleLimit
         self.responseLimit = responseLimit
+        self.staysAtOrigin = staysAtOrigin
+        self.usesNewConnection = usesNewConnection
     }
 
     public var description: String { "\(method.rawValue) \(url)" }

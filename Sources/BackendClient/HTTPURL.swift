@@ -15,6 +15,13 @@ public struct HTTPURL: Hashable, Sendable, CustomStringConvertible {
         public let port: Int
 
         public var description: String { "\(scheme)://\(host):\(port)" }
+
+        /// Whether it is this host itself (RFC 6761, section 6.3; RFC 1122, section 3.2.1.3; RFC 4291, section 2.5.3).
+        public var isLoopback: Bool {
+            if host == "localhost" || host == "localhost." || host == "[::1]" { return true }
+            let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+            return parts.count == 4 && parts.first == "127" && parts.allSatisfy { UInt8($0) != nil }
+        }
     }
 
     /// The whole URL as it goes on the wire.

@@ -35,6 +35,12 @@ struct RedirectChain {
                 from: hop.url.text, to: target.text,
                 problem: "it leads from https to unprotected http; set server_url to the address meant")
         }
+        guard !original.staysAtOrigin || target.origin == original.url.origin else {
+            throw .redirectRefused(
+                from: hop.url.text, to: target.text,
+                problem:
+                    "what is sent is a secret, for \(original.url.origin) alone; set server_url to the address meant")
+        }
         hop.url = target
         applyMethod(of: response.status)
         // Compared with where the request began, hop by hop: a foreign host may lead back to the credentials' own

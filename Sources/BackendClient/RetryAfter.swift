@@ -1,5 +1,5 @@
 import CCurl
-import Foundation
+public import Foundation
 
 /// The `Retry-After` field (RFC 9110, section 10.2.3): seconds or a date.
 enum RetryAfter {
@@ -18,5 +18,12 @@ enum RetryAfter {
         guard seconds >= 0 else { return nil }
         let wait = Double(seconds) - now.timeIntervalSince1970
         return .seconds(max(0, min(wait.rounded(.up), Double(limit.components.seconds))))
+    }
+}
+
+extension HTTPResponse {
+    /// How long the `Retry-After` field asks to wait, a day at most; nil where it isn't there or can't be read.
+    public func retryAfter(now: Date = .now) -> Duration? {
+        header("Retry-After").flatMap { RetryAfter.duration($0, now: now) }
     }
 }

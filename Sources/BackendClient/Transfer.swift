@@ -103,6 +103,7 @@ extension Transfer {
         try set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
         try set(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
         try set(CURLOPT_TCP_KEEPALIVE, 1)
+        if job.request.usesNewConnection { try set(CURLOPT_FRESH_CONNECT, 1) }
         // An empty value and not none: with none libcurl reads the environment itself.
         try set(CURLOPT_PROXY, configuration.proxies.proxy(for: url) ?? "")
         try set(CURLOPT_NOPROXY, configuration.proxies.exceptions ?? "")

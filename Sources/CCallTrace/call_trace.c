@@ -38,7 +38,7 @@ struct rb_trace {
     struct rb_trace_slot slots[RB_TRACE_SLOTS];
     /// Set where a run began and no entry was free: then nothing is said of which runs began.
     uint32_t overflowed;
-    /// Runs that have begun, each until its end is in the journal. Empty texts are free entries.
+    /// Runs that have begun, each at least until its end is in the journal. Empty texts have never been used.
     char begun[RB_TRACE_RUNS][RB_TRACE_RUN_SIZE];
 };
 
@@ -130,13 +130,10 @@ void rb_trace_begin(struct rb_trace *trace, int entry, const char *run) {
         __atomic_store_n(&trace->overflowed, 1, __ATOMIC_SEQ_CST);
         return;
     }
+    // Fills up with zeros.
     strncpy(trace->begun[entry], run, RB_TRACE_RUN_SIZE - 1);
     // The process may be killed at the next instruction, which is the plugin's.
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
-
-void rb_trace_settle(struct rb_trace *trace, int entry) {
-    if (entry >= 0 && entry < RB_TRACE_RUNS) memset(trace->begun[entry], 0, RB_TRACE_RUN_SIZE);
 }
 
 static void use_alternate_stack(void) {

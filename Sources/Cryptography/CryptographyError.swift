@@ -6,11 +6,14 @@ public enum CryptographyError: CodedError, Equatable {
     case invalidDigest(text: String, problem: String)
     /// The system's random generator gave nothing (RAND_bytes(3)).
     case randomUnavailable
+    /// A key of another length than AES-256 has.
+    case invalidKeyLength(bytes: Int)
 
     public var code: String {
         switch self {
         case .invalidDigest: "cryptography.invalid_digest"
         case .randomUnavailable: "cryptography.random_unavailable"
+        case .invalidKeyLength: "cryptography.invalid_key_length"
         }
     }
 
@@ -20,6 +23,7 @@ public enum CryptographyError: CodedError, Equatable {
             "\(quoted(text, limit: 140)) is not a SHA-512 digest: \(problem); write 128 hexadecimal digits"
         case .randomUnavailable:
             "the system's random generator gave no bytes; check the host's OpenSSL configuration"
+        case .invalidKeyLength(let bytes): "a key of \(bytes) bytes is refused; a key has 32"
         }
     }
 }

@@ -5,7 +5,7 @@ import Synchronization
 
 /// One call of a plugin's method.
 ///
-/// Unchecked because `startedAt`, `result` and `isStopped` are only touched by the worker's thread; nothing else changes.
+/// Unchecked because `startedAt` and `result` are only touched by the worker's thread; nothing else changes.
 final class CallJob: Job, @unchecked Sendable {
     let id: UInt64
     let timeLimit: Duration?
@@ -18,8 +18,13 @@ final class CallJob: Job, @unchecked Sendable {
     private var startedAt: (date: Date, instant: ContinuousClock.Instant)?
     /// Nil also when the plugin was unloaded while the call waited.
     private var result: CallResult?
-    /// The agent was stopped while the call waited for its turn.
-    private var isStopped = false
+    /// Of whoever comes first: the worker that is about to begin, or the watchdog that gives the worker up while that
+    /// still waits for the GIL. What was reported as not begun must not begin.
+    private let stage = Atomic(Stage.waiting)
+
+    private enum Stage: UInt8, AtomicRepresentable {
+        case waiting, begun, refused
+    }
 
     var lane: Lane? { plugin.lane }
     var runsAlone: Bool { false }
@@ -39,10 +44,9 @@ final class CallJob: Job, @unchecked Sendable {
     }
 
     func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
-        guard !stopping.isRequested.load(ordering: .acquiring) else {
-            isStopped = true
-            return
-        }
+        guard !stopping.startsNothing.load(ordering: .acquiring), invocation.mayBegin(),
+            stage.compareExchange(expected: .waiting, desired: .begun, ordering: .acquiringAndReleasing).exchanged
+        else { return }
         // A new version may have been loaded, or this one unloaded, while the call waited.
         guard let version = plugin.current else { return }
         self.startedAt = (Date(), startedAt)
@@ -56,14 +60,10 @@ final class CallJob: Job, @unchecked Sendable {
     }
 
     func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
-        guard !isStopped else {
-            var outcome = Outcome(
-                status: .interrupted, error: .notBegun, startedAt: Date(), isolation: InProcessExecutor.isolation)
-            outcome.hasBegun = false
-            return continuation.resume(returning: outcome)
-        }
+        guard stage.load(ordering: .acquiring) == .begun else { return refuse() }
         guard let result, let startedAt else {
-            return continuation.resume(returning: .rejected(.notLoaded(invocation.pluginID)))
+            return continuation.resume(
+                returning: .notBegun(.notLoaded(invocation.pluginID), status: .rejected))
         }
         resume(
             Outcome(
@@ -72,6 +72,11 @@ final class CallJob: Job, @unchecked Sendable {
     }
 
     func abandon(at step: StopStep, after duration: Duration) {
+        guard
+            stage.compareExchange(
+                expected: .waiting, desired: .refused, ordering: .acquiringAndReleasing
+            ).original == .begun
+        else { return refuse() }
         resume(
             Outcome(
                 status: .timedOut, error: .timedOut(limit: timeLimit, step: step, traceback: nil),
@@ -88,10 +93,14 @@ final class CallJob: Job, @unchecked Sendable {
         continuation.resume(returning: outcome)
     }
 
+    func refuse() { continuation.resume(returning: .notBegun(.notBegun, status: .interrupted)) }
+
     func discard(gil: borrowing GIL) {}
 }
 
 /// Whether the calls of an executor are stopped, all of them.
 final class StopRequest: Sendable {
     let isRequested = Atomic<Bool>(false)
+    /// No call begins any more.
+    let startsNothing = Atomic<Bool>(false)
 }

@@ -17,9 +17,11 @@ struct ObservedCode {
     var runID: String?
 
     func around<Value>(_ body: () -> Value) -> Value {
-        guard let observer else { return body() }
-        observer.codeBegins(of: plugin, runID: runID, scriptHash: scriptHash)
-        defer { observer.codeEnded() }
-        return body()
+        observer?.codeBegins(of: plugin, runID: runID, scriptHash: scriptHash)
+        let value = body()
+        // Before anything of the agent's is touched: the observer's memory is shared with the agent.
+        ForkedChild.endIfSo()
+        observer?.codeEnded()
+        return value
     }
 }

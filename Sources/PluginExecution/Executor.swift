@@ -25,6 +25,10 @@ public protocol Executor: Sendable {
     /// Changes how the plugin's calls are run, from the next one on.
     func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?)
 
+    /// Begins no call any more. Those that wait for their turn end at once or when it would have come, with an outcome
+    /// that says that they have not begun.
+    func stopStarting()
+
     /// Stops all calls as if their time limits had passed, those that wait included. Each is reported `interrupted`.
     func stopCalls()
 

@@ -43,6 +43,7 @@ public final class InProcessExecutor: Executor {
         self.outputLimit = outputLimit
         self.shutdownLimit = shutdownLimit
         self.observer = observer
+        ForkedChild.watch()
         pool = try WorkerPool(interpreter: interpreter, workers: workers, policy: policy, onWedged: onWedged)
     }
 
@@ -132,7 +133,7 @@ public final class InProcessExecutor: Executor {
     public func execute(_ invocation: Invocation) async -> Outcome {
         let (slot, isShutDown) = state.withLock { ($0.plugins[invocation.pluginID], $0.isShutDown) }
         guard let slot else {
-            return .rejected(isShutDown ? .executorStopped : .notLoaded(invocation.pluginID))
+            return .notBegun(isShutDown ? .executorStopped : .notLoaded(invocation.pluginID), status: .rejected)
         }
         let timeLimit = invocation.timeLimit ?? slot.timeLimit
         return await withCheckedContinuation { continuation in
@@ -141,7 +142,7 @@ public final class InProcessExecutor: Executor {
                 observer: observer, stopping: stopping, continuation: continuation)
             switch pool.submit(job) {
             case nil: break
-            case .stopped: continuation.resume(returning: .rejected(.executorStopped))
+            case .stopped: continuation.resume(returning: .notBegun(.executorStopped, status: .rejected))
             case .stuck: continuation.resume(returning: .rejected(.stuck(invocation.pluginID)))
             }
         }
@@ -153,7 +154,10 @@ public final class InProcessExecutor: Executor {
         pool.setConcurrency(max(1, concurrency), of: slot.lane)
     }
 
+    public func stopStarting() { stopping.startsNothing.store(true, ordering: .releasing) }
+
     public func stopCalls() {
+        stopStarting()
         stopping.isRequested.store(true, ordering: .releasing)
         pool.stopCalls()
     }
@@ -182,6 +186,14 @@ public final class InProcessExecutor: Executor {
 extension Outcome {
     static func rejected(_ error: RunError) -> Outcome {
         Outcome(status: .rejected, error: error, startedAt: Date(), isolation: InProcessExecutor.isolation)
+    }
+
+    /// Nothing of the plugin ran, and nothing speaks against running it later.
+    static func notBegun(_ error: RunError, status: RunStatus) -> Outcome {
+        var outcome = Outcome(
+            status: status, error: error, startedAt: Date(), isolation: InProcessExecutor.isolation)
+        outcome.hasBegun = false
+        return outcome
     }
 }
 

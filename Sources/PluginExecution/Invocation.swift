@@ -13,6 +13,9 @@ public struct Invocation: Sendable {
     /// Names the run to the executor's observer.
     public var runID: String?
 
+    /// Asked right before the call begins; if not, its outcome says that it has not begun.
+    public var mayBegin: @Sendable () -> Bool = { true }
+
     public init(
         pluginID: PluginID, function: String, arguments: String = "{}", timeLimit: Duration? = nil,
         runID: String? = nil

@@ -22,6 +22,8 @@ protocol Job: AnyObject, Sendable {
     func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL)
     /// Resumes whoever waits, on the watchdog's thread, while the work goes on somewhere.
     func abandon(at step: StopStep, after duration: Duration)
+    /// Resumes whoever waits for a job that was never given to a worker, on the watchdog's thread.
+    func refuse()
     /// Takes down what the work made, when it ends after it was given up.
     func discard(gil: borrowing GIL)
 }

@@ -67,6 +67,8 @@ final class LoadJob: Job, @unchecked Sendable {
         continuation.resume(returning: .failure(.loadTimedOut(plugin: image.id)))
     }
 
+    func refuse() { continuation.resume(returning: .failure(.stopped)) }
+
     func discard(gil: borrowing GIL) {
         guard case .success(let loaded) = result else { return }
         loaded.plugin.forget(inFavourOf: current(), gil: gil)

@@ -86,7 +86,7 @@ extension RunError {
     }
 
     static let notBegun = RunError(
-        code: "run.stopped", message: "the agent was stopped before the run's turn had come")
+        code: "run.stopped", message: "the run was taken back before its turn had come")
 
     static func stopped(step: StopStep, traceback: String?) -> RunError {
         RunError(

@@ -46,6 +46,8 @@ final class ShutdownJob: Job, @unchecked Sendable {
         completion(.shutdownTimedOut)
     }
 
+    func refuse() { completion(nil) }
+
     func discard(gil: borrowing GIL) {}
 }
 

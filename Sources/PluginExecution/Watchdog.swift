@@ -18,6 +18,7 @@ struct Watchdog {
         case ask(CallSlot, job: UInt64)
         case inject(CallSlot, job: UInt64)
         case report(RunningJob, StopStep)
+        case refuse(any Job)
         case startWorker
         case endProcess
     }
@@ -68,8 +69,9 @@ struct Watchdog {
                     worker.running?.nextStep = limit
                     worker.running?.awaitsInterpreter = true
                 case .wedged:
-                    return pool.workers.values.compactMap(pool.abandon).map { .report($0, .processEnded) }
-                        + [.endProcess]
+                    // Their lanes move up, so that what waits is all in one place after that.
+                    let running = pool.workers.values.compactMap(pool.abandon).map { Action.report($0, .processEnded) }
+                    return running + pool.close().map { .refuse($0) } + [.endProcess]
                 }
             }
         }
@@ -84,6 +86,8 @@ struct Watchdog {
             probe.send(to: pool) { gil in slot.inject(into: job, gil: gil) }
         case .report(let running, let step):
             running.job.abandon(at: step, after: running.startedAt.duration(to: .now))
+        case .refuse(let job):
+            job.refuse()
         case .startWorker:
             pool.replaceWorker()
         case .endProcess:

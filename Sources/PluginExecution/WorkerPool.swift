@@ -26,6 +26,8 @@ final class WorkerPool: @unchecked Sendable {
     private var lastWorkerNumber: UInt64 = 0
     private(set) var isStopped = false
     private var stopsCalls = false
+    /// The interpreter is wedged.
+    private var isClosed = false
     /// When the watchdog looks next; nil while it sleeps without an end.
     var watchdogWake: ContinuousClock.Instant?
 
@@ -85,7 +87,7 @@ final class WorkerPool: @unchecked Sendable {
     /// Queues a job, or says why not.
     func submit(_ job: any Job) -> Refusal? {
         let (refusal, wakes) = withLock { () -> (Refusal?, Bool) in
-            if isStopped { return (.stopped, false) }
+            if isStopped || isClosed { return (.stopped, false) }
             if let lane = job.lane {
                 if lane.stuck >= Self.stuckLimit { return (.stuck, false) }
                 guard lane.admit(job) else { return (nil, false) }
@@ -95,6 +97,18 @@ final class WorkerPool: @unchecked Sendable {
         }
         if wakes { pthread_cond_signal(workAvailable) }
         return refusal
+    }
+
+    /// With the lock held: nothing is given to a worker any more. Returns everything that waits, to be refused.
+    func close() -> [any Job] {
+        isClosed = true
+        var waiting: [any Job] = []
+        while let job = ready.popFirst() {
+            waiting.append(job)
+            // The next of its lane moves up.
+            advanceLane(of: job)
+        }
+        return waiting
     }
 
     func setConcurrency(_ concurrency: Int, of lane: Lane) {

@@ -1,4 +1,5 @@
-internal import Glibc
+internal import Foundation
+import Glibc
 
 /// A thread of the operating system that blocks as it likes: taking the GIL, waiting for work, running a plugin.
 ///
@@ -37,10 +38,8 @@ enum NativeThread {
 
     /// Names the current thread for `top -H` and core dumps. The kernel keeps 15 bytes (prctl(2), PR_SET_NAME).
     private static func setThreadName(_ name: String) {
-        let file = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
-        guard file >= 0 else { return }
-        _ = write(file, name, min(name.utf8.count, 15))
-        close(file)
+        // Not through /proc, whose files belong to root where core dumps are off.
+        Thread.current.name = String(decoding: name.utf8.prefix(15), as: UTF8.self)
     }
 
     private final class Start: Sendable {

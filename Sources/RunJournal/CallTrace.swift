@@ -1,5 +1,6 @@
 import AgentModel
 internal import CCallTrace
+import DequeModule
 import Foundation
 
 /// Says which thread is inside which plugin's code, whether one of these threads ended the process, and which runs
@@ -19,7 +20,9 @@ public final class CallTrace: Sendable {
     /// Which entry of the trace each run has that began and whose end isn't in the journal yet.
     private struct Begun {
         var entries: [String: Int32] = [:]
-        var free = Array((0..<RB_TRACE_RUNS).reversed())
+        /// The longest free comes first: what stands in an entry says until then that a run began, in case that the
+        /// journal loses the end that it had taken.
+        var free = Deque(0..<RB_TRACE_RUNS)
     }
 
     /// - Throws: `journal.disk_full`, `journal.read_only`, `journal.io`.
@@ -33,7 +36,11 @@ public final class CallTrace: Sendable {
             unlink(path)
             throw error
         }
-        guard rename(path + ".new", path) == 0 else { throw .system("rename", path: path) }
+        guard rename(path + ".new", path) == 0 else {
+            let error = RunJournalError.system("rename", path: path)
+            unlink(path)
+            throw error
+        }
         self.trace = trace
     }
 
@@ -49,7 +56,7 @@ public final class CallTrace: Sendable {
     public func enter(run: String?, plugin: String, scriptHash: String) {
         if let run {
             let entry = begun.withLock { begun in
-                let entry = begun.free.popLast()
+                let entry = begun.free.popFirst()
                 begun.entries[run] = entry
                 return entry
             }
@@ -66,7 +73,6 @@ public final class CallTrace: Sendable {
     func settle(_ runID: RunID) {
         begun.withLock { begun in
             guard let entry = begun.entries.removeValue(forKey: runID.rawValue) else { return }
-            rb_trace_settle(trace, entry)
             begun.free.append(entry)
         }
     }
@@ -75,7 +81,7 @@ public final class CallTrace: Sendable {
     /// down. Nil where nothing can be said of that: after a power cut, or where it kept no trace.
     static func begunRuns(directory: String) -> Set<String>? {
         var count: Int32 = 0
-        guard let runs = rb_trace_begun(path(in: directory), bootID, &count) else { return nil }
+        guard !bootID.isEmpty, let runs = rb_trace_begun(path(in: directory), bootID, &count) else { return nil }
         defer { free(runs) }
         return Set((0..<Int(count)).map { text(of: runs[$0]) })
     }
@@ -83,7 +89,7 @@ public final class CallTrace: Sendable {
     /// How the last process on this state directory ended, where plugin code ended it.
     static func lastDeath(directory: String) -> ProcessDeath? {
         var end = rb_trace_end()
-        guard rb_trace_read(path(in: directory), bootID, &end) != 0 else { return nil }
+        guard !bootID.isEmpty, rb_trace_read(path(in: directory), bootID, &end) != 0 else { return nil }
         let run = text(of: end.run)
         return ProcessDeath(
             session: text(of: end.session), runID: run.isEmpty ? nil : RunID(stored: run),

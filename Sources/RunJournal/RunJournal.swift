@@ -70,7 +70,8 @@ public final class RunJournal: Sendable {
             let lock = try DirectoryLock.acquire(directory: directory)
             var (pool, report) = try file.open(now: now)
             let death = CallTrace.lastDeath(directory: directory)
-            let begun = CallTrace.begunRuns(directory: directory)
+            // What was recovered may have lost the end of a run that has.
+            let begun = report.damage == nil ? CallTrace.begunRuns(directory: directory) : nil
             let verdict = verdict ?? RecoveryReport.verdict(after: death)
             report.death = death
             do {

@@ -64,6 +64,12 @@ import Testing
             server_url = http://127.0.0.1:8787/base
             client_id =
             auth = off
+            allow_insecure = yes
+            scope = a b
+            device_code_path = /d
+            token_path = /t
+            revocation_path = /r
+            key_file = k
             force_redownload = yes
             plugin_directory = /var/lib/p
             state_directory = ../s
@@ -94,6 +100,9 @@ import Testing
         let parent = URL(fileURLWithPath: folder).deletingLastPathComponent().path
         #expect(configuration.serverURL == "http://127.0.0.1:8787/base")
         #expect(configuration.clientID == nil)
+        #expect(configuration.allowInsecure && configuration.scope == "a b" && configuration.keyFile == folder + "/k")
+        #expect(
+            [configuration.deviceCodePath, configuration.tokenPath, configuration.revocationPath] == ["/d", "/t", "/r"])
         #expect(!configuration.auth && configuration.forceRedownload)
         #expect(configuration.pluginDirectory == "/var/lib/p")
         #expect(configuration.stateDirectory == parent + "/s")
@@ -188,7 +197,9 @@ import Testing
     }
 
     @Test(arguments: [
-        "auth = maybe", "auth = 2", "workers = 0", "workers = 257", "workers = four", "workers =", "workers = -1",
+        "token_path = oauth", "token_path = //evil.example/t", "device_code_path = https://evil.example/",
+        "revocation_path = /r?x", "allow_insecure = perhaps", "auth = maybe", "auth = 2", "workers = 0",
+        "workers = 257", "workers = four", "workers =", "workers = -1",
         "poll_interval = 0", "poll_interval = 1e9", "poll_interval = nan", "poll_interval = 60s", "task_timeout = -1",
         "isolation = none", "result_format = xml", "server_url = backend.example", "server_url = ftp://h",
         "server_url = http://", "plugin_directory =", "connect_timeout = 0",

@@ -38,4 +38,35 @@ import Testing
         #expect(try chain.follow(response))
         #expect(chain.hop.headers.isEmpty == !step.keepsSecret)
     }
+
+    @Test(arguments: [
+        ("https://a/y", true), ("https://a:443/y", true), ("https://b/y", false), ("https://a:444/y", false),
+        ("//b/y", false), ("https://a.b/y", false),
+    ])
+    func aSecretBodyStaysAtItsOrigin(location: String, isFollowed: Bool) throws {
+        let url = try HTTPURL("https://a/token")
+        let request = HTTPRequest(method: .post, url: url, body: Data("refresh_token=hush".utf8), staysAtOrigin: true)
+        var chain = RedirectChain(request, limit: 10)
+        let response = HTTPResponse(
+            status: 307, headers: [(name: "Location", value: location)], body: Data(), url: url, reusedConnection: false
+        )
+        guard isFollowed else {
+            let error = #expect(throws: HTTPClientError.self) { try chain.follow(response) }
+            #expect(error?.code == "http.redirect_refused")
+            #expect(error?.message.contains("hush") == false)
+            return
+        }
+        #expect(try chain.follow(response))
+        #expect(chain.hop.body == request.body)
+    }
+
+    @Test(arguments: [
+        ("http://localhost:1/", true), ("http://127.0.0.1/", true), ("http://127.255.0.9:80/", true),
+        ("http://[::1]:8/", true), ("http://127.evil.example/", false), ("http://127.0.0.1.example/", false),
+        ("http://localhost.example/", false), ("http://10.0.0.1/", false), ("http://[::2]/", false),
+        ("http://0.0.0.0/", false),
+    ])
+    func loopbackIsThisHostAlone(url: String, isLoopback: Bool) throws {
+        #expect(try HTTPURL(url).origin.isLoopback == isLoopback)
+    }
 }

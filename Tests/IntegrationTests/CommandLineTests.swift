@@ -39,7 +39,22 @@ import Testing
         Failure(arguments: ["nonsense"], status: 2, says: "nonsense"),
         Failure(arguments: ["run", "--nonsense"], status: 2, says: "--nonsense"),
         Failure(arguments: ["run", "--config", "/nowhere.ini"], status: 1, says: "/nowhere.ini"),
-        Failure(arguments: ["run", "--set", "server_url=http://127.0.0.1:1"], status: 1, says: "auth"),
+        Failure(
+            arguments: ["run", "--no-login", "--set", "server_url=http://127.0.0.1:1"], status: 77,
+            says: "runbook-agent login"),
+        Failure(
+            arguments: ["run", "--once", "--set", "server_url=http://127.0.0.1:1"], status: 77, says: "login.required"),
+        Failure(
+            arguments: ["run", "--set", "server_url=http://backend.example"], status: 1, says: "login.insecure_server"),
+        Failure(
+            arguments: ["login", "--set", "server_url=http://127.0.0.1:1", "--set", "auth=no"], status: 2, says: "auth"),
+        Failure(
+            arguments: ["login", "--set", "server_url=http://127.0.0.1:1", "--token-file", "/nowhere"], status: 1,
+            says: "login.token_file"),
+        Failure(arguments: ["login", "--no-wait", "--token-file", "x"], status: 2, says: "exclude"),
+        Failure(
+            arguments: ["login", "--no-wait", "--set", "server_url=http://127.0.0.1:1"], status: 1,
+            says: "http.unreachable"),
         Failure(arguments: ["run", "--set", "wokers=1"], status: 1, says: "workers"),
         Failure(arguments: ["plugin", "call", "/nowhere.py", "x"], status: 1, says: "/nowhere.py"),
         Failure(arguments: ["plugin", "call", "x.py", "_x"], status: 2, says: "_x"),
@@ -62,7 +77,7 @@ import Testing
     @Test(arguments: [
         [], ["run"], ["plugin"], ["plugin", "list"], ["plugin", "show"], ["plugin", "verify"], ["plugin", "call"],
         ["command", "list"], ["schedule", "next"], ["status"], ["history"], ["history", "show"], ["outbox", "list"],
-        ["outbox", "retry"], ["outbox", "discard"],
+        ["outbox", "retry"], ["outbox", "discard"], ["login"], ["logout"],
     ])
     func helpShowsAnExample(_ command: [String]) async throws {
         let output = try await AgentProcess.run(command + ["--help"])

@@ -1,3 +1,4 @@
+import Agent
 import AgentModel
 import AgentTestSupport
 import Foundation
@@ -101,6 +102,43 @@ import Testing
         #expect(results.map(\.status) == [.interrupted], "\(output.stderr)")
         #expect(results.first?.error?.code == "run.stopped")
         #expect(results.first?.error?.message.contains("process_ended") == true, "\(results)")
+    }
+
+    /// Many more of the plugin's runs have been written down ahead of the one that holds the interpreter.
+    @Test func whatWaitsBehindAWedgeIsTakenBackAndRunsLater() async throws {
+        let backend = try makeBackend(running: [])
+        backend.server.route("/api/started/wedge", .json(#"{"data": null}"#))
+        backend.addPlugin(
+            "q",
+            script: """
+                import re
+                class Plugin:
+                    def __init__(self, api): self.api = api
+                    def quick(self): return "quick"
+                    def wedge(self):
+                        self.api.sendRequest("/started/wedge", "POST", {})
+                        re.match(r"(a*)*b", "a" * 64)
+                """, functions: ["quick", "wedge"])
+        let quick = (0..<200).map { "quick-\($0)" }
+        for id in quick.prefix(100) + ["wedge"] + quick.suffix(100) {
+            backend.addTask(
+                #"{"id": "\#(id)", "command": "q.\#(id.prefix(while: { $0 != "-" }))", "cron": null, "arguments": "{}"}"#
+            )
+        }
+        let folder = try TemporaryFolder()
+        let output = try await run(backend, folder, ["shutdown_grace=0.2"]) { process in
+            await backend.server.request(to: "/api/started/wedge")
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        let report = try await TestAgent.once(serverURL: backend.server.url, folder: folder).report
+        #expect(report.undelivered == 0)
+        for id in quick {
+            let results = try backend.results(of: id)
+            #expect(Set(results.map(\.runID)).count == 1, "\(id)")
+            #expect(results.last?.status == .succeeded, "\(id): \(results)")
+        }
+        #expect(try backend.results(of: "wedge").last?.status == .interrupted)
     }
 
     /// A request may take an hour here, and the end doesn't wait for it.

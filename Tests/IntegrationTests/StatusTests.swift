@@ -17,7 +17,7 @@ import Testing
     }
 
     private func status(in folder: TemporaryFolder) async throws -> [String: Any] {
-        let output = try await AgentProcess.run(["status", "--json"], directory: folder.path)
+        let output = try await AgentProcess.run(["status", "--json", "--set", "auth=no"], directory: folder.path)
         #expect(output.status == 0, "\(output.stderr)")
         let lines = try output.jsonLines()
         #expect(lines.count == 1)
@@ -56,7 +56,7 @@ import Testing
         let daemon = try await AgentProcess.run(["run"] + settings(backend.server.url), directory: folder.path) {
             process in
             defer { kill(process, SIGKILL) }
-            var status = try await poll(["status"], in: folder.path) { lines in
+            var status = try await poll(["status", "--set", "auth=no"], in: folder.path) { lines in
                 lines.first.map(self.running)?.contains("hold") == true
                     && lines.first?.at("waiting.total") as? Int == 1 && lines.first?.at("backend.at") != nil
             }[0]

@@ -81,6 +81,13 @@ struct ConfigurationLoader {
             problems.append(.missingValue(key: .clientCertificate))
         }
         set(.auth, \.auth, SettingParser.boolean)
+        set(.allowInsecure, \.allowInsecure, SettingParser.boolean)
+        set(.scope, \.scope, SettingParser.line)
+        set(.deviceCodePath, \.deviceCodePath, SettingParser.urlPath)
+        set(.tokenPath, \.tokenPath, SettingParser.urlPath)
+        set(.revocationPath, \.revocationPath, SettingParser.urlPath)
+        setPath(.keyFile, \.keyFile)
+        configuration.credentialsDirectory = environment["CREDENTIALS_DIRECTORY"]
         set(.connectTimeout, \.connectTimeout) { text throws(SettingParser.Refusal) in
             try SettingParser.seconds(text, 0.1...3600)
         }

@@ -1,6 +1,8 @@
 public import AgentModel
 public import BackendClient
 public import CronSchedule
+public import DeviceAuthorization
+public import Logging
 
 extension AgentConfiguration {
     /// The zone that cron schedules follow.
@@ -33,30 +35,42 @@ extension AgentConfiguration {
     /// - Throws: `AgentError`.
     func requireRunnable() throws(AgentError) -> String {
         guard let serverURL else { throw .noServer }
-        guard !auth else { throw .loginNotSupported }
         return serverURL
+    }
+
+    /// Where the key is that tokens are sealed with.
+    public var keySource: KeySource {
+        KeySource(configured: keyFile, credentialsDirectory: credentialsDirectory, fallback: defaultKeyFile)
+    }
+
+    /// The agent's login; nil with `auth = False`.
+    ///
+    /// - Throws: `login.insecure_server`, `agent.no_server`.
+    public func loginSession(
+        http: HTTPClient, clock: any LoginClock = SystemLoginClock(), logger: Logger
+    ) throws -> LoginSession? {
+        guard auth else { return nil }
+        let settings = LoginSettings(
+            serverURL: try requireRunnable(), clientID: clientID, scope: scope ?? "", deviceCodePath: deviceCodePath,
+            tokenPath: tokenPath, revocationPath: revocationPath, allowInsecure: allowInsecure)
+        return try LoginSession(
+            settings: settings, directory: stateDirectory, keySource: keySource, http: http, clock: clock,
+            logger: logger)
+    }
+
+    /// What is stored of the login, looked at from outside; nil with `auth = False`.
+    public func loginState() async -> LoginState? {
+        guard auth else { return nil }
+        return await LoginState.read(
+            directory: stateDirectory, keySource: keySource, serverURL: serverURL, clientID: clientID)
     }
 }
 
 /// Why an agent can't be made of a configuration that is right in itself.
 public enum AgentError: CodedError, Equatable {
     case noServer
-    /// `auth = True`, which is the default.
-    case loginNotSupported
 
-    public var code: String {
-        switch self {
-        case .noServer: "agent.no_server"
-        case .loginNotSupported: "agent.login_not_supported"
-        }
-    }
+    public var code: String { "agent.no_server" }
 
-    public var message: String {
-        switch self {
-        case .noServer: "there is no backend to talk to; set 'server_url'"
-        case .loginNotSupported:
-            "this version can't log in yet, and 'auth' is True unless set otherwise; set 'auth = False' for a backend "
-                + "that knows the agent by its address"
-        }
-    }
+    public var message: String { "there is no backend to talk to; set 'server_url'" }
 }

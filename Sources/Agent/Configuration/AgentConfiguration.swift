@@ -1,4 +1,5 @@
 public import AgentModel
+import DeviceAuthorization
 
 /// Everything that can be set about an agent.
 ///
@@ -12,6 +13,19 @@ public struct AgentConfiguration: Sendable, Equatable {
     public var clientID: String?
     /// Whether the agent logs in; otherwise the backend knows it by other means.
     public var auth = true
+    /// Whether the token may go to another host over plain http.
+    public var allowInsecure = false
+    /// Of the tokens that are asked for.
+    public var scope: String?
+    public var deviceCodePath = LoginSettings.defaultDeviceCodePath
+    public var tokenPath = LoginSettings.defaultTokenPath
+    public var revocationPath = LoginSettings.defaultRevocationPath
+    /// The key that the tokens are sealed with, where it was set.
+    public var keyFile: String?
+    /// Where it is otherwise.
+    public var defaultKeyFile: String
+    /// systemd's `$CREDENTIALS_DIRECTORY`.
+    public var credentialsDirectory: String?
     /// Whether every plugin is fetched anew at each sync.
     public var forceRedownload = false
     public var pluginDirectory: String
@@ -53,6 +67,7 @@ public struct AgentConfiguration: Sendable, Equatable {
     public init(directory: String) {
         pluginDirectory = directory + "/plugins"
         stateDirectory = directory + "/state"
+        defaultKeyFile = directory + "/login.key"
     }
 
     public func settings(for plugin: PluginID) -> PluginSettings { plugins[plugin] ?? pluginDefaults }

@@ -3,6 +3,12 @@ public enum ConfigurationKey: String, Sendable, CaseIterable {
     case serverURL = "server_url"
     case clientID = "client_id"
     case auth
+    case allowInsecure = "allow_insecure"
+    case scope
+    case deviceCodePath = "device_code_path"
+    case tokenPath = "token_path"
+    case revocationPath = "revocation_path"
+    case keyFile = "key_file"
     case forceRedownload = "force_redownload"
     case pluginDirectory = "plugin_directory"
     case stateDirectory = "state_directory"

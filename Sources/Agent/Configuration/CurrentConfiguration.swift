@@ -34,6 +34,9 @@ final class CurrentConfiguration: Sendable {
         }
         let general = [
             differ(.serverURL, \.serverURL), differ(.clientID, \.clientID), differ(.auth, \.auth),
+            differ(.allowInsecure, \.allowInsecure), differ(.scope, \.scope),
+            differ(.deviceCodePath, \.deviceCodePath), differ(.tokenPath, \.tokenPath),
+            differ(.revocationPath, \.revocationPath), differ(.keyFile, \.keyFile),
             differ(.forceRedownload, \.forceRedownload), differ(.pluginDirectory, \.pluginDirectory),
             differ(.stateDirectory, \.stateDirectory), differ(.pollInterval, \.pollInterval),
             differ(.workers, \.workers), differ(.isolation, \.pluginDefaults.isolation),

@@ -110,6 +110,14 @@ enum SettingParser {
         return result
     }
 
+    /// A path below an address.
+    static func urlPath(_ text: String) throws(Refusal) -> String {
+        guard text.hasPrefix("/"), !text.hasPrefix("//"), text.utf8.allSatisfy({ (0x21...0x7E).contains($0) }),
+            !text.contains("?"), !text.contains("#"), !text.contains("\\")
+        else { throw Refusal(allowed: "a path below server_url, such as \"/oauth/token\"") }
+        return text
+    }
+
     static func line(_ text: String) throws(Refusal) -> String {
         guard !text.unicodeScalars.contains(where: { $0.value < 0x20 }) else {
             throw Refusal(allowed: "a text on one line")

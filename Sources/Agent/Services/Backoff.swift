@@ -11,4 +11,15 @@ enum Backoff {
         let ceiling = min(longest, first * pow(2, Double(min(max(failures, 1), 32) - 1)))
         return Double.random(in: 0...ceiling, using: &random)
     }
+
+    /// The same where the backend may have said when to come back (`Retry-After`, RFC 9110, section 10.2.3).
+    ///
+    /// - Parameter asked: seconds. Some are added, or all agents would come back in the same one. None at all, or a
+    ///   time that has passed, is no leave to come at once, again and again.
+    static func delay(
+        afterFailures failures: Int, notBefore asked: TimeInterval?, using random: inout some RandomNumberGenerator
+    ) -> TimeInterval {
+        guard let asked, asked >= first else { return delay(afterFailures: failures, using: &random) }
+        return asked + Double.random(in: 0...min(asked, 30) / 5, using: &random)
+    }
 }

@@ -43,7 +43,8 @@ struct DeliveryPacing: Sendable {
         case .unavailable(let asked):
             outages += 1
             // No more than a day, whatever a broken backend asks for.
-            let pause = min(asked ?? Backoff.delay(afterFailures: outages, using: &random), Self.longestPause)
+            let pause = min(
+                Backoff.delay(afterFailures: outages, notBefore: asked, using: &random), Self.longestPause)
             pausedUntil = now.addingTimeInterval(pause)
             change(width: 1)
         case .failed:
@@ -54,6 +55,12 @@ struct DeliveryPacing: Sendable {
             answers += 1
             if answers >= width, width < Self.widest { change(width: width * 2) }
         }
+    }
+
+    /// Forgets the outage, and what is on its way says nothing of it.
+    mutating func startOver() {
+        isAnswering()
+        change(width: 1)
     }
 
     private mutating func isAnswering() {

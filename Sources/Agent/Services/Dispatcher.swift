@@ -61,6 +61,7 @@ public actor Dispatcher: Service {
     /// By task id: queued, waiting for its plugin, or running. Such a task isn't queued again.
     private var held: [String: Held] = [:]
     private var waiting: [String: PlannedRun] = [:]
+    private let withdrawn = WithdrawnTasks()
     /// Why tasks wait or have waited, as the log says it.
     private var reasons: [String: String] = [:]
     /// Those that may be called at the same time, from the writing down of their start to the end of their call.
@@ -121,7 +122,7 @@ public actor Dispatcher: Service {
     private static let aheadBytes = 256 << 10
     /// Runs in memory at the same time, between their queue and the outbox.
     private static let window = 1024
-    /// Plugins that can't start anything which are asked at a time; they are asked in turn.
+    /// Plugins that can't start anything which are asked at a time where no call may be added; they are asked in turn.
     private static let scanLimit = 64
 
     /// - Parameters:
@@ -157,7 +158,12 @@ public actor Dispatcher: Service {
 
     /// Drops what is queued and not running of tasks that the backend doesn't list any more, or not as that: a one-off
     /// that has become a schedule, or the reverse.
+    ///
+    /// Of what has been handed to the executor, one-offs that have not begun are taken back.
     public func withdraw(exceptOneOffs oneOffs: Set<String>, schedules: Set<String>) {
+        withdrawn.replace(
+            with: held.filter { id, held in held.isRunning && held.run.scheduledFor == nil && !oneOffs.contains(id) }
+                .map(\.key))
         let gone = held.filter { id, held in
             !held.isRunning && !(held.run.scheduledFor == nil ? oneOffs : schedules).contains(id)
         }
@@ -274,7 +280,9 @@ public actor Dispatcher: Service {
     private func admit() {
         guard !turns.isEmpty, hasRoomInOutbox() else { return }
         var passedOver: [Lane.Key] = []
-        while inMemory < Self.window, passedOver.count < Self.scanLimit, !isStopping, let key = turns.popFirst() {
+        while inMemory < Self.window, !isStopping, running < workers || passedOver.count < Self.scanLimit,
+            let key = turns.popFirst()
+        {
             guard let run = lanes[key]?.queue.first else {
                 lanes[key]?.hasTurn = false
                 forgetIfDone(key)
@@ -320,9 +328,13 @@ public actor Dispatcher: Service {
 
     /// What is there is kept however long the backend stays away; so there must be an end to what is added.
     private func hasRoomInOutbox() -> Bool {
-        let (bytes, limit) = (parts.journal.outboxBytes + recordingBytes, parts.outboxLimit())
-        if isOutboxFull != (bytes >= limit) {
-            isOutboxFull = bytes >= limit
+        let limit = parts.outboxLimit()
+        // Full until a tenth is free again, or every result that is delivered would end it and begin it anew.
+        let mark = isOutboxFull ? limit - limit / 10 : limit
+        let bytes = parts.journal.outboxBytes + recordingBytes
+        let isFull = bytes >= mark && bytes > 0
+        if isOutboxFull != isFull {
+            isOutboxFull = isFull
             let metadata: Logger.Metadata = ["outbox_bytes": "\(bytes)", "outbox_limit": "\(limit)"]
             if isOutboxFull {
                 logger.critical(
@@ -371,7 +383,8 @@ public actor Dispatcher: Service {
         let recorder = RunRecorder(
             taskID: run.task.id, logger: logger, onFailure: { await self.recordingFailed() },
             onEnd: { await self.recordingEnded() })
-        let execution = RunExecution(run: run, parts: parts, recorder: recorder, logger: logger)
+        let execution = RunExecution(
+            run: run, parts: parts, recorder: recorder, withdrawn: withdrawn, logger: logger)
         let ending: RunExecution.Ending
         switch await execution.call() {
         case .called(let start, let outcome):
@@ -410,8 +423,9 @@ public actor Dispatcher: Service {
 
     private func leaveLane(of run: PlannedRun, after outcome: Outcome?) {
         guard case .running(let key)? = held[run.task.id]?.state else { return }
-        // One that was ahead takes its place.
-        if let ahead = lanes[key]?.runningAhead, ahead > 0 {
+        // One that was ahead takes its place, unless that would keep others from theirs for as long as there is a queue.
+        let holdsPlace = (lanes[key]?.running ?? 0) > 0
+        if let ahead = lanes[key]?.runningAhead, ahead > 0, !(holdsPlace && isAnotherWaiting) {
             lanes[key]?.runningAhead -= 1
             runningAhead -= 1
         } else {
@@ -421,6 +435,14 @@ public actor Dispatcher: Service {
         if let outcome { lanes[key]?.keepAhead(after: outcome) }
         if lanes[key]?.queue.isEmpty == false { takeTurn(key) }
         forgetIfDone(key)
+    }
+
+    /// Whether a plugin has runs queued and none under way.
+    private var isAnotherWaiting: Bool {
+        turns.prefix(Self.scanLimit).contains { key in
+            guard let lane = lanes[key] else { return false }
+            return lane.running == 0 && lane.runningAhead == 0 && !lane.queue.isEmpty
+        }
     }
 
     private var isIdle: Bool {

@@ -78,6 +78,8 @@ public actor Reporter: Service {
             let isLast = isFinishing.load(ordering: .acquiring)
             let next = await deliverDue()
             if isLast { return }
+            // What rang meanwhile may have been heard in there.
+            if isFinishing.load(ordering: .acquiring) { continue }
             await alarm.wait(until: next, clock: clock)
         }
     }
@@ -85,6 +87,12 @@ public actor Reporter: Service {
     /// Nobody adds to the outbox any more.
     public nonisolated func finish() {
         isFinishing.store(true, ordering: .releasing)
+        alarm.ring()
+    }
+
+    /// The backend lets the agent in again: what waited for that is due now.
+    public func loggedIn() {
+        pacing.startOver()
         alarm.ring()
     }
 
@@ -213,7 +221,7 @@ public actor Reporter: Service {
         // We broke it off ourselves: it is due as before.
         case .retry where Task.isCancelled: verdict = .answered
         case .retry(let after, let error):
-            delay = after?.seconds ?? Backoff.delay(afterFailures: delivery.attempts + 1, using: &random)
+            delay = Backoff.delay(afterFailures: delivery.attempts + 1, notBefore: after?.seconds, using: &random)
             verdict = error.concernsBackend ? .unavailable(retryAfter: after?.seconds) : .failed
         // No result's fault: each is due as soon as the agent is let in.
         case .unauthorized: verdict = .unavailable(retryAfter: nil)
@@ -265,7 +273,8 @@ public actor Reporter: Service {
         try await journal.deferred(
             delivery.runID, until: clock.now.addingTimeInterval(delay), reason: "\(error.code): \(error.message)",
             countsAttempt: countsAttempt, now: clock.now)
-        logger.warning(
+        logger.log(
+            level: error.code == "login.required" ? .debug : .warning,
             "the result could not be delivered and is tried again: \(error.message)",
             metadata: metadata.merging(
                 ["code": "\(error.code)", "retry_in_s": "\(Int(delay.rounded(.up)))"], uniquingKeysWith: { $1 }))

@@ -10,6 +10,7 @@ struct RunExecution {
     let run: PlannedRun
     let parts: Dispatcher.Parts
     let recorder: RunRecorder
+    let withdrawn: WithdrawnTasks
     let logger: Logger
 
     private var task: TaskDocument { run.task }
@@ -17,7 +18,7 @@ struct RunExecution {
     enum Ending {
         case succeeded
         case failed
-        /// It had run before, or the agent was stopped before its turn came.
+        /// It had run before, or was taken back before its turn.
         case notRun
         /// The agent stopped before the journal could be written.
         case unrecorded
@@ -55,6 +56,10 @@ struct RunExecution {
                 "run started",
                 metadata: ["task": "\(task.id)", "run": "\(start.runID)", "command": "\(task.command)"])
             invocation.runID = start.runID.rawValue
+            if start.isOneOff {
+                let id = task.id
+                invocation.mayBegin = { [withdrawn] in !withdrawn.contains(id) }
+            }
             return .called(start, await parts.executor.execute(invocation))
         }
     }
@@ -87,7 +92,7 @@ struct RunExecution {
         // Where it can't be written the next agent finds in the trace that it had not begun.
         _ = await recorder.record { () async throws(RunJournalError) in try await parts.journal.takeBack(start) }
         logger.info(
-            "the agent stops before the run's turn; it runs when the task is listed again",
+            "the run is taken back before its turn; it runs when the task is listed again",
             metadata: ["task": "\(task.id)", "run": "\(start.runID)"])
         return .notRun
     }

@@ -101,7 +101,9 @@ public actor Synchronizer: Service {
             return arePluginsComplete
         } catch {
             await parts.onRound(error)
-            logger.warning(
+            // What to do about a missing login is said once per code, and not at every poll.
+            logger.log(
+                level: error.code == "login.required" ? .debug : .warning,
                 "the backend could not be asked, and is asked again at the next poll: \(error.message)",
                 metadata: ["code": "\(error.code)"])
             return false

@@ -4,6 +4,7 @@ import ArgumentParser
 import BackendClient
 import Foundation
 import Glibc
+import Logging
 import PluginExecution
 import PluginStore
 import PythonEmbedding
@@ -84,7 +85,11 @@ struct PluginCallCommand: AsyncParsableCommand {
 
     private func host(_ configuration: AgentConfiguration, http: HTTPClient) throws -> any PluginHost {
         guard let serverURL = configuration.serverURL else { return DetachedHost() }
-        return BackendHost(client: try BackendClient(serverURL: serverURL, http: http))
+        let session = try configuration.loginSession(
+            http: http, logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() })
+        if session != nil { ProcessProtection.forbidDumps() }
+        return BackendHost(
+            client: try BackendClient(serverURL: serverURL, http: http, credentials: session ?? NoCredentials()))
     }
 
     private func show(_ outcome: Outcome, on standardOutput: FileHandle) throws {

@@ -13,6 +13,10 @@ struct RunCommand: AsyncParsableCommand {
             With --once it synchronizes, runs all that is due now (one-off tasks, and schedules with a fire time since
             the last run), delivers, and exits 0, or 1 if a run failed or wasn't delivered.
 
+            Where the agent has to log in and hasn't, it logs an address and a code, and goes on once that was approved;
+            schedules go on and results are kept meanwhile. With --no-login, and with --once, it exits 77 instead,
+            unless the code of an earlier 'login --no-wait' was approved.
+
             EXAMPLE
               runbook-agent run --config config.ini --set workers=8
             """)
@@ -23,14 +27,19 @@ struct RunCommand: AsyncParsableCommand {
     @Flag(name: .long, help: "Do what is due now, deliver, and exit.")
     var once = false
 
+    @Flag(name: .long, help: "Exit where there is no login, instead of asking for one.")
+    var noLogin = false
+
     func run() async throws {
         let logger = loggingOptions.makeLogger()
         let configuration = try configurationOptions.load(requiresServer: true)
+        if configuration.auth { ProcessProtection.forbidDumps() }
         let signals = once ? nil : await AgentSignals.trap()
         // Results of this command go nowhere but to the backend and the log.
         _ = Terminal.reserveStandardOutput()
         let runtime = try await AgentRuntime.build(
-            configuration: configuration, missedRuns: once ? .once : nil, logger: logger)
+            configuration: configuration, missedRuns: once ? .once : nil,
+            loginPolicy: once || noLogin ? .require : .ask, logger: logger)
         guard let signals else {
             let report = try await runtime.runOnce()
             await runtime.close()

@@ -23,7 +23,9 @@ struct StatusCommand: AsyncParsableCommand {
 
     func run() async throws {
         let configuration = try configurationOptions.load()
-        var report = try await StatusReport.read(directory: configuration.stateDirectory)
+        if configuration.auth { ProcessProtection.forbidDumps() }
+        var report = try await StatusReport.read(
+            directory: configuration.stateDirectory, login: await configuration.loginState())
         report.outbox.limit = configuration.outboxLimit
         if output.json {
             print(try ListRenderer.json(report))

@@ -1,5 +1,6 @@
 import Agent
 import AgentModel
+import DeviceAuthorization
 import Foundation
 
 extension StatusReport {
@@ -8,7 +9,7 @@ extension StatusReport {
         fields.print("agent", agentText)
         fields.print("version", agent.version)
         fields.print("directory", agent.stateDirectory)
-        fields.print("login", login.state)
+        fields.print("login", loginText)
         fields.print("backend", agent.serverURL)
         fields.print("last contact", contactText)
         fields.print("outbox", outboxText)
@@ -35,8 +36,23 @@ extension StatusReport {
             "running, process \(agent.processID.map(String.init) ?? "of another container")"
                 + (agent.startedAt.map { ", for \(age($0))" } ?? "")
         case .stopped: "stopped" + (agent.stoppedAt.map { " at \(RFC3339.string(from: $0)), \(age($0)) ago" } ?? "")
+        case .neverRan: "has not run yet"
         case .died: "not running; it did not end by itself: see its log"
         }
+    }
+
+    private var loginText: String {
+        if let problem = login.problem { return "\(login.state): \(problem) [\(login.code ?? "")]" }
+        var text = login.state
+        if let since = login.since { text += " since \(RFC3339.string(from: since))" }
+        if let expiresAt = login.expiresAt { text += ", access token until \(RFC3339.string(from: expiresAt))" }
+        if let userCode = login.userCode, let address = login.verificationURI {
+            text += ": open \(address) and enter \(userCode)"
+            if let end = login.codeExpiresAt { text += ", good until \(RFC3339.string(from: end))" }
+        } else if login.state == LoginState.Kind.loggedOut.rawValue {
+            text += "; run \"runbook-agent login\""
+        }
+        return text
     }
 
     private var contactText: String {

@@ -1,5 +1,6 @@
 import Agent
 import AgentModel
+import DeviceAuthorization
 import Foundation
 import RunJournal
 
@@ -34,6 +35,8 @@ struct StatusReport: Encodable {
             case stopped
             /// It was killed, or crashed.
             case died
+            /// No agent has run on this state directory yet.
+            case neverRan = "never ran"
         }
 
         let state: State
@@ -55,10 +58,38 @@ struct StatusReport: Encodable {
         }
     }
 
+    /// What is stored of the login.
     struct Login: Encodable {
-        let state = "not used"
+        var state = "not used"
+        var since: Date?
+        /// Of the access token, which is renewed before.
+        var expiresAt: Date?
+        var verificationURI: String?
+        var userCode: String?
+        var codeExpiresAt: Date?
+        var code: String?
+        var problem: String?
 
-        enum CodingKeys: CodingKey { case state }
+        enum CodingKeys: String, CodingKey {
+            case state, since, code, problem
+            case expiresAt = "expires_at"
+            case verificationURI = "verification_uri"
+            case userCode = "user_code"
+            case codeExpiresAt = "code_expires_at"
+        }
+
+        /// - Parameter login: nil with `auth = False`.
+        init(_ login: LoginState?) {
+            guard let login else { return }
+            state = login.kind.rawValue
+            since = login.since
+            expiresAt = login.expiresAt
+            verificationURI = login.pending?.verificationURI
+            userCode = login.pending?.userCode
+            codeExpiresAt = login.pending?.expiresAt
+            code = login.problem?.code
+            problem = login.problem?.message
+        }
     }
 
     /// Runs that have begun and not ended. Where no agent runs they were cut off, which the next one reports.
@@ -128,7 +159,30 @@ struct StatusReport: Encodable {
     }
 
     /// - Throws: `RunJournalError`.
-    static func read(directory: String) async throws(RunJournalError) -> StatusReport {
+    static func read(directory: String, login: LoginState?) async throws(RunJournalError) -> StatusReport {
+        do throws(RunJournalError) {
+            return try await readJournal(directory: directory, login: login)
+        } catch {
+            // There may be a login before the agent has run for the first time.
+            guard case .missing = error, let login, LoginState.exists(directory: directory) else { throw error }
+            return neverRan(directory, login: login)
+        }
+    }
+
+    private static func neverRan(_ directory: String, login: LoginState) -> StatusReport {
+        StatusReport(
+            agent: AgentState(
+                state: .neverRan, processID: nil, version: nil, serverURL: nil, startedAt: nil, stoppedAt: nil,
+                stateDirectory: directory),
+            login: Login(login), backend: nil, plugins: AgentStatus.Listing(), queued: 0,
+            waiting: AgentStatus.Listing(), schedules: AgentStatus.Listing(), running: Running(total: 0, first: []),
+            outbox: Outbox(pending: 0, deadLetters: 0, bytes: 0, oldest: nil, oldestSeconds: nil), recordedAt: nil,
+            now: Date())
+    }
+
+    private static func readJournal(
+        directory: String, login: LoginState?
+    ) async throws(RunJournalError) -> StatusReport {
         let reader = try await RunJournal.openReadOnly(directory: directory)
         let holder = try RunJournal.holder(of: directory)
         let status = AgentStatus(snapshots: try await reader.snapshots())
@@ -136,7 +190,7 @@ struct StatusReport: Encodable {
         let counts = try await reader.counts()
         let now = Date()
         return StatusReport(
-            agent: AgentState(holder: holder, life: status.life, directory: directory), login: Login(),
+            agent: AgentState(holder: holder, life: status.life, directory: directory), login: Login(login),
             backend: status.contact, plugins: status.plugins, queued: status.queued, waiting: status.waiting,
             schedules: status.schedules,
             running: Running(

@@ -32,7 +32,7 @@ struct ConfigurationOptions: ParsableArguments {
         }
         return try AgentConfiguration.load(
             file: config, overrides: Dictionary(overrides, uniquingKeysWith: { $1 }),
-            environment: ProcessInfo.processInfo.environment, requiresServer: requiresServer)
+            environment: ProcessEnvironment.atStart, requiresServer: requiresServer)
     }
 }
 

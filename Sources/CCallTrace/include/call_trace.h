@@ -44,9 +44,6 @@ char (*_Nullable rb_trace_begun(const char *_Nonnull path, const char *_Nonnull 
 /// Writes into a free entry that a run begins now. An entry below 0 says that none was free.
 void rb_trace_begin(struct rb_trace *_Nonnull trace, int entry, const char *_Nonnull run);
 
-/// The end of the run is in the journal: the entry is free again.
-void rb_trace_settle(struct rb_trace *_Nonnull trace, int entry);
-
 /// Puts handlers before those of the fatal signals that a faulting thread gets itself. Once a process.
 void rb_trace_watch_signals(void);
 

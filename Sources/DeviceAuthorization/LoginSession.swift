@@ -1,0 +1,305 @@
+public import BackendClient
+import Foundation
+public import Logging
+
+/// The login of this agent: hands out the access token, and renews it before it ends and when it was refused.
+///
+/// Several processes may share one login: what is stored is looked at before each request, and changed only under a
+/// lock between them.
+public actor LoginSession: CredentialProvider {
+    /// A login as it is used.
+    struct Held {
+        var tokens: TokenSet
+        /// When the access token ends, by the uptime.
+        var end: Duration?
+        /// When it is time for another one.
+        var renewal: Duration?
+        /// When this process got it from the backend; nil where it was read from the file.
+        var obtained: Duration?
+        /// How many refusals in a row have led to this token.
+        var refusals = 0
+    }
+
+    let store: LoginStore
+    let oauth: OAuthClient
+    let clock: any LoginClock
+    let logger: Logger
+    private var held: Held?
+    private var identity: LoginStore.Identity?
+    private var hasRead = false
+    /// Came from the backend and could not be written down yet; not used before it is.
+    private var unsaved: TokenSet?
+    /// Refused by the backend, and there is no way to another one.
+    private var refused: Authorization?
+    private var refreshing: Task<Result<Void, LoginError>, Never>?
+    private var failures = 0
+    private var nextAttempt = Duration.zero
+    private var onLogout: @Sendable () -> Void = {}
+
+    private static let longestBackoff = Duration.seconds(300)
+
+    /// - Throws: `login.insecure_server`, `http.invalid_url`.
+    public init(
+        settings: LoginSettings, directory: String, keySource: KeySource, http: HTTPClient,
+        clock: any LoginClock = SystemLoginClock(), logger: Logger
+    ) throws(LoginError) {
+        oauth = try OAuthClient(settings, http: http, clock: clock)
+        store = LoginStore(directory: directory, keySource: keySource)
+        self.clock = clock
+        self.logger = logger
+    }
+
+    /// Called when the login has ended by itself.
+    public func setOnLogout(_ action: @escaping @Sendable () -> Void) { onLogout = action }
+
+    // MARK: CredentialProvider
+
+    public func authorization() async throws -> Authorization? {
+        try await current().tokens.authorization
+    }
+
+    public func replacement(for rejected: Authorization) async throws -> Authorization? {
+        try await synchronize()
+        guard let held else { throw LoginError.required(pending: nil) }
+        // Another request, or another process, was faster.
+        guard held.tokens.authorization == rejected else { return held.tokens.authorization }
+        guard held.tokens.isRefreshable else {
+            refused = rejected
+            self.held = nil
+            logger.error(
+                "the backend refuses the token, and there is none to get another one with; the agent is logged out",
+                metadata: ["code": "login.required"])
+            onLogout()
+            return nil
+        }
+        guard mayRenewRefused(held), clock.uptime >= nextAttempt else { return nil }
+        try await refresh(held.tokens, refusals: held.refusals + 1)
+        guard let renewed = self.held?.tokens.authorization, renewed != rejected else { return nil }
+        return renewed
+    }
+
+    // MARK: The state
+
+    /// Whether there is a login.
+    /// - Throws: what keeps the stored login from being read.
+    public func isLoggedIn() async throws(LoginError) -> Bool {
+        try await synchronize()
+        return held != nil
+    }
+
+    /// The code that waits for approval, if any.
+    public func pendingCode() async throws(LoginError) -> DeviceCode? {
+        try await storedRecord()?.pending
+    }
+
+    /// Takes over tokens from elsewhere as this agent's login.
+    public func accept(_ tokens: TokenSet) async throws(LoginError) {
+        try store.prepareDirectory()
+        let lock = try await LoginLock.take(.change, directory: store.directory)
+        defer { lock.release() }
+        try await save(tokens, refusals: 0)
+    }
+
+    /// Forgets the login, and revokes it where the backend can.
+    /// - Returns: why it could not be revoked, and whether there was a login at all.
+    public func logout() async throws(LoginError) -> (wasLoggedIn: Bool, problem: LoginError?) {
+        guard store.identity != nil else { return (false, nil) }
+        let lock = try await LoginLock.take(.change, directory: store.directory)
+        defer { lock.release() }
+        var problem: LoginError?
+        var tokens: TokenSet?
+        do throws(LoginError) {
+            tokens = try await storedRecord()?.tokens
+        } catch {
+            // What can't be opened can't be revoked, and is still to be forgotten.
+            problem = error
+        }
+        if let tokens {
+            do throws(LoginError) {
+                // The refresh token ends all that came of the login (RFC 7009, section 2.1).
+                if let refreshToken = tokens.refreshToken {
+                    try await oauth.revoke(refreshToken, hint: "refresh_token")
+                }
+                try await oauth.revoke(tokens.accessToken, hint: "access_token")
+            } catch {
+                problem = error
+            }
+        }
+        try await store.remove()
+        held = nil
+        identity = nil
+        return (tokens != nil, problem)
+    }
+
+    // MARK: Steps
+
+    private func current() async throws(LoginError) -> Held {
+        try await synchronize()
+        guard let held else { throw .required(pending: nil) }
+        let now = clock.uptime
+        guard let renewal = held.renewal, now >= renewal, held.tokens.isRefreshable, now >= nextAttempt else {
+            return held
+        }
+        do throws(LoginError) {
+            try await refresh(held.tokens, refusals: 0)
+        } catch {
+            // It is ahead of time: what there is may do a little longer.
+            guard self.held != nil, held.end.map({ clock.uptime < $0 }) ?? true else { throw error }
+            logger.warning(
+                "the access token could not be renewed yet: \(error.message)", metadata: ["code": "\(error.code)"])
+        }
+        guard let held = self.held else { throw .required(pending: nil) }
+        return held
+    }
+
+    /// Looks whether the stored login has changed, and brings what could not be written down to the disk.
+    private func synchronize() async throws(LoginError) {
+        if let unsaved {
+            let lock = try await LoginLock.take(.change, directory: store.directory)
+            defer { lock.release() }
+            try await save(unsaved, refusals: 0)
+            return
+        }
+        let now = store.identity
+        guard !hasRead || now != identity else { return }
+        let found = try await store.read(setsAside: true)
+        hasRead = true
+        identity = found?.identity
+        adopt(ours(found?.record)?.tokens)
+    }
+
+    func storedRecord() async throws(LoginError) -> LoginRecord? {
+        ours(try await store.read(setsAside: false)?.record)
+    }
+
+    /// A login for another backend or another client is none.
+    private func ours(_ record: LoginRecord?) -> LoginRecord? {
+        guard let record, record.origin == oauth.origin.description, record.clientID == oauth.clientID else {
+            return nil
+        }
+        return record
+    }
+
+    /// Takes over tokens that were read from the file.
+    private func adopt(_ tokens: TokenSet?) {
+        guard let tokens, tokens.authorization != refused else {
+            held = nil
+            return
+        }
+        if held?.tokens == tokens { return }
+        // A clock that was set back meanwhile makes nothing older than new.
+        let age = Duration.seconds(max(0, clock.wallTime.timeIntervalSince(tokens.obtainedAt)))
+        hold(tokens, age: min(age, .seconds(TokenSet.longestLifetime)), isNew: false, refusals: 0)
+    }
+
+    private func hold(_ tokens: TokenSet, age: Duration, isNew: Bool, refusals: Int) {
+        let now = clock.uptime
+        var new = Held(tokens: tokens, obtained: isNew ? now : nil, refusals: refusals)
+        if let lifetime = tokens.lifetime.map({ Duration.seconds($0) }) {
+            // A tenth, and not the same for a thousand agents that were started together.
+            let margin = min(lifetime / 2, min(.seconds(300), lifetime / 10) * Double.random(in: 0.75...1.25))
+            new.end = now + lifetime - age
+            new.renewal = now + lifetime - age - margin
+        }
+        held = new
+    }
+
+    /// Writes new tokens down, and only then uses them.
+    private func save(_ tokens: TokenSet, refusals: Int) async throws(LoginError) {
+        unsaved = tokens
+        let record = LoginRecord(
+            origin: oauth.origin.description, clientID: oauth.clientID, tokens: tokens, pending: nil)
+        identity = try await store.write(record)
+        hasRead = true
+        unsaved = nil
+        refused = nil
+        failures = 0
+        nextAttempt = .zero
+        hold(tokens, age: .zero, isNew: true, refusals: refusals)
+    }
+
+    // MARK: Renewal
+
+    /// A backend that refuses even new tokens must not be asked for others at every request: the pause grows.
+    private func mayRenewRefused(_ held: Held) -> Bool {
+        guard let obtained = held.obtained else { return true }
+        let base = min(Duration.seconds(30), held.tokens.lifetime.map { .seconds($0) / 2 } ?? .seconds(30))
+        return clock.uptime - obtained >= min(base * (1 << min(held.refusals, 10)), .seconds(900))
+    }
+
+    /// One refresh for all who ask meanwhile.
+    private func refresh(_ stale: TokenSet, refusals: Int) async throws(LoginError) {
+        let task: Task<Result<Void, LoginError>, Never>
+        if let refreshing {
+            task = refreshing
+        } else {
+            // Not the caller's: one that gives up must not lose tokens that the backend has already changed.
+            task = Task {
+                do throws(LoginError) {
+                    try await self.refreshOnce(stale, refusals: refusals)
+                    return .success(())
+                } catch {
+                    return .failure(error)
+                }
+            }
+            refreshing = task
+        }
+        let result = await task.value
+        if refreshing == task { refreshing = nil }
+        try result.get()
+    }
+
+    private func refreshOnce(_ stale: TokenSet, refusals: Int) async throws(LoginError) {
+        let lock = try await LoginLock.take(.change, directory: store.directory)
+        defer { lock.release() }
+        // Another process may have done it while this one waited.
+        if try await adoptOther(than: stale) { return }
+        guard let refreshToken = stale.refreshToken else { throw .required(pending: nil) }
+        switch await oauth.refresh(refreshToken) {
+        case .content(let new):
+            try await save(new.keeping(refreshTokenOf: stale), refusals: refusals)
+            logger.debug(
+                "access token renewed", metadata: ["expires_in": "\(new.lifetime.map(String.init) ?? "unknown")"])
+        case .error("invalid_grant", let description, _, let url):
+            if try await adoptOther(than: stale) { return }
+            try await endLogin(.refused(url: url, error: "invalid_grant", description: description))
+        case .error(let error, let description, _, let url):
+            throw postponed(.refused(url: url, error: error, description: description), atLeast: nil)
+        case .tooManyRequests(let url, let retryAfter):
+            throw postponed(.unavailable(url: url, status: 429), atLeast: retryAfter)
+        case .unavailable(let error, let retryAfter): throw postponed(error, atLeast: retryAfter)
+        case .unusable(let error): throw postponed(error, atLeast: nil)
+        }
+    }
+
+    /// Whether the file has other tokens by now; they are taken over then.
+    private func adoptOther(than stale: TokenSet) async throws(LoginError) -> Bool {
+        let found = try await store.read(setsAside: true)
+        identity = found?.identity
+        let tokens = ours(found?.record)?.tokens
+        guard tokens?.accessToken != stale.accessToken || tokens?.refreshToken != stale.refreshToken else {
+            return false
+        }
+        adopt(tokens)
+        // Somebody has logged out meanwhile.
+        guard held != nil else { throw .required(pending: nil) }
+        return true
+    }
+
+    private func endLogin(_ reason: LoginError) async throws(LoginError) {
+        held = nil
+        try await store.remove()
+        identity = nil
+        logger.error(
+            "the login has ended: \(reason.message)", metadata: ["code": "\(reason.code)"])
+        onLogout()
+        throw .required(pending: nil)
+    }
+
+    private func postponed(_ error: LoginError, atLeast: Duration?) -> LoginError {
+        failures += 1
+        let backoff = min(Self.longestBackoff, .seconds(1) * (1 << min(failures, 10)) * Double.random(in: 0.75...1.25))
+        nextAttempt = clock.uptime + max(backoff, atLeast ?? .zero)
+        return error
+    }
+}

@@ -1,0 +1,172 @@
+import AgentModel
+import BackendClient
+import Foundation
+
+/// What an endpoint said, as far as a client must tell it apart.
+enum OAuthAnswer<Content: Sendable & Equatable>: Sendable, Equatable {
+    case content(Content)
+    /// An error document (RFC 6749, section 5.2; RFC 8628, section 3.5). `interval` is in seconds.
+    case error(String, description: String?, interval: Int?, url: String)
+    /// `429`.
+    case tooManyRequests(url: String, retryAfter: Duration?)
+    /// Nobody there, or nobody who can answer now.
+    case unavailable(LoginError, retryAfter: Duration?)
+    /// Asking again would not help.
+    case unusable(LoginError)
+}
+
+/// Reads answers of an authorization server; pure.
+struct OAuthReader {
+    let url: String
+    let clientID: String
+    let now: Date
+
+    func tokens(_ response: HTTPResponse) -> OAuthAnswer<TokenSet> {
+        read(Document(response, now: now), content: tokens(of:))
+    }
+
+    /// Of a file instead of an answer.
+    func tokens(document: Data) -> OAuthAnswer<TokenSet> { read(Document(body: document), content: tokens(of:)) }
+
+    func deviceCode(_ response: HTTPResponse) -> OAuthAnswer<DeviceCode> {
+        read(Document(response, now: now)) { fields throws(Missing) in
+            DeviceCode(
+                deviceCode: try secret("device_code", fields), userCode: try text("user_code", fields, limit: 64),
+                verificationURI: try address("verification_uri", fields),
+                verificationURIComplete: try? address("verification_uri_complete", fields),
+                lifetime: Self.seconds(fields["expires_in"], 1...DeviceCode.longestLifetime)
+                    ?? DeviceCode.defaultLifetime,
+                interval: Self.seconds(fields["interval"], 1...DeviceCode.longestInterval)
+                    ?? DeviceCode.defaultInterval,
+                issuedAt: now, clientID: clientID)
+        }
+    }
+
+    // MARK: Steps
+
+    private func tokens(of fields: [String: JSONValue]) throws(Missing) -> TokenSet {
+        if case .string(let type)? = fields["token_type"], type.lowercased() != "bearer" {
+            throw Missing(problem: "its token_type is \(quoted(type, limit: 40)) and not Bearer")
+        }
+        return TokenSet(
+            accessToken: try token("access_token", fields),
+            refreshToken: Self.isAbsent(fields["refresh_token"]) ? nil : try token("refresh_token", fields),
+            lifetime: Self.seconds(fields["expires_in"], 1...TokenSet.longestLifetime), obtainedAt: now)
+    }
+
+    /// What of an answer counts.
+    private struct Document {
+        var status = 200
+        var body: Data
+        var contentType: String?
+        var retryAfter: Duration?
+
+        init(_ response: HTTPResponse, now: Date) {
+            status = response.status
+            body = response.body
+            contentType = response.header("Content-Type")
+            retryAfter = response.retryAfter(now: now)
+        }
+
+        init(body: Data) { self.body = body }
+    }
+
+    /// What is wrong with a document.
+    private struct Missing: Error {
+        var problem: String
+        var isToken = false
+    }
+
+    private func read<Content>(
+        _ response: Document, content: ([String: JSONValue]) throws(Missing) -> Content
+    ) -> OAuthAnswer<Content> {
+        let status = response.status
+        if status == 429 { return .tooManyRequests(url: url, retryAfter: response.retryAfter) }
+        let fields = (try? JSONDecoder().decode([String: JSONValue].self, from: response.body)) ?? nil
+        // Also with 200, which some servers answer errors with.
+        if case .string(let error)? = fields?["error"], !error.isEmpty, status < 500 {
+            var description: String?
+            if case .string(let text)? = fields?["error_description"], !text.isEmpty { description = text }
+            return .error(
+                error, description: description,
+                interval: Self.seconds(fields?["interval"], 1...DeviceCode.longestInterval), url: url)
+        }
+        if status >= 500 || status == 408 {
+            return .unavailable(.unavailable(url: url, status: status), retryAfter: response.retryAfter)
+        }
+        if [404, 405, 410, 501].contains(status) { return .unusable(.noEndpoint(url: url, status: status)) }
+        guard (200...299).contains(status) else { return unusable(response, "there is no error code in it") }
+        guard let fields else { return unusable(response, "it is no JSON object") }
+        do throws(Missing) {
+            return .content(try content(fields))
+        } catch {
+            return error.isToken ? .unusable(.invalidToken(problem: error.problem)) : unusable(response, error.problem)
+        }
+    }
+
+    private func unusable<Content>(_ response: Document, _ problem: String) -> OAuthAnswer<Content> {
+        // Nothing of the body is shown: it may hold a token.
+        let type = response.contentType.map { ", its type is \(quoted($0, limit: 60))" } ?? ""
+        return .unusable(.invalidAnswer(url: url, status: response.status, problem: problem + type))
+    }
+
+    private func text(_ name: String, _ fields: [String: JSONValue], limit: Int) throws(Missing) -> String {
+        guard case .string(let text)? = fields[name], !text.isEmpty else {
+            throw Missing(problem: "it has no \(quoted(name))")
+        }
+        // It goes to terminals and logs.
+        guard text.unicodeScalars.count <= limit, text.unicodeScalars.allSatisfy(Self.isPrintable) else {
+            throw Missing(problem: "its \(quoted(name)) is too long or can't be printed")
+        }
+        return text
+    }
+
+    private func secret(_ name: String, _ fields: [String: JSONValue]) throws(Missing) -> String {
+        guard case .string(let text)? = fields[name], !text.isEmpty else {
+            throw Missing(problem: "it has no \(quoted(name))")
+        }
+        guard text.utf8.count <= TokenSet.byteLimit else {
+            throw Missing(
+                problem: "its \(quoted(name)) has \(text.utf8.count) bytes, over the limit of \(TokenSet.byteLimit)")
+        }
+        return text
+    }
+
+    private func token(_ name: String, _ fields: [String: JSONValue]) throws(Missing) -> String {
+        guard case .string(let text)? = fields[name] else { throw Missing(problem: "it has no \(quoted(name))") }
+        if let problem = TokenSet.problem(with: text) {
+            throw Missing(problem: "the backend's \(name): \(problem)", isToken: true)
+        }
+        return text
+    }
+
+    private func address(_ name: String, _ fields: [String: JSONValue]) throws(Missing) -> String {
+        let text = try text(name, fields, limit: 1000)
+        guard let url = try? HTTPURL(text) else { throw Missing(problem: "its \(quoted(name)) is no address") }
+        return url.text
+    }
+
+    private static func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned: false
+        default: true
+        }
+    }
+
+    private static func isAbsent(_ value: JSONValue?) -> Bool { value == nil || value == .null || value == "" }
+
+    /// Whole seconds, also where they come as text or with a fraction. Nil for what isn't there, no number or below the
+    /// range; what is above it is cut.
+    private static func seconds(_ value: JSONValue?, _ range: ClosedRange<Int>) -> Int? {
+        let number: Double? =
+            switch value {
+            case .integer(let number)?: Double(number)
+            case .unsigned(let number)?: Double(number)
+            case .number(let number)?: number
+            case .string(let text)?: Double(text)
+            default: nil
+            }
+        guard let number, number >= Double(range.lowerBound) else { return nil }
+        return Int(min(number, Double(range.upperBound)))
+    }
+}
