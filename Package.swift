@@ -147,7 +147,12 @@ let package = Package(
             name: "CronScheduleTests", dependencies: ["AgentModel", "CronSchedule"], exclude: ["Vectors"]),
         .testTarget(name: "CryptographyTests", dependencies: ["AgentModel", "Cryptography"]),
         .testTarget(
-            name: "PythonEmbeddingTests", dependencies: ["AgentModel", "PythonEmbedding", "PluginExecution"]),
+            name: "PythonEmbeddingTests",
+            dependencies: [
+                "AgentModel", "PythonEmbedding", "PluginExecution",
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ]),
         .testTarget(
             name: "BackendClientTests",
             dependencies: [

@@ -1,4 +1,6 @@
 import Foundation
+import Subprocess
+import SystemPackage
 import Testing
 
 /// Taking the GIL, or a Python object, out of the closure that it is lent to does not compile.
@@ -127,26 +129,17 @@ import Testing
         return try await run(command + [file.path()], in: folder)
     }
 
-    /// Both streams together, through a file: a pipe would have to be emptied meanwhile.
+    /// Both streams, one after the other.
     private func run(_ command: [String], in folder: URL) async throws -> (status: Int32, output: String) {
-        let file = folder.appending(path: "output")
-        try Data().write(to: file)
-        let handle = try FileHandle(forWritingTo: file)
-        defer { try? handle.close() }
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = command
-        process.standardOutput = handle
-        process.standardError = handle
-        let status = try await withCheckedThrowingContinuation {
-            (continuation: CheckedContinuation<Int32, any Error>) in
-            process.terminationHandler = { continuation.resume(returning: $0.terminationStatus) }
-            do {
-                try process.run()
-            } catch {
-                continuation.resume(throwing: error)
+        let result = try await Subprocess.run(
+            .name(command[0]), arguments: Arguments(Array(command.dropFirst())),
+            workingDirectory: FilePath(folder.path()), input: .none, output: .string(limit: 1 << 20),
+            error: .string(limit: 1 << 20))
+        let status: Int32 =
+            switch result.terminationStatus {
+            case .exited(let code): code
+            case .signaled(let signal): -signal
             }
-        }
-        return (status, try String(contentsOf: file, encoding: .utf8))
+        return (status, result.standardOutput + result.standardError)
     }
 }
