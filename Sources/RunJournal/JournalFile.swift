@@ -77,7 +77,11 @@ struct JournalFile {
         let pool = try DatabasePool(path: path, configuration: Self.configuration(readOnly: false))
         try pool.writeWithoutTransaction { db in
             // GRDB chooses NORMAL for a write-ahead log, which a power cut may take the last transactions from.
-            try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 16777216")
+            // Pages are folded into the file a few at a time in many runs, or many at once in few: 16 MB.
+            try db.execute(
+                sql: """
+                    PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 16777216; PRAGMA wal_autocheckpoint = 4000
+                    """)
             guard try !Schema.migrator.hasBeenSuperseded(db) else { throw RunJournalError.newer(path: path) }
         }
         try Schema.migrator.migrate(pool)

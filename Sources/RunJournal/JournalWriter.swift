@@ -46,7 +46,7 @@ final class JournalWriter: @unchecked Sendable {
     /// Bounds the time and the memory of one transaction.
     private static let transactionLimit = 1024
     /// Nanoseconds.
-    private static let patience = 5_000_000
+    private static let patience = 10_000_000
 
     init(pool: DatabasePool, path: String) {
         self.pool = pool
