@@ -57,6 +57,14 @@ class Backend:
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
+    def administer(self, method: str, path: str):
+        """A request to the administration API; its data, where there is any."""
+        request = urllib.request.Request(
+            self.url + "/admin/api" + path, method=method, headers={"Authorization": "Bearer " + self.token})
+        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
+            body = answer.read()
+        return json.loads(body)["data"] if body else None
+
     def begin_login(self, client_id: str = "browser-test", scope: str = "agent") -> dict:
         status, codes = self.post("/oauth/device/code", client_id=client_id, scope=scope)
         assert status == 200

@@ -87,6 +87,23 @@ def test_login_end_and_new_login_of_a_running_agent(backend, start_host):
         assert agent.wait(LIMIT) == 0
 
 
+def test_an_agent_whose_tokens_an_administrator_ends_logs_in_anew_as_itself(backend, start_host):
+    host = start_host(backend)
+    agent = host.start()
+    try:
+        assert backend.run("device", "approve", host.code(1), "--name", "cellar").returncode == 0
+        host.wait_for("the agent is logged in")
+        known = backend.administer("GET", "/agents")
+        assert len(known) == 1
+        backend.administer("DELETE", f"/agents/{known[0]['id']}/tokens")
+        assert backend.run("device", "approve", host.code(2), "--agent", known[0]["id"]).returncode == 0
+        host.wait_for("the agent is logged in", 2)
+        assert [one["id"] for one in backend.administer("GET", "/agents")] == [known[0]["id"]]
+    finally:
+        agent.terminate()
+        assert agent.wait(LIMIT) == 0
+
+
 def test_access_tokens_that_end_are_renewed(start_backend, start_host):
     backend = start_backend("--access-token-lifetime", "2")
     host = start_host(backend)
