@@ -1,4 +1,6 @@
+#include <malloc.h>
 #include <sys/prctl.h>
 
-// Swift can't call functions with a variable number of arguments.
+// Swift can't call functions with a variable number of arguments, and Glibc's module leaves malloc.h out.
 static inline int runbook_set_undumpable(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
+static inline void runbook_bound_arenas(int count) { mallopt(M_ARENA_MAX, count); }

@@ -34,6 +34,7 @@ public struct RunbookAgent: AsyncParsableCommand {
         // Before anything starts a thread or Python. What the configuration needs of it has been read.
         _ = ProcessEnvironment.atStart
         ProcessProtection.clearEnvironment()
+        MemoryArenas.bound()
         var status = ExitCode.success
         do {
             var command = try parseAsRoot()
