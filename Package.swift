@@ -56,6 +56,9 @@ let package = Package(
             name: "BackendClient",
             dependencies: ["AgentModel", "CCurl", .product(name: "Logging", package: "swift-log")]),
 
+        .target(name: "CSandbox"),
+        .target(name: "Sandbox", dependencies: ["AgentModel", "CSandbox"]),
+
         // MARK: What stands on the leaves
 
         .target(
@@ -71,7 +74,8 @@ let package = Package(
         .target(
             name: "PluginExecution",
             dependencies: [
-                "AgentModel", "PythonEmbedding", .product(name: "DequeModule", package: "swift-collections"),
+                "AgentModel", "PythonEmbedding", "Sandbox",
+                .product(name: "DequeModule", package: "swift-collections"),
             ]),
         .target(name: "CCallTrace"),
         .target(

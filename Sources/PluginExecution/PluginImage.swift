@@ -1,4 +1,5 @@
 public import AgentModel
+public import Sandbox
 
 /// A verified script, ready to be loaded: exactly the bytes that were hashed.
 public struct PluginImage: Sendable {
@@ -12,11 +13,14 @@ public struct PluginImage: Sendable {
     public var concurrency: Int
     /// Of one call, nil for none. Loading has it too, and 60 seconds at most.
     public var timeLimit: Duration?
+    /// What it may do in the sandbox; nil where it runs in the agent's own process.
+    public var sandbox: SandboxPolicy?
 
     public init(
         id: PluginID, script: [UInt8], path: String, scriptHash: String = "", concurrency: Int = 1,
-        timeLimit: Duration? = nil
+        timeLimit: Duration? = nil, sandbox: SandboxPolicy? = nil
     ) {
+        self.sandbox = sandbox
         self.scriptHash = scriptHash
         self.id = id
         self.script = script

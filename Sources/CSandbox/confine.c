@@ -1,0 +1,226 @@
+#define _GNU_SOURCE
+#include "sandbox.h"
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SYS_RB_MOUNT_SETATTR 442
+#define SYS_RB_CLOSE_RANGE 436
+#define ATTRIBUTE_READ_ONLY 1
+#define RECURSIVELY 0x8000
+
+struct mount_attributes {
+    uint64_t set;
+    uint64_t clear;
+    uint64_t propagation;
+    uint64_t user_namespace;
+};
+
+static void reach(struct rb_report *report, enum rb_mechanism mechanism, int error) {
+    if (error == 0) report->reached |= 1U << mechanism;
+    report->error[mechanism] = error;
+}
+
+static int has(const struct rb_report *report, enum rb_mechanism mechanism) {
+    return (report->reached >> mechanism) & 1;
+}
+
+static int write_file(const char *path, const char *text) {
+    int descriptor = open(path, O_WRONLY | O_CLOEXEC);
+    if (descriptor < 0) return errno;
+    int error = write(descriptor, text, strlen(text)) < 0 ? errno : 0;
+    close(descriptor);
+    return error;
+}
+
+/// A user namespace in which the process keeps its own user (user_namespaces(7)).
+static int enter_user_namespace(void) {
+    uid_t user = geteuid();
+    gid_t group = getegid();
+    if (unshare(CLONE_NEWUSER) != 0) return errno;
+    char map[64];
+    int error = write_file("/proc/self/setgroups", "deny");
+    snprintf(map, sizeof map, "%u %u 1", (unsigned)user, (unsigned)user);
+    if (error == 0) error = write_file("/proc/self/uid_map", map);
+    snprintf(map, sizeof map, "%u %u 1", (unsigned)group, (unsigned)group);
+    if (error == 0) error = write_file("/proc/self/gid_map", map);
+    return error;
+}
+
+static int set_mount(const char *path, uint64_t set, uint64_t clear) {
+    struct mount_attributes attributes = {.set = set, .clear = clear};
+    return syscall(SYS_RB_MOUNT_SETATTR, AT_FDCWD, path, RECURSIVELY, &attributes, sizeof attributes) == 0 ? 0 : errno;
+}
+
+static int mount_scratch(const struct rb_plan *plan) {
+    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return errno;
+    char options[160];
+    uid_t user = plan->user != 0 ? plan->user : geteuid();
+    gid_t group = plan->user != 0 ? plan->group : getegid();
+    snprintf(options, sizeof options, "size=%llu,nr_inodes=65536,mode=0700,uid=%u,gid=%u",
+             (unsigned long long)plan->scratch_size, (unsigned)user, (unsigned)group);
+    unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    return mount("runbook", plan->scratch, "tmpfs", flags, options) == 0 ? 0 : errno;
+}
+
+/// Everything but the scratch folder and the paths to write to: what changes a file's mode, owner, times and
+/// attributes isn't among Landlock's rights.
+static int make_mounts_read_only(const struct rb_plan *plan) {
+    for (size_t index = 0; index < plan->path_count; index++) {
+        const struct rb_path *rule = &plan->paths[index];
+        if ((rule->access & RB_PATH_WRITE) == 0 || (rule->access & RB_PATH_DEVICE) != 0) continue;
+        if (strcmp(rule->path, plan->scratch) == 0) continue;
+        if (mount(rule->path, rule->path, NULL, MS_BIND | MS_REC, NULL) != 0 && errno != ENOENT) return errno;
+    }
+    int error = set_mount("/", ATTRIBUTE_READ_ONLY, 0);
+    if (error == 0) error = set_mount(plan->scratch, 0, ATTRIBUTE_READ_ONLY);
+    for (size_t index = 0; index < plan->path_count && error == 0; index++) {
+        const struct rb_path *rule = &plan->paths[index];
+        if ((rule->access & RB_PATH_WRITE) == 0 || (rule->access & RB_PATH_DEVICE) != 0) continue;
+        error = set_mount(rule->path, 0, ATTRIBUTE_READ_ONLY);
+        if (error == ENOENT) error = 0;
+    }
+    return error;
+}
+
+static void enter_namespaces(const struct rb_plan *plan, struct rb_report *report) {
+    // Root makes them as they are: the child gives that up afterwards.
+    if (geteuid() != 0) {
+        int error = enter_user_namespace();
+        reach(report, RB_USER_NAMESPACE, error);
+        if (error != 0) {
+            report->error[RB_PID_NAMESPACE] = report->error[RB_MOUNT_NAMESPACE] = report->error[RB_IPC_NAMESPACE] =
+                report->error[RB_NETWORK_NAMESPACE] = report->error[RB_READ_ONLY_MOUNTS] = error;
+            return;
+        }
+    }
+    reach(report, RB_PID_NAMESPACE, unshare(CLONE_NEWPID) == 0 ? 0 : errno);
+    reach(report, RB_IPC_NAMESPACE, unshare(CLONE_NEWIPC) == 0 ? 0 : errno);
+    if (plan->network == RB_NETWORK_NONE)
+        reach(report, RB_NETWORK_NAMESPACE, unshare(CLONE_NEWNET) == 0 ? 0 : errno);
+    int error = unshare(CLONE_NEWNS) == 0 ? mount_scratch(plan) : errno;
+    reach(report, RB_MOUNT_NAMESPACE, error);
+    reach(report, RB_READ_ONLY_MOUNTS, error == 0 ? make_mounts_read_only(plan) : error);
+}
+
+static int limit(int resource, uint64_t value) {
+    struct rlimit bounds = {.rlim_cur = value, .rlim_max = value}, present;
+    // No one may raise what the agent itself was given.
+    if (getrlimit(resource, &present) == 0 && present.rlim_max < value) bounds.rlim_cur = bounds.rlim_max = present.rlim_max;
+    return setrlimit(resource, &bounds) == 0 ? 0 : errno;
+}
+
+static int set_limits(const struct rb_plan *plan) {
+    int error = limit(RLIMIT_CORE, 0);
+    if (error == 0) error = limit(RLIMIT_NOFILE, plan->open_files);
+    if (error == 0) error = limit(RLIMIT_FSIZE, plan->file_size);
+    if (error == 0) error = limit(RLIMIT_MSGQUEUE, 0);
+    if (error == 0) error = limit(RLIMIT_MEMLOCK, 0);
+    // Signals that wait count for the user, the agent included.
+    if (error == 0) error = limit(RLIMIT_SIGPENDING, 256);
+    if (error == 0) error = limit(RLIMIT_NPROC, plan->processes);
+    return error;
+}
+
+static int drop_capabilities(void) {
+    for (int capability = 0; capability <= 63; capability++) {
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 && errno == EPERM) break;
+    }
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {{0}};
+    return syscall(SYS_capset, &header, data) == 0 ? 0 : errno;
+}
+
+static void fail(struct rb_report *report, const char *what) {
+    report->failure = what;
+    report->failure_error = errno;
+}
+
+static void confine_child(const struct rb_plan *plan, struct rb_report *report) {
+    syscall(SYS_RB_CLOSE_RANGE, plan->supervision, ~0U, 0);
+    setsid();
+    report->memory_use = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    int ruleset = rb_make_ruleset(plan, report);
+    if (report->failure != NULL) return;
+    if (plan->user != 0) {
+        if (setgroups(0, NULL) != 0 || setresgid(plan->group, plan->group, plan->group) != 0
+            || setresuid(plan->user, plan->user, plan->user) != 0)
+            return fail(report, "the user can't be changed");
+        reach(report, RB_OWN_USER, 0);
+        // Changing the user took it away, and with it the right to write the map.
+        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+        reach(report, RB_USER_NAMESPACE, enter_user_namespace());
+    }
+    // After every change of the user, which clears it (prctl(2)).
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return fail(report, "it can't be tied to its parent");
+    if (chdir(plan->scratch) != 0) return fail(report, "the scratch folder can't be entered");
+    reach(report, RB_NO_CAPABILITIES, drop_capabilities());
+    reach(report, RB_LIMITS, set_limits(plan));
+    reach(report, RB_NO_NEW_PRIVILEGES, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : errno);
+    if (ruleset >= 0) {
+        int error = rb_enter_ruleset(ruleset);
+        close(ruleset);
+        reach(report, RB_LANDLOCK_FILES, error);
+        if (report->landlock_abi >= 4) reach(report, RB_LANDLOCK_NETWORK, error);
+        if (report->landlock_abi >= 6) reach(report, RB_LANDLOCK_SCOPE, error);
+    }
+    int keeps_attributes = has(report, RB_OWN_USER) || has(report, RB_READ_ONLY_MOUNTS);
+    reach(report, RB_SECCOMP, rb_install_filter(plan, !keeps_attributes));
+}
+
+int rb_limit_memory(const struct rb_report *report, uint64_t bytes) {
+    char text[128];
+    unsigned long pages = 0;
+    ssize_t count = pread(report->memory_use, text, sizeof text - 1, 0);
+    if (count <= 0) return count < 0 ? errno : EIO;
+    text[count] = 0;
+    if (sscanf(text, "%lu", &pages) != 1) return EIO;
+    close(report->memory_use);
+    return limit(RLIMIT_AS, (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) + bytes);
+}
+
+void rb_confine(const struct rb_plan *plan, struct rb_report *report) {
+    memset(report, 0, sizeof *report);
+    report->memory_use = -1;
+    if (plan->unconfined) {
+        rb_notify(plan->supervision, RB_NOTICE_SUPERVISOR, getpid());
+        return;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != plan->parent) _exit(1);
+    enter_namespaces(plan, report);
+    int owns_processes = has(report, RB_PID_NAMESPACE);
+    if (owns_processes) {
+        // The first process of the namespace, which everything in it ends with. A child of the agent, and not of this
+        // process, which has nothing more to do.
+        long supervisor = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+        if (supervisor < 0) _exit(1);
+        if (supervisor > 0) {
+            rb_notify(plan->supervision, RB_NOTICE_SUPERVISOR, (int32_t)supervisor);
+            _exit(0);
+        }
+    } else {
+        rb_notify(plan->supervision, RB_NOTICE_SUPERVISOR, getpid());
+    }
+    int signals = rb_prepare_supervision(owns_processes);
+    pid_t child = fork();
+    if (child < 0) _exit(1);
+    if (child > 0) rb_supervise(plan->supervision, signals, child, owns_processes);
+    rb_leave_supervision();
+    confine_child(plan, report);
+}

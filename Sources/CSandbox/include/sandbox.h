@@ -1,0 +1,135 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// What confines a child of the agent. Called in a process of one thread, before Python: Landlock and seccomp bind to
+// the thread that asks for them and to what it starts afterwards.
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// The mechanisms of the kernel that were tried; a bit each.
+enum rb_mechanism {
+    RB_NO_NEW_PRIVILEGES,
+    RB_LIMITS,
+    RB_LANDLOCK_FILES,
+    RB_LANDLOCK_NETWORK,
+    RB_LANDLOCK_SCOPE,
+    RB_SECCOMP,
+    RB_OWN_USER,
+    RB_USER_NAMESPACE,
+    RB_PID_NAMESPACE,
+    RB_MOUNT_NAMESPACE,
+    RB_READ_ONLY_MOUNTS,
+    RB_IPC_NAMESPACE,
+    RB_NETWORK_NAMESPACE,
+    RB_NO_CAPABILITIES,
+    RB_MECHANISM_COUNT
+};
+
+enum { RB_PATH_READ = 1, RB_PATH_EXECUTE = 2, RB_PATH_WRITE = 4, RB_PATH_OPTIONAL = 8, RB_PATH_DEVICE = 16 };
+
+struct rb_path {
+    const char *path;
+    int access;
+};
+
+struct rb_ports {
+    uint16_t first;
+    uint16_t last;
+};
+
+enum { RB_NETWORK_NONE, RB_NETWORK_PORTS, RB_NETWORK_FULL };
+
+struct rb_plan {
+    /// Landlock's rules bind to what a path leads to now. The scratch folder is among them.
+    const struct rb_path *paths;
+    size_t path_count;
+    int network;
+    const struct rb_ports *ports;
+    size_t port_count;
+    /// Threads and processes together; 0 for no limit.
+    uint64_t processes;
+    uint64_t file_size;
+    uint64_t open_files;
+    int may_start_programs;
+    /// 0: stay who the agent is.
+    uid_t user;
+    gid_t group;
+    /// Where a filesystem of memory is put over the folder, so many bytes of it.
+    const char *scratch;
+    uint64_t scratch_size;
+    /// The agent's process, which the child must not outlive.
+    pid_t parent;
+    /// Descriptors below this are the child's; this one itself is that of the process that watches over it.
+    int supervision;
+    /// Nothing is confined: the twin of an attempt to break out, which shows that it can succeed.
+    int unconfined;
+};
+
+struct rb_report {
+    int landlock_abi;
+    /// A bit for each mechanism that is in force.
+    uint32_t reached;
+    /// By mechanism: what the kernel said, or 0.
+    int error[RB_MECHANISM_COUNT];
+    /// Of /proc/self/statm, which can't be opened any more; -1 where it could not be.
+    int memory_use;
+    /// What could not be done at all, or nil; the child must not go on.
+    const char *failure;
+    int failure_error;
+    /// The path that `failure` is about.
+    const char *failure_path;
+};
+
+/// What the process that watches over a child says of it through the supervision socket: first its own process id,
+/// at the end how the child ended (wait(2)).
+struct rb_notice {
+    int32_t kind;
+    int32_t value;
+};
+enum { RB_NOTICE_SUPERVISOR = 1, RB_NOTICE_ENDED = 2 };
+
+/// Forks: returns confined in the child, as far as `report` says; a process between it and the agent reaps what it
+/// leaves behind, and ends with everything the child started when the agent closes the supervision socket.
+void rb_confine(const struct rb_plan *plan, struct rb_report *report);
+
+/// Limits the address space to so much beyond what the process has now. Once, before code of others runs.
+int rb_limit_memory(const struct rb_report *report, uint64_t bytes);
+
+/// The version of Landlock's interface, or 0 where there is none; then errno says why.
+int rb_landlock_abi(void);
+
+/// The namespaces that are asked about (namespaces(7)).
+enum { RB_TRY_USER = 1, RB_TRY_PID = 2, RB_TRY_MOUNT = 4, RB_TRY_IPC = 8, RB_TRY_NETWORK = 16 };
+
+/// 0, or the errno of making such namespaces, tried in a process of its own.
+int rb_try_namespaces(int namespaces);
+
+/// pipe2(2) with both ends closed on exec.
+int rb_pipe(int descriptors[2]);
+
+/// 0, or the errno with which a filter is refused, tried in a process of its own.
+int rb_try_seccomp(void);
+
+/// Tries what must be refused now, in the confined child. Returns nil, or the name of what got through.
+const char *rb_try_forbidden(const struct rb_plan *plan);
+
+/// The seccomp filter (seccomp(2)). Returns 0, or an errno.
+int rb_install_filter(const struct rb_plan *plan, int refuses_attributes);
+
+/// Landlock's rules (landlock(7)); a descriptor, or -1 with `report` filled in.
+int rb_make_ruleset(const struct rb_plan *plan, struct rb_report *report);
+int rb_enter_ruleset(int ruleset);
+
+/// Starts a program in a session of its own with these descriptors as 0, 1, 2, 3, …. Returns its process id, or a
+/// negative errno.
+pid_t rb_spawn(const char *program, char *const arguments[], char *const environment[], const int *descriptors,
+               size_t count);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,142 @@
+#define _GNU_SOURCE
+#include "sandbox.h"
+#include "internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SYS_RB_CLOSE_RANGE 436
+
+void rb_notify(int supervision, int32_t kind, int32_t value) {
+    struct rb_notice notice = {.kind = kind, .value = value};
+    while (send(supervision, &notice, sizeof notice, MSG_NOSIGNAL) < 0 && errno == EINTR) {}
+}
+
+int rb_prepare_supervision(int owns_processes) {
+    // In a namespace of its own the kernel ends everything with this process. Otherwise it has to do that itself, and
+    // the end of the agent, which closes the supervision socket, must not end it before.
+    prctl(PR_SET_PDEATHSIG, owns_processes ? SIGKILL : 0, 0, 0, 0);
+    if (!owns_processes) prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    sigset_t set;
+    sigfillset(&set);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+void rb_leave_supervision(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+}
+
+struct process {
+    pid_t id;
+    pid_t parent;
+    int is_descendant;
+};
+
+/// Fills in the processes of the machine. Returns how many.
+static size_t list_processes(struct process *processes, size_t capacity) {
+    DIR *folder = opendir("/proc");
+    if (folder == NULL) return 0;
+    size_t count = 0;
+    struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL && count < capacity) {
+        char *end;
+        long id = strtol(entry->d_name, &end, 10);
+        if (*end != 0 || id <= 0) continue;
+        char path[64], text[512];
+        snprintf(path, sizeof path, "/proc/%ld/stat", id);
+        int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+        if (descriptor < 0) continue;
+        ssize_t length = read(descriptor, text, sizeof text - 1);
+        close(descriptor);
+        if (length <= 0) continue;
+        text[length] = 0;
+        // The name in parentheses may hold anything, parentheses included.
+        char *rest = strrchr(text, ')');
+        int parent;
+        if (rest == NULL || sscanf(rest + 1, " %*c %d", &parent) != 1) continue;
+        processes[count++] = (struct process){.id = (pid_t)id, .parent = parent};
+    }
+    closedir(folder);
+    return count;
+}
+
+/// Sends a signal to everything that descends from this process. Returns how many there were.
+static size_t signal_descendants(int number) {
+    static struct process processes[65536];
+    size_t count = list_processes(processes, sizeof processes / sizeof processes[0]);
+    pid_t self = getpid();
+    size_t found = 0, before;
+    do {
+        before = found;
+        for (size_t index = 0; index < count; index++) {
+            if (processes[index].is_descendant) continue;
+            int descends = processes[index].parent == self;
+            for (size_t other = 0; other < count && !descends; other++)
+                descends = processes[other].is_descendant && processes[other].id == processes[index].parent;
+            if (!descends) continue;
+            processes[index].is_descendant = 1;
+            found++;
+            kill(processes[index].id, number);
+        }
+    } while (found != before);
+    return found;
+}
+
+/// Ends everything the child left, sessions of its own and double forks included: as the nearest subreaper this
+/// process is the parent of whatever lost its own.
+static void sweep(void) {
+    for (;;) {
+        // Stopped first, all of them, so that none starts another while they are ended one by one.
+        size_t stopped = 0, now;
+        while ((now = signal_descendants(SIGSTOP)) > stopped) stopped = now;
+        signal_descendants(SIGKILL);
+        pid_t reaped;
+        while ((reaped = waitpid(-1, NULL, __WALL)) > 0 || (reaped < 0 && errno == EINTR)) {}
+        if (errno == ECHILD) return;
+    }
+}
+
+void rb_supervise(int supervision, int signals, pid_t child, int owns_processes) {
+    // The child's end must close its sockets.
+    if (supervision > 0) syscall(SYS_RB_CLOSE_RANGE, 0, supervision - 1, 0);
+    prctl(PR_SET_NAME, "runbook-keeper", 0, 0, 0);
+    int status = 0, has_ended = 0;
+    while (!has_ended) {
+        struct pollfd descriptors[] = {
+            {.fd = supervision, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+        if (poll(descriptors, 2, -1) < 0 && errno != EINTR) break;
+        if (descriptors[1].revents != 0) {
+            struct signalfd_siginfo information;
+            while (read(signals, &information, sizeof information) > 0) {}
+            int ended;
+            pid_t reaped;
+            while ((reaped = waitpid(-1, &ended, WNOHANG | __WALL)) > 0) {
+                if (reaped != child) continue;
+                status = ended;
+                has_ended = 1;
+            }
+        }
+        // Nothing is ever sent to it: the agent is gone, or wants the child gone.
+        if (descriptors[0].revents != 0) break;
+    }
+    if (has_ended) rb_notify(supervision, RB_NOTICE_ENDED, status);
+    if (!owns_processes) sweep();
+    _exit(0);
+}

@@ -1,0 +1,289 @@
+import AgentModel
+internal import CSandbox
+import Foundation
+import Synchronization
+
+/// A confined process of ours with an interpreter of its own, as the agent sees it.
+///
+/// Unchecked because each channel is used by one thread at a time, which its owner sees to; the rest doesn't change or
+/// is guarded.
+public final class SandboxChild: @unchecked Sendable {
+    /// How a child ended.
+    public enum Ending: Sendable, Equatable {
+        case exited(status: Int32)
+        case signalled(Int32)
+        /// It was ended by the agent, or no one knows how.
+        case ended
+    }
+
+    /// How long a child may take to come up.
+    private static let startLimit = Duration.seconds(20)
+    /// The longest answer: a result, its output, and what is around them.
+    private static let messageLimit = 80 << 20
+    private static let requestLimit = 64 << 20
+
+    public let plan: SandboxPlan
+    public let calls: [WireChannel]
+    public let control: WireChannel
+    public let requests: WireChannel
+    /// What it and the programs it starts write to standard output and error.
+    public let output: Int32
+    public let errors: Int32
+    public let report: SandboxReport
+    /// What results carry as `isolation`.
+    public let level: String
+
+    private let supervision: Int32
+    private let supervisor: pid_t
+    private let state = Mutex<Ending?>(nil)
+
+    private init(
+        plan: SandboxPlan, ends: Ends, supervisor: pid_t, report: SandboxReport
+    ) {
+        self.plan = plan
+        (calls, control, requests) = (ends.calls, ends.control, ends.requests)
+        (output, errors, supervision) = (ends.output, ends.errors, ends.supervision)
+        self.supervisor = supervisor
+        self.report = report
+        level = plan.isUnconfined ? "none" : report.level(for: plan.policy.network)
+    }
+
+    deinit {
+        end()
+        close(output)
+        close(errors)
+        close(supervision)
+    }
+
+    // MARK: Starting
+
+    /// The agent's ends of a child's sockets and pipes.
+    private struct Ends {
+        var calls: [WireChannel] = []
+        var control: WireChannel
+        var requests: WireChannel
+        var output: Int32
+        var errors: Int32
+        var supervision: Int32
+    }
+
+    /// Starts a child and waits until its interpreter is there: tens of milliseconds.
+    ///
+    /// The calling thread must live as long as the child: the kernel ends the child with it (prctl(2),
+    /// `PR_SET_PDEATHSIG`).
+    public static func start(
+        _ policy: SandboxPolicy, channels: Int, on host: SandboxHost
+    ) throws(SandboxError) -> SandboxChild {
+        let plan = try host.plan(for: policy, channels: channels)
+        do throws(SandboxError) {
+            let (ends, spawned) = try spawn(plan, host.executable)
+            return try greet(plan, ends, spawned)
+        } catch {
+            plan.removeScratch()
+            throw error
+        }
+    }
+
+    private static func spawn(
+        _ plan: SandboxPlan, _ executable: String
+    ) throws(SandboxError) -> (Ends, spawned: pid_t) {
+        let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)
+        var theirs: [Int32] = [nothing]
+        defer { theirs.forEach { close($0) } }
+        var pipes: [Int32] = []
+        for _ in 0..<2 {
+            var ends: [Int32] = [-1, -1]
+            guard rb_pipe(&ends) == 0 else { throw .system("pipe") }
+            _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
+            pipes.append(ends[0])
+            theirs.append(ends[1])
+        }
+        var ours: [Int32] = []
+        for _ in 0..<(3 + plan.channels) {
+            var ends: [Int32] = [-1, -1]
+            guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
+                (pipes + ours).forEach { close($0) }
+                throw .system("socketpair")
+            }
+            ours.append(ends[0])
+            theirs.append(ends[1])
+        }
+        // Requests are served by a thread of their own, which may block.
+        for (index, descriptor) in ours.enumerated() where index != 1 { _ = fcntl(descriptor, F_SETFL, O_NONBLOCK) }
+        let ends = Ends(
+            calls: ours[2..<2 + plan.channels].map { WireChannel(descriptor: $0, limit: messageLimit) },
+            control: WireChannel(descriptor: ours[0], limit: 1 << 20),
+            requests: WireChannel(descriptor: ours[1], limit: requestLimit),
+            output: pipes[0], errors: pipes[1], supervision: ours[2 + plan.channels])
+        let arguments = cStrings(["runbook-agent", SandboxedProcess.argument])
+        let environment = cStrings(plan.environment)
+        defer { (arguments + environment).forEach { free($0) } }
+        let child = rb_spawn(executable, arguments, environment, theirs, theirs.count)
+        guard child > 0 else {
+            [ends.output, ends.errors, ends.supervision].forEach { close($0) }
+            throw .startFailed(reason: "\(quoted(executable)): \(String(cString: strerror(-child)))")
+        }
+        return (ends, child)
+    }
+
+    /// As execve(2) wants them; to be freed.
+    private static func cStrings(_ texts: [String]) -> [UnsafeMutablePointer<CChar>?] {
+        var pointers: [UnsafeMutablePointer<CChar>?] = texts.map { strdup($0) }
+        pointers.append(nil)
+        return pointers
+    }
+
+    /// Tells the child its plan and waits until it is confined and ready.
+    private static func greet(
+        _ plan: SandboxPlan, _ ends: Ends, _ spawned: pid_t
+    ) throws(SandboxError) -> SandboxChild {
+        let deadline = ContinuousClock.now + startLimit
+        var supervisor = spawned
+        do throws(SandboxError) {
+            guard let message = plan.message() else { throw .startFailed(reason: "the policy is too long") }
+            try send(message, on: ends.control, until: deadline)
+            guard let notice = readNotice(from: ends.supervision, until: deadline),
+                notice.kind == Int32(RB_NOTICE_SUPERVISOR)
+            else { throw deadline < .now ? .startTimedOut : .startFailed(reason: "it ended before it was confined") }
+            supervisor = notice.value
+            // It has handed over to the first process of its namespace.
+            if supervisor != spawned { reap(spawned) }
+            let report = try awaitReady(on: ends.control, until: deadline)
+            let missing = plan.isUnconfined ? [] : report.missing(for: plan.policy.network)
+            guard missing.isEmpty || plan.mode == .prefer else { throw .unavailable(missing: missing) }
+            return SandboxChild(plan: plan, ends: ends, supervisor: supervisor, report: report)
+        } catch {
+            kill(supervisor, SIGKILL)
+            // A supervisor without a namespace of its own ends what is left first.
+            shutdown(ends.supervision, Int32(SHUT_RDWR))
+            reap(spawned)
+            if supervisor != spawned { reap(supervisor) }
+            [ends.output, ends.errors, ends.supervision].forEach { close($0) }
+            throw error
+        }
+    }
+
+    private static func send(
+        _ message: [UInt8], on channel: WireChannel, until deadline: ContinuousClock.Instant
+    ) throws(SandboxError) {
+        do throws(WireError) {
+            var sent = 0
+            while sent < message.count {
+                sent += try channel.sendSome(message, from: sent)
+                guard sent < message.count else { return }
+                guard waitFor(channel.descriptor, Int16(POLLOUT), until: deadline) else { throw .closed }
+            }
+        } catch {
+            throw .startFailed(reason: "it did not take its policy")
+        }
+    }
+
+    private static func awaitReady(
+        on channel: WireChannel, until deadline: ContinuousClock.Instant
+    ) throws(SandboxError) -> SandboxReport {
+        let answer: Result<SandboxReport, SandboxError>
+        do throws(WireError) {
+            while true {
+                if let next = try channel.next(SandboxedProcess.readGreeting) {
+                    answer = next
+                    break
+                }
+                guard waitFor(channel.descriptor, Int16(POLLIN), until: deadline) else {
+                    answer = .failure(.startTimedOut)
+                    break
+                }
+                _ = try channel.fill()
+            }
+        } catch {
+            throw .startFailed(reason: "it ended while it was being confined, or its interpreter did not come up")
+        }
+        return try answer.get()
+    }
+
+    // MARK: Ending
+
+    /// Ends the process and everything it started, and waits until none of it is left. How it ended, where it did so
+    /// by itself.
+    ///
+    /// - Parameter isGone: a socket of it was closed: it is waited for how it says that it ended.
+    @discardableResult
+    public func end(isGone: Bool = false) -> Ending {
+        state.withLock { state in
+            if let state { return state }
+            let ending = plan.isUnconfined ? endUnconfined(isGone) : endConfined(isGone)
+            state = ending
+            plan.removeScratch()
+            return ending
+        }
+    }
+
+    public var hasEnded: Bool { state.withLock { $0 != nil } }
+
+    private func endConfined(_ isGone: Bool) -> Ending {
+        let notice = Self.readNotice(from: supervision, until: .now + (isGone ? .seconds(2) : .zero))
+        // In a namespace of its own everything ends with its first process; otherwise that sees to it by itself.
+        if report.reached.contains(.pidNamespace) { kill(supervisor, SIGKILL) }
+        shutdown(supervision, Int32(SHUT_RDWR))
+        Self.reap(supervisor)
+        guard let notice, notice.kind == Int32(RB_NOTICE_ENDED) else { return .ended }
+        return Self.ending(notice.value)
+    }
+
+    private func endUnconfined(_ isGone: Bool) -> Ending {
+        if !isGone { kill(supervisor, SIGKILL) }
+        return isGone
+            ? Self.ending(Self.reap(supervisor))
+            : {
+                Self.reap(supervisor); return .ended
+            }()
+    }
+
+    private static func ending(_ status: Int32) -> Ending {
+        status & 0x7F == 0 ? .exited(status: status >> 8 & 0xFF) : .signalled(status & 0x7F)
+    }
+
+    @discardableResult
+    private static func reap(_ process: pid_t) -> Int32 {
+        var status: Int32 = 0
+        while waitpid(process, &status, 0) < 0, errno == EINTR {}
+        return status
+    }
+
+    private static func readNotice(from socket: Int32, until deadline: ContinuousClock.Instant) -> rb_notice? {
+        var notice = rb_notice()
+        let size = MemoryLayout<rb_notice>.size
+        while true {
+            let count = recv(socket, &notice, size, Int32(MSG_DONTWAIT))
+            if count == size { return notice }
+            guard count < 0, errno == EAGAIN || errno == EINTR else { return nil }
+            guard waitFor(socket, Int16(POLLIN), until: deadline) else { return nil }
+        }
+    }
+
+    /// Whether it is ready before the deadline.
+    private static func waitFor(
+        _ descriptor: Int32, _ events: Int16, until deadline: ContinuousClock.Instant
+    ) -> Bool {
+        while true {
+            let left = ContinuousClock.now.duration(to: deadline)
+            guard left > .zero else { return false }
+            var entry = pollfd(fd: descriptor, events: events, revents: 0)
+            let milliseconds = left.components.seconds * 1000 + left.components.attoseconds / 1_000_000_000_000_000
+            let count = poll(&entry, 1, Int32(clamping: milliseconds + 1))
+            if count > 0 { return true }
+        }
+    }
+}
+
+extension SandboxError {
+    fileprivate static func system(_ call: String) -> SandboxError {
+        .startFailed(reason: "\(call): \(String(cString: strerror(errno)))")
+    }
+}
+
+extension SandboxPlan {
+    fileprivate func removeScratch() {
+        guard case .folder(let path) = scratch else { return }
+        try? FileManager.default.removeItem(atPath: path)
+    }
+}

@@ -1,0 +1,62 @@
+internal import CSandbox
+import Glibc
+import Synchronization
+
+/// What all children of one agent have in common.
+public struct SandboxHost: Sendable {
+    public var mode: SandboxMode
+    /// As it is configured; without, root's children get a user id each that no one else has.
+    public var user: SandboxUser?
+    /// The agent's own executable, which pins the version too.
+    public var executable: String
+    /// Folders that Python needs beside those of the system.
+    public var libraryPaths: [String]
+    public var isUnconfined = false
+
+    public init(
+        mode: SandboxMode = .require, user: SandboxUser? = nil, executable: String = "/proc/self/exe",
+        libraryPaths: [String] = []
+    ) {
+        self.mode = mode
+        self.user = user
+        self.executable = executable
+        self.libraryPaths = libraryPaths
+    }
+
+    func plan(for policy: SandboxPolicy, channels: Int) throws(SandboxError) -> SandboxPlan {
+        let user = geteuid() == 0 ? user ?? Self.nextUser() : nil
+        var plan = SandboxPlan(
+            policy: policy, mode: mode, user: user,
+            scratch: Self.canMount && !isUnconfined ? .mounted : .folder(try Self.makeFolder(for: user)),
+            libraryPaths: libraryPaths, channels: channels)
+        plan.isUnconfined = isUnconfined
+        plan.parent = getpid()
+        return plan
+    }
+
+    /// Asked once: it doesn't change while the process runs.
+    private static let canMount: Bool = {
+        let needed = Int32(RB_TRY_MOUNT) | (geteuid() == 0 ? 0 : Int32(RB_TRY_USER))
+        return rb_try_namespaces(needed) == 0
+    }()
+
+    private static let lastUser = Atomic<UInt32>(0)
+
+    /// Of the range of ids that neither the system's own users nor those of containers come from. Two agents of one
+    /// host take different ones.
+    private static func nextUser() -> SandboxUser {
+        let number = lastUser.add(1, ordering: .relaxed).newValue & 0xFFF
+        let id = 0x7000_0000 | (UInt32(truncatingIfNeeded: getpid()) & 0xFFFF) << 12 | number
+        return SandboxUser(user: id, group: id)
+    }
+
+    private static func makeFolder(for user: SandboxUser?) throws(SandboxError) -> String {
+        var template = Array("/tmp/runbook-agent-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else {
+            throw .startFailed(reason: "no scratch folder can be made in /tmp: \(String(cString: strerror(errno)))")
+        }
+        let path = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+        if let user { chown(path, user.user, user.group) }
+        return path
+    }
+}

@@ -1,0 +1,221 @@
+internal import CSandbox
+import Glibc
+
+/// Everything a child needs to confine itself, as it comes from the agent.
+public struct SandboxPlan: Sendable, Hashable {
+    /// The descriptors of a child, from 0: nothing to read, its output, its errors, and these.
+    enum Descriptor {
+        static let control: Int32 = 3
+        static let request: Int32 = 4
+        static let firstCall: Int32 = 5
+    }
+
+    /// Where the scratch folder is: a filesystem of its own over a folder that every Linux has, or a folder made for
+    /// this child.
+    public enum Scratch: Sendable, Hashable {
+        case mounted
+        case folder(String)
+
+        /// shm_overview(7): shared memory and semaphores of the C library are made here too.
+        static let mountPoint = "/dev/shm"
+
+        public var path: String {
+            switch self {
+            case .mounted: Self.mountPoint
+            case .folder(let path): path
+            }
+        }
+    }
+
+    public var policy: SandboxPolicy
+    public var mode: SandboxMode
+    /// Nil: the agent's own.
+    public var user: SandboxUser?
+    public var scratch: Scratch
+    /// Folders that Python needs beside those of the system: where it is installed, `python_path`.
+    public var libraryPaths: [String]
+    /// How many calls it may make at the same time.
+    public var channels: Int
+    /// Nothing is confined. Only for showing that an attempt to break out can succeed.
+    public var isUnconfined = false
+    /// The agent's process.
+    var parent: Int32 = 0
+
+    public init(
+        policy: SandboxPolicy, mode: SandboxMode, user: SandboxUser?, scratch: Scratch, libraryPaths: [String],
+        channels: Int
+    ) {
+        self.policy = policy
+        self.mode = mode
+        self.user = user
+        self.scratch = scratch
+        self.libraryPaths = libraryPaths
+        self.channels = channels
+    }
+
+    /// The child's environment (environ(7)), each as `NAME=value`.
+    var environment: [String] {
+        var values = [
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8", "HOME": scratch.path,
+            "TMPDIR": scratch.path, "MALLOC_ARENA_MAX": "1",
+        ]
+        // The C library asks for names over UDP first, which can't be limited to a port (resolv.conf(5)).
+        if case .ports(_, resolvesNames: true) = policy.network { values["RES_OPTIONS"] = "use-vc" }
+        values.merge(policy.environment) { _, own in own }
+        return values.map { "\($0.key)=\($0.value)" }.sorted()
+    }
+}
+
+// MARK: On its way to the child
+
+extension SandboxPlan {
+    static let kind: UInt32 = 20
+
+    func message() -> [UInt8]? {
+        var writer = WireWriter(kind: Self.kind, capacity: 4096)
+        for paths in [policy.readPaths, policy.writePaths, libraryPaths] {
+            writer.integer(UInt64(paths.count))
+            for path in paths { writer.text(path) }
+        }
+        writer.text(policy.network.description)
+        for number in [policy.memory, policy.scratch, policy.processes, channels] { writer.integer(UInt64(number)) }
+        writer.integer(policy.startsPrograms ? 1 : 0)
+        writer.text(policy.api.rawValue)
+        writer.text(mode.rawValue)
+        writer.integer(UInt64(user?.user ?? 0))
+        writer.integer(UInt64(user?.group ?? 0))
+        if case .folder(let path) = scratch { writer.text(Optional(path)) } else { writer.text(String?.none) }
+        writer.integer(isUnconfined ? 1 : 0)
+        writer.integer(UInt64(parent))
+        return writer.finished()
+    }
+
+    init(from reader: inout WireReader) throws(WireError) {
+        var lists: [[String]] = []
+        for _ in 0..<3 {
+            var paths: [String] = []
+            for _ in 0..<(try reader.integer()) { paths.append(try reader.text()) }
+            lists.append(paths)
+        }
+        policy = SandboxPolicy()
+        (policy.readPaths, policy.writePaths, libraryPaths) = (lists[0], lists[1], lists[2])
+        guard let network = SandboxNetwork(try reader.text()) else { throw .malformed }
+        policy.network = network
+        policy.memory = Int(try reader.integer())
+        policy.scratch = Int(try reader.integer())
+        policy.processes = Int(try reader.integer())
+        channels = Int(try reader.integer())
+        policy.startsPrograms = try reader.integer() != 0
+        policy.api = APIAccess(rawValue: try reader.text()) ?? .none
+        mode = SandboxMode(rawValue: try reader.text()) ?? .require
+        let (id, group) = (UInt32(try reader.integer()), UInt32(try reader.integer()))
+        user = id == 0 ? nil : SandboxUser(user: id, group: group)
+        scratch = try reader.optionalText().map(Scratch.folder) ?? .mounted
+        isUnconfined = try reader.integer() != 0
+        parent = Int32(try reader.integer())
+    }
+}
+
+// MARK: In the child
+
+extension SandboxPlan {
+    /// Files that the C library, Python and clients of the network read, and which say nothing of the agent.
+    private static let systemFiles = [
+        "/etc/ld.so.cache", "/etc/localtime", "/etc/timezone", "/etc/nsswitch.conf", "/etc/hosts", "/etc/host.conf",
+        "/etc/gai.conf", "/etc/resolv.conf", "/etc/services", "/etc/protocols", "/etc/passwd", "/etc/group",
+        "/etc/mime.types", "/etc/ssl/openssl.cnf", "/etc/ssl/cert.pem", "/etc/ssl/certs", "/etc/pki/tls",
+        "/etc/pki/ca-trust/extracted", "/etc/ca-certificates", "/usr/share/ca-certificates",
+        "/usr/local/share/ca-certificates", "/sys/devices/system/cpu",
+    ]
+    private static let programFolders = ["/usr", "/lib", "/lib64", "/bin", "/sbin"]
+    private static let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"]
+
+    private var rules: [(path: String, access: Int)] {
+        let read = Int(RB_PATH_READ)
+        let (execute, write) = (read | Int(RB_PATH_EXECUTE), read | Int(RB_PATH_WRITE))
+        let optional = Int(RB_PATH_OPTIONAL)
+        return Self.programFolders.map { ($0, execute | optional) }
+            + libraryPaths.map { ($0, execute | optional) }
+            + Self.systemFiles.map { ($0, read | optional) }
+            + Self.devices.map { ($0, write | Int(RB_PATH_DEVICE) | optional) }
+            + policy.readPaths.map { ($0, read) }
+            + policy.writePaths.map { ($0, write) } + [(scratch.path, write)]
+    }
+
+    /// What could not be done at all.
+    struct Failure: Error {
+        var message: String
+    }
+
+    /// Confines this process, which must have no thread but the one that calls. The caller comes back in a child of
+    /// it.
+    func confine() throws(Failure) -> Confinement {
+        var report = rb_report()
+        let refusal: String? = withPlan { plan in
+            rb_confine(&plan, &report)
+            if let failure = report.failure {
+                var text = String(cString: failure)
+                if let path = report.failure_path { text = "\"\(String(cString: path))\": " + text }
+                return "\(text) (\(String(cString: strerror(report.failure_error))))"
+            }
+            guard !isUnconfined else { return nil }
+            return rb_try_forbidden(&plan).map { "what must be refused was not: \(String(cString: $0))" }
+        }
+        if let refusal, mode == .require || report.failure != nil { throw Failure(message: refusal) }
+        return Confinement(raw: report)
+    }
+
+    private func withPlan<Value>(_ body: (inout rb_plan) -> Value) -> Value {
+        let rules = rules
+        let names = rules.map { strdup($0.path) }
+        let mount = strdup(scratch.path)
+        defer {
+            names.forEach { free($0) }
+            free(mount)
+        }
+        let paths = zip(names, rules).map { rb_path(path: $0, access: Int32($1.access)) }
+        let ports = (policy.network.openPorts ?? []).map { rb_ports(first: $0.lowerBound, last: $0.upperBound) }
+        return paths.withUnsafeBufferPointer { paths in
+            ports.withUnsafeBufferPointer { ports in
+                var plan = rb_plan()
+                (plan.paths, plan.path_count) = (paths.baseAddress, paths.count)
+                (plan.ports, plan.port_count) = (ports.baseAddress, ports.count)
+                plan.network =
+                    switch policy.network {
+                    case .none: Int32(RB_NETWORK_NONE)
+                    case .ports: Int32(RB_NETWORK_PORTS)
+                    case .full: Int32(RB_NETWORK_FULL)
+                    }
+                plan.processes = UInt64(policy.processes)
+                plan.file_size = UInt64(max(policy.scratch, 64 << 20))
+                plan.open_files = 256
+                plan.may_start_programs = policy.startsPrograms ? 1 : 0
+                (plan.user, plan.group) = (user?.user ?? 0, user?.group ?? 0)
+                plan.scratch = UnsafePointer(mount)
+                plan.scratch_size = scratch == .mounted ? UInt64(policy.scratch) : 0
+                plan.parent = parent
+                plan.supervision = Descriptor.firstCall + Int32(channels)
+                plan.unconfined = isUnconfined ? 1 : 0
+                return body(&plan)
+            }
+        }
+    }
+}
+
+/// A process that is confined.
+///
+/// Unchecked because the pointers in it are to constants.
+struct Confinement: @unchecked Sendable {
+    private var raw: rb_report
+    let report: SandboxReport
+
+    init(raw: rb_report) {
+        self.raw = raw
+        report = SandboxReport(raw)
+    }
+
+    /// Limits memory to so many bytes more than the process has now. Returns an errno, or 0.
+    func limitMemory(to bytes: Int) -> Int32 {
+        withUnsafePointer(to: raw) { rb_limit_memory($0, UInt64(bytes)) }
+    }
+}

@@ -1,0 +1,55 @@
+/// What a sandboxed plugin may do and use. `docs/sandbox.md` describes each.
+public struct SandboxPolicy: Sendable, Hashable {
+    /// Files and folders it may read, beside what Python and the system's libraries need; absolute.
+    public var readPaths: [String] = []
+    /// Files and folders it may read, change and make files in; absolute.
+    public var writePaths: [String] = []
+    public var network = SandboxNetwork.none
+    /// Bytes of memory, of each of its processes.
+    public var memory = 256 << 20
+    /// Bytes it may keep in its scratch folder, which is in memory.
+    public var scratch = 64 << 20
+    /// Threads and processes together.
+    public var processes = 64
+    /// Of processor time for one run, everything it starts included; nil for no limit.
+    public var cpuTime: Duration?
+    /// Variables it gets beside `PATH`, `LANG`, `HOME` and `TMPDIR`.
+    public var environment: [String: String] = [:]
+    /// Whether it may start other programs; they are confined as it is.
+    public var startsPrograms = true
+    public var api = APIAccess.none
+
+    public init() {}
+}
+
+/// What of the `api` object works for a sandboxed plugin.
+public enum APIAccess: String, Sendable, CaseIterable, Comparable {
+    case none
+    /// `sendTaskResult`, and nothing that reads.
+    case results
+    /// Every request, with the agent's credentials.
+    case full
+
+    public static func < (one: APIAccess, other: APIAccess) -> Bool {
+        allCases.firstIndex(of: one)! < allCases.firstIndex(of: other)!
+    }
+}
+
+/// What becomes of a plugin whose sandbox can't be had as a whole.
+public enum SandboxMode: String, Sendable, CaseIterable {
+    /// It isn't loaded.
+    case require
+    /// It runs with the protections that there are, and its results name those that there aren't.
+    case prefer
+}
+
+/// The user that sandboxed plugins run as where the agent is root.
+public struct SandboxUser: Sendable, Hashable {
+    public var user: UInt32
+    public var group: UInt32
+
+    public init(user: UInt32, group: UInt32) {
+        self.user = user
+        self.group = group
+    }
+}

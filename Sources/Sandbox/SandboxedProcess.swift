@@ -1,0 +1,81 @@
+internal import CSandbox
+import Glibc
+
+/// The process that runs plugins in the sandbox, seen from inside: the same executable, started with
+/// ``argument``, with its sockets in their places.
+public struct SandboxedProcess: Sendable {
+    /// The one argument of such a process.
+    public static let argument = "sandboxed-process"
+
+    private static let ready: UInt32 = 30
+    private static let refused: UInt32 = 31
+
+    public let plan: SandboxPlan
+    public let control: WireChannel
+    public let requests: WireChannel
+    public let calls: [WireChannel]
+    private let confinement: Confinement
+
+    /// Reads the plan and confines this process. Where that can't be done it says so to the agent and ends.
+    ///
+    /// Must be called before there is a second thread: the kernel confines the thread that asks.
+    public static func enter() -> SandboxedProcess {
+        signal(SIGPIPE, SIG_IGN)
+        let control = WireChannel(descriptor: SandboxPlan.Descriptor.control, limit: 1 << 20)
+        guard
+            let plan = try? control.receive({ kind, reader throws(WireError) in
+                guard kind == SandboxPlan.kind else { throw .malformed }
+                return try SandboxPlan(from: &reader)
+            })
+        else { _exit(1) }
+        do throws(SandboxPlan.Failure) {
+            let confinement = try plan.confine()
+            if plan.mode == .require, !plan.isUnconfined,
+                !confinement.report.missing(for: plan.policy.network).isEmpty
+            {
+                // The agent sees from the report what is missing.
+                greet(control, confinement.report)
+                _exit(1)
+            }
+            return SandboxedProcess(plan: plan, control: control, confinement: confinement)
+        } catch {
+            var writer = WireWriter(kind: refused)
+            writer.text(error.message)
+            if let message = writer.finished() { try? control.send(message) }
+            _exit(1)
+        }
+    }
+
+    private init(plan: SandboxPlan, control: WireChannel, confinement: Confinement) {
+        self.plan = plan
+        self.control = control
+        self.confinement = confinement
+        requests = WireChannel(descriptor: SandboxPlan.Descriptor.request, limit: 128 << 20)
+        calls = (0..<Int32(plan.channels)).map {
+            WireChannel(descriptor: SandboxPlan.Descriptor.firstCall + $0, limit: 128 << 20)
+        }
+    }
+
+    /// The interpreter and all threads of ours are there: from here on memory is limited, and calls may come.
+    public func declareReady() {
+        if !plan.isUnconfined, confinement.limitMemory(to: plan.policy.memory) != 0, plan.mode == .require { _exit(1) }
+        Self.greet(control, confinement.report)
+    }
+
+    private static func greet(_ control: WireChannel, _ report: SandboxReport) {
+        var writer = WireWriter(kind: ready)
+        report.write(to: &writer)
+        if let message = writer.finished() { try? control.send(message) }
+    }
+
+    /// What a child says first, in the agent.
+    static func readGreeting(
+        _ kind: UInt32, _ reader: inout WireReader
+    ) throws(WireError) -> Result<SandboxReport, SandboxError> {
+        switch kind {
+        case ready: .success(try SandboxReport(from: &reader))
+        case refused: .failure(.refused(reason: try reader.text()))
+        default: throw .malformed
+        }
+    }
+}

@@ -1,0 +1,145 @@
+import Glibc
+
+/// One end of a socket that messages go through. For one thread at a time.
+///
+/// Unchecked because whoever uses it sees to that.
+public final class WireChannel: @unchecked Sendable {
+    /// The buffer that is kept between messages.
+    private static let usualCapacity = 64 << 10
+
+    public let descriptor: Int32
+    /// Bytes a message may have at most.
+    private let limit: Int
+    private var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: usualCapacity, alignment: 16)
+    private var start = 0
+    private var end = 0
+
+    /// Takes the descriptor over.
+    public init(descriptor: Int32, limit: Int) {
+        self.descriptor = descriptor
+        self.limit = limit
+    }
+
+    deinit {
+        close(descriptor)
+        buffer.deallocate()
+    }
+
+    // MARK: Sending
+
+    /// Sends a message, waiting as long as it takes.
+    public func send(_ message: [UInt8]) throws(WireError) {
+        var sent = 0
+        while sent < message.count {
+            switch try sendSome(message, from: sent) {
+            case 0: _ = try wait(for: Int16(POLLOUT), milliseconds: -1)
+            case let count: sent += count
+            }
+        }
+    }
+
+    /// Sends what fits without waiting. Returns how many bytes.
+    public func sendSome(_ message: [UInt8], from offset: Int) throws(WireError) -> Int {
+        while true {
+            let count = message.withUnsafeBytes { bytes in
+                Glibc.send(
+                    descriptor, bytes.baseAddress! + offset, bytes.count - offset, Int32(MSG_NOSIGNAL))
+            }
+            if count >= 0 { return count }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: return 0
+            case EPIPE, ECONNRESET: throw .closed
+            case let error: throw .system(error)
+            }
+        }
+    }
+
+    // MARK: Receiving
+
+    /// Waits for a message.
+    public func receive<Value>(
+        _ body: (UInt32, inout WireReader) throws(WireError) -> Value
+    ) throws(WireError) -> Value {
+        while true {
+            if let value = try next(body) { return value }
+            if try !fill() { _ = try wait(for: Int16(POLLIN), milliseconds: -1) }
+        }
+    }
+
+    /// Hands the next message to a closure, if it is there as a whole.
+    public func next<Value>(
+        _ body: (UInt32, inout WireReader) throws(WireError) -> Value
+    ) throws(WireError) -> Value? {
+        guard let length = try announcedLength, end - start >= Wire.headerSize + length else { return nil }
+        let kind = buffer.loadUnaligned(fromByteOffset: start + 4, as: UInt32.self)
+        let first = start + Wire.headerSize
+        var reader = WireReader(UnsafeRawBufferPointer(rebasing: buffer[first..<first + length]))
+        let value = try body(kind, &reader)
+        try reader.finish()
+        start = first + length
+        if start == end { shrink() }
+        return value
+    }
+
+    /// Whether bytes are there that no one has asked for.
+    public var hasBytes: Bool { end > start }
+
+    /// Reads what is there without waiting. False where nothing is.
+    public func fill() throws(WireError) -> Bool {
+        try makeRoom()
+        while true {
+            let count = recv(descriptor, buffer.baseAddress! + end, buffer.count - end, 0)
+            if count > 0 {
+                end += count
+                return true
+            }
+            if count == 0 { throw .closed }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: return false
+            case ECONNRESET: throw .closed
+            case let error: throw .system(error)
+            }
+        }
+    }
+
+    private var announcedLength: Int? {
+        get throws(WireError) {
+            guard end - start >= Wire.headerSize else { return nil }
+            let length = buffer.loadUnaligned(fromByteOffset: start, as: UInt32.self)
+            guard Int(length) <= limit else { throw .tooLong(UInt64(length)) }
+            return Int(length)
+        }
+    }
+
+    /// Room for some more bytes. What is announced isn't believed before it comes: the buffer grows with what is there.
+    private func makeRoom() throws(WireError) {
+        if start == end { (start, end) = (0, 0) }
+        let needed = Wire.headerSize + (try announcedLength ?? 0)
+        guard end == buffer.count else { return }
+        let count = end - start
+        let capacity = max(count + Self.usualCapacity, min(needed, 2 * count))
+        let larger = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 16)
+        larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: buffer[start..<end]))
+        buffer.deallocate()
+        buffer = larger
+        (start, end) = (0, count)
+    }
+
+    private func shrink() {
+        (start, end) = (0, 0)
+        guard buffer.count > 4 * Self.usualCapacity else { return }
+        buffer.deallocate()
+        buffer = .allocate(byteCount: Self.usualCapacity, alignment: 16)
+    }
+
+    private func wait(for events: Int16, milliseconds: Int32) throws(WireError) -> Bool {
+        var entry = pollfd(fd: descriptor, events: events, revents: 0)
+        while true {
+            let count = poll(&entry, 1, milliseconds)
+            if count >= 0 { return count > 0 }
+            guard errno == EINTR else { throw .system(errno) }
+        }
+    }
+}
