@@ -175,7 +175,8 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(
-            name: "PluginExecutionTests", dependencies: ["AgentModel", "PluginExecution", "PythonEmbedding"]),
+            name: "PluginExecutionTests",
+            dependencies: ["AgentModel", "PluginExecution", "PythonEmbedding", "Sandbox", "runbook-agent"]),
         .testTarget(
             name: "RunJournalTests",
             dependencies: ["AgentModel", "RunJournal", .product(name: "GRDB", package: "GRDB.swift")]),

@@ -3,6 +3,7 @@ import AgentModel
 public import ArgumentParser
 import DeviceAuthorization
 import Glibc
+import PluginExecution
 
 /// The command line of the agent.
 public struct RunbookAgent: AsyncParsableCommand {
@@ -29,6 +30,8 @@ public struct RunbookAgent: AsyncParsableCommand {
     /// Errors become exit codes here and nowhere else. The process ends with `_exit`: finalising Python while plugins'
     /// threads run hangs or crashes.
     public static func runAndExit() async -> Never {
+        // First of all: a process is confined while it has one thread.
+        if SandboxWorker.isRequested { SandboxWorker.run() }
         // A reader that goes away, of a log or of a list, is an error of write(2) and not the end of the agent.
         signal(SIGPIPE, SIG_IGN)
         // Before anything starts a thread or Python. What the configuration needs of it has been read.

@@ -12,6 +12,10 @@ public enum RunStatus: String, Codable, Sendable, CaseIterable {
     case crashed
     /// The agent ended while it ran.
     case interrupted
+    /// It went past its sandbox's memory.
+    case outOfMemory = "out_of_memory"
+    /// It wrote more than a run may.
+    case outputLimit = "output_limit"
     /// It was never started: unknown command, wrong arguments, a plugin that isn't loaded.
     case rejected
 }

@@ -42,6 +42,8 @@ int rb_try_namespaces(int namespaces) {
     return try_in_child(make_namespaces, flags);
 }
 
+const char *rb_signal_name(int number) { return sigabbrev_np(number); }
+
 int rb_pipe(int descriptors[2]) { return pipe2(descriptors, O_CLOEXEC) == 0 ? 0 : errno; }
 
 static int install_empty_plan(int unused) {

@@ -47,9 +47,11 @@ struct process {
     pid_t id;
     pid_t parent;
     int is_descendant;
+    /// Clock ticks, those of children it has waited for included.
+    unsigned long ticks;
 };
 
-/// Fills in the processes of the machine. Returns how many.
+/// Fills in the processes of the machine (proc(5)). Returns how many.
 static size_t list_processes(struct process *processes, size_t capacity) {
     DIR *folder = opendir("/proc");
     if (folder == NULL) return 0;
@@ -70,33 +72,60 @@ static size_t list_processes(struct process *processes, size_t capacity) {
         // The name in parentheses may hold anything, parentheses included.
         char *rest = strrchr(text, ')');
         int parent;
-        if (rest == NULL || sscanf(rest + 1, " %*c %d", &parent) != 1) continue;
-        processes[count++] = (struct process){.id = (pid_t)id, .parent = parent};
+        unsigned long user, system;
+        long waited_user, waited_system;
+        if (rest == NULL
+            || sscanf(rest + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &parent, &user, &system,
+                      &waited_user, &waited_system) != 5)
+            continue;
+        processes[count++] = (struct process){
+            .id = (pid_t)id, .parent = parent,
+            .ticks = user + system + (unsigned long)waited_user + (unsigned long)waited_system};
     }
     closedir(folder);
     return count;
 }
 
-/// Sends a signal to everything that descends from this process. Returns how many there were.
-static size_t signal_descendants(int number) {
-    static struct process processes[65536];
-    size_t count = list_processes(processes, sizeof processes / sizeof processes[0]);
-    pid_t self = getpid();
+/// Marks what descends from a process. Returns how many that are.
+static size_t mark_descendants(struct process *processes, size_t count, pid_t ancestor) {
     size_t found = 0, before;
     do {
         before = found;
         for (size_t index = 0; index < count; index++) {
             if (processes[index].is_descendant) continue;
-            int descends = processes[index].parent == self;
+            int descends = processes[index].parent == ancestor;
             for (size_t other = 0; other < count && !descends; other++)
                 descends = processes[other].is_descendant && processes[other].id == processes[index].parent;
             if (!descends) continue;
             processes[index].is_descendant = 1;
             found++;
-            kill(processes[index].id, number);
         }
     } while (found != before);
     return found;
+}
+
+#define MOST_PROCESSES 65536
+
+/// Sends a signal to everything that descends from this process. Returns how many there were.
+static size_t signal_descendants(int number) {
+    static struct process processes[MOST_PROCESSES];
+    size_t count = list_processes(processes, MOST_PROCESSES);
+    size_t found = mark_descendants(processes, count, getpid());
+    for (size_t index = 0; index < count; index++)
+        if (processes[index].is_descendant) kill(processes[index].id, number);
+    return found;
+}
+
+double rb_processor_seconds(pid_t ancestor) {
+    struct process *processes = malloc(MOST_PROCESSES * sizeof *processes);
+    if (processes == NULL) return 0;
+    size_t count = list_processes(processes, MOST_PROCESSES);
+    mark_descendants(processes, count, ancestor);
+    unsigned long ticks = 0;
+    for (size_t index = 0; index < count; index++)
+        if (processes[index].is_descendant || processes[index].id == ancestor) ticks += processes[index].ticks;
+    free(processes);
+    return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 /// Ends everything the child left, sessions of its own and double forks included: as the nearest subreaper this

@@ -26,7 +26,7 @@ final class CallJob: Job, @unchecked Sendable {
         case waiting, begun, refused
     }
 
-    var lane: Lane? { plugin.lane }
+    var lane: JobLane? { plugin.lane }
     var runsAlone: Bool { false }
 
     init(

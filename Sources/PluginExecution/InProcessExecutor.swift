@@ -10,7 +10,7 @@ public final class InProcessExecutor: Executor {
     private struct State {
         var plugins: [PluginID: PluginSlot] = [:]
         /// Loads of one plugin follow each other, beside the calls of the version in service.
-        var loading: [PluginID: Lane] = [:]
+        var loading: [PluginID: JobLane] = [:]
         var isShutDown = false
     }
 
@@ -55,9 +55,9 @@ public final class InProcessExecutor: Executor {
 
     @discardableResult
     public func load(_ image: PluginImage) async throws(PluginExecutionError) -> String {
-        let lane = state.withLock { state -> Lane? in
+        let lane = state.withLock { state -> JobLane? in
             if state.isShutDown { return nil }
-            let lane = state.loading[image.id] ?? Lane(concurrency: 1)
+            let lane = state.loading[image.id] ?? JobLane(concurrency: 1)
             state.loading[image.id] = lane
             return lane
         }
@@ -83,7 +83,7 @@ public final class InProcessExecutor: Executor {
             instance: instance, scriptHash: image.scriptHash, timeLimit: image.timeLimit)
         let slot = state.withLock { state -> PluginSlot? in
             if let slot = state.plugins[image.id] { return slot }
-            state.plugins[image.id] = PluginSlot(lane: Lane(concurrency: image.concurrency), version: version)
+            state.plugins[image.id] = PluginSlot(lane: JobLane(concurrency: image.concurrency), version: version)
             return nil
         }
         guard let slot else { return }
@@ -105,7 +105,7 @@ public final class InProcessExecutor: Executor {
 
     /// Calls `shutdown()` after the plugin's calls in flight and takes the module down.
     private func retire(
-        _ version: PluginSlot.Version, of id: PluginID, lane: Lane, completion: @escaping @Sendable (RunError?) -> Void
+        _ version: PluginSlot.Version, of id: PluginID, lane: JobLane, completion: @escaping @Sendable (RunError?) -> Void
     ) {
         let job = ShutdownJob(
             id: nextJobID(), lane: lane, instance: version.instance,
@@ -211,6 +211,6 @@ extension RunError {
                 + "and are still running; correct the plugin and restart the agent")
     }
 
-    fileprivate static let executorStopped = RunError(
+    static let executorStopped = RunError(
         code: "executor.stopped", message: "the agent is shutting down and did not start it; create the task anew")
 }

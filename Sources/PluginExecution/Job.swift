@@ -8,7 +8,7 @@ protocol Job: AnyObject, Sendable {
     /// Never used twice.
     var id: UInt64 { get }
     /// Jobs of one lane run one at a time, or as many as the plugin allows; nil runs as soon as a worker is free.
-    var lane: Lane? { get }
+    var lane: JobLane? { get }
     var timeLimit: Duration? { get }
     /// Whether no other job of its lane may run beside it.
     var runsAlone: Bool { get }
@@ -27,6 +27,8 @@ protocol Job: AnyObject, Sendable {
     /// Takes down what the work made, when it ends after it was given up.
     func discard(gil: borrowing GIL)
 }
+
+typealias JobLane = Lane<any Job>
 
 extension Job {
     var endsWithAgent: Bool { true }

@@ -8,7 +8,7 @@ final class LoadJob: Job, @unchecked Sendable {
     typealias Loaded = (plugin: PluginInstance, output: String)
 
     let id: UInt64
-    let lane: Lane?
+    let lane: JobLane?
     private let image: PluginImage
     private let outputLimit: Int
     private let observer: (any CallObserver)?
@@ -27,7 +27,7 @@ final class LoadJob: Job, @unchecked Sendable {
     ///   - current: the version in service.
     ///   - install: puts a version into service. Called with the GIL: loads of one plugin follow each other.
     init(
-        id: UInt64, lane: Lane, image: PluginImage, outputLimit: Int, observer: (any CallObserver)?,
+        id: UInt64, lane: JobLane, image: PluginImage, outputLimit: Int, observer: (any CallObserver)?,
         current: @escaping @Sendable () -> PluginInstance?,
         install: @escaping @Sendable (PluginInstance) -> Void,
         continuation: CheckedContinuation<Result<String, PluginExecutionError>, Never>

@@ -5,11 +5,12 @@ import PythonEmbedding
 extension Outcome {
     /// What the contract makes of a call's result. A method that returned `None` has what it printed as its `data`.
     init(
-        _ result: CallResult, stoppedBy step: StopStep?, limit: Duration?, startedAt: Date, duration: Duration
+        _ result: CallResult, stoppedBy step: StopStep?, limit: Duration?, startedAt: Date, duration: Duration,
+        isolation: String = InProcessExecutor.isolation
     ) {
         self.init(
             status: .succeeded, stdout: result.stdout, stderr: result.stderr, startedAt: startedAt, duration: duration,
-            isolation: InProcessExecutor.isolation)
+            isolation: isolation)
         switch result.value {
         case .success(let text):
             data = text ?? (result.stdout.isEmpty ? nil : result.stdout)
@@ -31,6 +32,7 @@ extension CallFailure {
         case .invalidArguments, .functionMissing, .functionNotCallable, .argumentMismatch: .rejected
         case .raised, .exited, .resultNotJSON: .failed
         case .timeLimitExceeded: .timedOut
+        case .outputLimitExceeded: .outputLimit
         }
     }
 }
@@ -68,6 +70,11 @@ extension RunError {
             self.init(
                 code: "task.timed_out", type: exception.type, message: "the time limit has passed",
                 traceback: exception.traceback)
+        case .outputLimitExceeded(let exception):
+            self.init(
+                code: "task.output_limit", type: exception.type,
+                message: "the run wrote more than \(exception.message); write less, or to a file",
+                traceback: exception.traceback)
         case .resultNotJSON(let exception):
             self.init(
                 code: "plugin.result_not_json", type: exception.type,
@@ -103,6 +110,7 @@ extension StopStep {
         case .asked: "it returned after it was asked to stop"
         case .injected: "it was stopped by an exception raised in its code"
         case .threadAbandoned: "it could not be stopped, and its thread was given up"
+        case .childEnded: "it could not be stopped, and its process was ended"
         case .processEnded: "it or a run beside it held the interpreter's lock, and the agent had to end its process"
         }
     }

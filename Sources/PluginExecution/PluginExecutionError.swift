@@ -1,11 +1,16 @@
 public import AgentModel
 public import PythonEmbedding
+public import Sandbox
 
 /// Why a plugin could not be loaded.
 public enum PluginExecutionError: CodedError, Equatable {
     case loadFailed(plugin: PluginID, LoadFailure)
     /// Loading went past its time limit and was given up.
     case loadTimedOut(plugin: PluginID)
+    /// Its code ended its process. `cause` is how: `by the signal SIGSEGV`.
+    case loadCrashed(plugin: PluginID, cause: String)
+    /// There is no sandbox to load it into.
+    case sandbox(plugin: PluginID, SandboxError)
     case stopped
 
     public var code: String {
@@ -19,6 +24,8 @@ public enum PluginExecutionError: CodedError, Equatable {
             case .construct: "plugin.constructor_failed"
             }
         case .loadTimedOut: "plugin.load_timed_out"
+        case .loadCrashed: "plugin.load_crashed"
+        case .sandbox(_, let error): error.code
         case .stopped: "executor.stopped"
         }
     }
@@ -31,6 +38,11 @@ public enum PluginExecutionError: CodedError, Equatable {
         case .loadTimedOut(let plugin):
             "the plugin \(quoted(plugin.rawValue)) did not finish loading within its time limit; do slow work in a "
                 + "command and not at the top of the script or in the constructor"
+        case .loadCrashed(let plugin, let cause):
+            "the plugin \(quoted(plugin.rawValue)) ended its process \(cause) while it was loaded; correct the script "
+                + "and publish it again"
+        case .sandbox(let plugin, let error):
+            "the plugin \(quoted(plugin.rawValue)) can't be loaded into the sandbox: \(error.message)"
         case .stopped: "the executor has been shut down; start the agent again"
         }
     }

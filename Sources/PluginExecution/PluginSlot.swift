@@ -10,10 +10,10 @@ final class PluginSlot: Sendable {
         let timeLimit: Duration?
     }
 
-    let lane: Lane
+    let lane: JobLane
     private let version: BlockingLock<Version?>
 
-    init(lane: Lane, version: Version) {
+    init(lane: JobLane, version: Version) {
         self.lane = lane
         self.version = BlockingLock(version)
     }

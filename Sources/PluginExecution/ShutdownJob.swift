@@ -6,7 +6,7 @@ import PythonEmbedding
 /// Unchecked because `exception` is only touched by the worker's thread; nothing else changes.
 final class ShutdownJob: Job, @unchecked Sendable {
     let id: UInt64
-    let lane: Lane?
+    let lane: JobLane?
     let timeLimit: Duration?
     private let instance: PluginInstance
     private let code: ObservedCode
@@ -18,7 +18,7 @@ final class ShutdownJob: Job, @unchecked Sendable {
     var endsWithAgent: Bool { false }
 
     init(
-        id: UInt64, lane: Lane, instance: PluginInstance, code: ObservedCode, timeLimit: Duration,
+        id: UInt64, lane: JobLane, instance: PluginInstance, code: ObservedCode, timeLimit: Duration,
         completion: @escaping @Sendable (RunError?) -> Void
     ) {
         self.id = id
@@ -52,11 +52,11 @@ final class ShutdownJob: Job, @unchecked Sendable {
 }
 
 extension RunError {
-    fileprivate static let shutdownTimedOut = RunError(
+    static let shutdownTimedOut = RunError(
         code: "plugin.shutdown_timed_out",
         message: "shutdown() did not return in time and was given up; make it short, or let it check stop_requested")
 
-    fileprivate init(shutdown exception: PythonException) {
+    init(shutdown exception: PythonException) {
         self.init(
             code: "plugin.shutdown_failed", type: exception.type, message: exception.message,
             traceback: exception.traceback)

@@ -26,6 +26,8 @@ public enum StopStep: String, Sendable {
     case injected
     /// It went on regardless; its thread was given up.
     case threadAbandoned = "thread_abandoned"
+    /// It went on regardless; its child process was ended.
+    case childEnded = "child_ended"
     /// It held the GIL; the process had to end.
     case processEnded = "process_ended"
 }

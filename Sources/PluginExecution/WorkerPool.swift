@@ -90,7 +90,7 @@ final class WorkerPool: @unchecked Sendable {
             if isStopped || isClosed { return (.stopped, false) }
             if let lane = job.lane {
                 if lane.stuck >= Self.stuckLimit { return (.stuck, false) }
-                guard lane.admit(job) else { return (nil, false) }
+                guard lane.admit(job, runsAlone: job.runsAlone) else { return (nil, false) }
             }
             ready.append(job)
             return (nil, idleWorkers > 0)
@@ -111,7 +111,7 @@ final class WorkerPool: @unchecked Sendable {
         return waiting
     }
 
-    func setConcurrency(_ concurrency: Int, of lane: Lane) {
+    func setConcurrency(_ concurrency: Int, of lane: JobLane) {
         withLock { lane.concurrency = concurrency }
     }
 

@@ -14,6 +14,7 @@ final class Bootstrap: @unchecked Sendable {
     let shutDown: PyPointer
     let forgetPlugin: PyPointer
     let timeLimitExceeded: PyPointer
+    let outputLimitExceeded: PyPointer
     let limitName: PyPointer
     let stopRequestedName: PyPointer
     let finishedName: PyPointer
@@ -59,6 +60,7 @@ final class Bootstrap: @unchecked Sendable {
         shutDown = try name("shut_down")
         forgetPlugin = try name("forget_plugin")
         timeLimitExceeded = try name("TimeLimitExceeded")
+        outputLimitExceeded = try name("OutputLimitExceeded")
         describeFunction = try name("describe")
         limitName = try interned("limit")
         stopRequestedName = try interned("stop_requested")

@@ -30,6 +30,13 @@ enum BootstrapScript {
 
         current_call = contextvars.ContextVar("runbook_call")
 
+        # So many times as much as is kept may be written before a run is stopped.
+        FLOOD = 64
+
+
+        class OutputLimitExceeded(BaseException):
+            """Raised in a plugin's code when its run has written far more than is kept of it."""
+
 
         class Capture:
             """What one call wrote to one stream, up to a limit of UTF-8 bytes."""
@@ -45,11 +52,12 @@ enum BootstrapScript {
             def write(self, text):
                 # Characters are counted: no text has fewer bytes than that. `encoded` cuts to bytes.
                 room = self.limit + 1 - self.size
+                self.size += len(text)
                 if room > 0:
-                    if len(text) > room:
-                        text = text[:room]
-                    self.chunks.append(text)
-                    self.size += len(text)
+                    self.chunks.append(text if len(text) <= room else text[:room])
+                elif self.size > FLOOD * self.limit:
+                    # It would go on until its time limit.
+                    raise OutputLimitExceeded(f"{FLOOD * self.limit} characters")
 
             def write_bytes(self, data):
                 # A character may come in pieces, one a write.
@@ -59,7 +67,7 @@ enum BootstrapScript {
 
             def encoded(self):
                 if self.decoder is not None:
-                    self.write(self.decoder.decode(b"", True))
+                    self.chunks.append(self.decoder.decode(b"", True))
                 data = "".join(self.chunks).encode("utf-8", "replace")
                 if len(data) <= self.limit:
                     return data

@@ -6,6 +6,12 @@ public struct CallResult: Sendable {
     public var stdout: String
     /// Standard error and log records; cut likewise.
     public var stderr: String
+
+    public init(value: Result<String?, CallFailure>, stdout: String, stderr: String) {
+        self.value = value
+        self.stdout = stdout
+        self.stderr = stderr
+    }
 }
 
 /// Why a call has no result.
@@ -22,6 +28,8 @@ public enum CallFailure: Error, Equatable, Sendable {
     case exited(PythonException)
     /// The injected exception came out of the plugin's code.
     case timeLimitExceeded(PythonException)
+    /// The call wrote so much that it was stopped; the exception's text says how much may be.
+    case outputLimitExceeded(PythonException)
     /// The method returned what JSON can't say.
     case resultNotJSON(PythonException)
 }

@@ -343,10 +343,12 @@ extension CallSlot {
 
     private func callFailure(gil: borrowing GIL) -> CallFailure {
         let timeLimit = PyErr_ExceptionMatches(bootstrap.timeLimitExceeded) != 0
+        let flood = PyErr_ExceptionMatches(bootstrap.outputLimitExceeded) != 0
         let exit = PyErr_ExceptionMatches(rb_exc_system_exit()) != 0
         let mismatch = PyErr_ExceptionMatches(rb_exc_type_error()) != 0
         let exception = gil.takeException(describedBy: bootstrap)
         if timeLimit { return .timeLimitExceeded(exception) }
+        if flood { return .outputLimitExceeded(exception) }
         if exit { return .exited(exception) }
         if mismatch && !exception.raisedInside { return .argumentMismatch(exception) }
         return .raised(exception)

@@ -1,7 +1,6 @@
 import AgentModel
 internal import CSandbox
 import Foundation
-import Synchronization
 
 /// A confined process of ours with an interpreter of its own, as the agent sees it.
 ///
@@ -14,6 +13,19 @@ public final class SandboxChild: @unchecked Sendable {
         case signalled(Int32)
         /// It was ended by the agent, or no one knows how.
         case ended
+
+        /// Such as `by the signal SIGSEGV`.
+        public var sentence: String {
+            switch self {
+            case .exited(let status): "by ending it with the exit status \(status)"
+            case .signalled(let number): "by the signal \(Self.name(of: number))"
+            case .ended: "in a way that could not be seen"
+            }
+        }
+
+        private static func name(of signal: Int32) -> String {
+            rb_signal_name(signal).map { "SIG" + String(cString: $0) } ?? "\(signal)"
+        }
     }
 
     /// How long a child may take to come up.
@@ -24,7 +36,7 @@ public final class SandboxChild: @unchecked Sendable {
 
     public let plan: SandboxPlan
     public let calls: [WireChannel]
-    public let control: WireChannel
+    private let control: WireChannel
     public let requests: WireChannel
     /// What it and the programs it starts write to standard output and error.
     public let output: Int32
@@ -35,7 +47,8 @@ public final class SandboxChild: @unchecked Sendable {
 
     private let supervision: Int32
     private let supervisor: pid_t
-    private let state = Mutex<Ending?>(nil)
+    private let state = BlockingLock<Ending?>(nil)
+    private let controlTurn = BlockingLock(())
 
     private init(
         plan: SandboxPlan, ends: Ends, supervisor: pid_t, report: SandboxReport
@@ -54,6 +67,16 @@ public final class SandboxChild: @unchecked Sendable {
         close(errors)
         close(supervision)
     }
+
+    // MARK: Using
+
+    /// Gives a closure the control channel, which several threads use.
+    public func withControl<Value>(_ body: (WireChannel) -> Value) -> Value {
+        controlTurn.withLock { _ in body(control) }
+    }
+
+    /// What it and everything it started have used of the processors.
+    public func processorTime() -> Duration { .seconds(rb_processor_seconds(supervisor)) }
 
     // MARK: Starting
 

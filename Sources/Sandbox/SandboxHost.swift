@@ -9,18 +9,18 @@ public struct SandboxHost: Sendable {
     public var user: SandboxUser?
     /// The agent's own executable, which pins the version too.
     public var executable: String
-    /// Folders that Python needs beside those of the system.
-    public var libraryPaths: [String]
+    /// Folders in front of `sys.path`.
+    public var pythonPath: [String]
     public var isUnconfined = false
 
     public init(
         mode: SandboxMode = .require, user: SandboxUser? = nil, executable: String = "/proc/self/exe",
-        libraryPaths: [String] = []
+        pythonPath: [String] = []
     ) {
         self.mode = mode
         self.user = user
         self.executable = executable
-        self.libraryPaths = libraryPaths
+        self.pythonPath = pythonPath
     }
 
     func plan(for policy: SandboxPolicy, channels: Int) throws(SandboxError) -> SandboxPlan {
@@ -28,7 +28,7 @@ public struct SandboxHost: Sendable {
         var plan = SandboxPlan(
             policy: policy, mode: mode, user: user,
             scratch: Self.canMount && !isUnconfined ? .mounted : .folder(try Self.makeFolder(for: user)),
-            libraryPaths: libraryPaths, channels: channels)
+            pythonPath: pythonPath, channels: channels)
         plan.isUnconfined = isUnconfined
         plan.parent = getpid()
         return plan

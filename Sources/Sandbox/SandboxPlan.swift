@@ -32,8 +32,8 @@ public struct SandboxPlan: Sendable, Hashable {
     /// Nil: the agent's own.
     public var user: SandboxUser?
     public var scratch: Scratch
-    /// Folders that Python needs beside those of the system: where it is installed, `python_path`.
-    public var libraryPaths: [String]
+    /// Folders in front of `sys.path`, which it may read.
+    public var pythonPath: [String]
     /// How many calls it may make at the same time.
     public var channels: Int
     /// Nothing is confined. Only for showing that an attempt to break out can succeed.
@@ -42,14 +42,14 @@ public struct SandboxPlan: Sendable, Hashable {
     var parent: Int32 = 0
 
     public init(
-        policy: SandboxPolicy, mode: SandboxMode, user: SandboxUser?, scratch: Scratch, libraryPaths: [String],
+        policy: SandboxPolicy, mode: SandboxMode, user: SandboxUser?, scratch: Scratch, pythonPath: [String],
         channels: Int
     ) {
         self.policy = policy
         self.mode = mode
         self.user = user
         self.scratch = scratch
-        self.libraryPaths = libraryPaths
+        self.pythonPath = pythonPath
         self.channels = channels
     }
 
@@ -58,6 +58,8 @@ public struct SandboxPlan: Sendable, Hashable {
         var values = [
             "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8", "HOME": scratch.path,
             "TMPDIR": scratch.path, "MALLOC_ARENA_MAX": "1",
+            // Python itself says where a plugin crashed.
+            "SWIFT_BACKTRACE": "enable=no",
         ]
         // The C library asks for names over UDP first, which can't be limited to a port (resolv.conf(5)).
         if case .ports(_, resolvesNames: true) = policy.network { values["RES_OPTIONS"] = "use-vc" }
@@ -73,7 +75,7 @@ extension SandboxPlan {
 
     func message() -> [UInt8]? {
         var writer = WireWriter(kind: Self.kind, capacity: 4096)
-        for paths in [policy.readPaths, policy.writePaths, libraryPaths] {
+        for paths in [policy.readPaths, policy.writePaths, pythonPath] {
             writer.integer(UInt64(paths.count))
             for path in paths { writer.text(path) }
         }
@@ -98,7 +100,7 @@ extension SandboxPlan {
             lists.append(paths)
         }
         policy = SandboxPolicy()
-        (policy.readPaths, policy.writePaths, libraryPaths) = (lists[0], lists[1], lists[2])
+        (policy.readPaths, policy.writePaths, pythonPath) = (lists[0], lists[1], lists[2])
         guard let network = SandboxNetwork(try reader.text()) else { throw .malformed }
         policy.network = network
         policy.memory = Int(try reader.integer())
@@ -135,7 +137,7 @@ extension SandboxPlan {
         let (execute, write) = (read | Int(RB_PATH_EXECUTE), read | Int(RB_PATH_WRITE))
         let optional = Int(RB_PATH_OPTIONAL)
         return Self.programFolders.map { ($0, execute | optional) }
-            + libraryPaths.map { ($0, execute | optional) }
+            + pythonPath.map { ($0, execute | optional) }
             + Self.systemFiles.map { ($0, read | optional) }
             + Self.devices.map { ($0, write | Int(RB_PATH_DEVICE) | optional) }
             + policy.readPaths.map { ($0, read) }

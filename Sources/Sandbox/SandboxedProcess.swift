@@ -7,6 +7,11 @@ public struct SandboxedProcess: Sendable {
     /// The one argument of such a process.
     public static let argument = "sandboxed-process"
 
+    /// Whether this process was started as one. Cheap, and starts no thread.
+    public static var isRequested: Bool {
+        CommandLine.argc == 2 && CommandLine.unsafeArgv[1].map { strcmp($0, argument) == 0 } == true
+    }
+
     private static let ready: UInt32 = 30
     private static let refused: UInt32 = 31
 
@@ -39,11 +44,18 @@ public struct SandboxedProcess: Sendable {
             }
             return SandboxedProcess(plan: plan, control: control, confinement: confinement)
         } catch {
-            var writer = WireWriter(kind: refused)
-            writer.text(error.message)
-            if let message = writer.finished() { try? control.send(message) }
-            _exit(1)
+            refuse(control, error.message)
         }
+    }
+
+    /// Says to the agent why this process can't run plugins, and ends it.
+    public func declareFailed(_ reason: String) -> Never { Self.refuse(control, reason) }
+
+    private static func refuse(_ control: WireChannel, _ reason: String) -> Never {
+        var writer = WireWriter(kind: refused)
+        writer.text(reason)
+        if let message = writer.finished() { try? control.send(message) }
+        _exit(1)
     }
 
     private init(plan: SandboxPlan, control: WireChannel, confinement: Confinement) {

@@ -67,6 +67,20 @@ public final class WireChannel: @unchecked Sendable {
         }
     }
 
+    /// Waits for a message for so long at most; nil where none came.
+    public func receive<Value>(
+        within limit: Duration, _ body: (UInt32, inout WireReader) throws(WireError) -> Value
+    ) throws(WireError) -> Value? {
+        let deadline = ContinuousClock.now + limit
+        while true {
+            if let value = try next(body) { return value }
+            let left = ContinuousClock.now.duration(to: deadline)
+            guard left > .zero else { return nil }
+            let milliseconds = left.components.seconds * 1000 + left.components.attoseconds / 1_000_000_000_000_000
+            if try wait(for: Int16(POLLIN), milliseconds: Int32(clamping: milliseconds + 1)) { _ = try fill() }
+        }
+    }
+
     /// Hands the next message to a closure, if it is there as a whole.
     public func next<Value>(
         _ body: (UInt32, inout WireReader) throws(WireError) -> Value

@@ -100,6 +100,12 @@ void rb_confine(const struct rb_plan *plan, struct rb_report *report);
 /// Limits the address space to so much beyond what the process has now. Once, before code of others runs.
 int rb_limit_memory(const struct rb_report *report, uint64_t bytes);
 
+/// Such as `SEGV`; nil where there is no such signal.
+const char *rb_signal_name(int number);
+
+/// Seconds of processor time that a process and everything it started have used.
+double rb_processor_seconds(pid_t ancestor);
+
 /// The version of Landlock's interface, or 0 where there is none; then errno says why.
 int rb_landlock_abi(void);
 

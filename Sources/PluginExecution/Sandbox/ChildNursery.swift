@@ -1,0 +1,91 @@
+import AgentModel
+import Glibc
+import PythonEmbedding
+import Sandbox
+import Synchronization
+
+/// Keeps a child ready for each policy that is in use, so that one that was ended is replaced without waiting for
+/// another to start.
+///
+/// All children are started on its one thread, which lives as long as the process: the kernel ends a child with the
+/// thread that started it.
+final class ChildNursery: Sendable {
+    struct Kind: Hashable, Sendable {
+        var policy: SandboxPolicy
+        var channels: Int
+    }
+
+    private struct State {
+        var ready: [Kind: SandboxChild] = [:]
+        /// How many plugins use a kind.
+        var users: [Kind: Int] = [:]
+        var isStopped = false
+    }
+
+    private let host: SandboxHost
+    private let state = BlockingLock(State())
+    private let work = BlockingQueue<@Sendable () -> Void>()
+
+    /// - Throws: `PythonEmbeddingError` when no thread can be made.
+    init(host: SandboxHost) throws(PythonEmbeddingError) {
+        self.host = host
+        let work = work
+        try PythonInterpreter.startPlainThread(name: "sandbox-start") {
+            while true { work.pop()() }
+        }
+    }
+
+    /// A child that no one else has. Blocks for as long as a child takes to come up, where none is ready.
+    func take(_ kind: Kind) throws(SandboxError) -> SandboxChild {
+        if let ready = state.withLock({ $0.ready.removeValue(forKey: kind) }), !ready.hasEnded { return ready }
+        let answer = BlockingQueue<Result<SandboxChild, SandboxError>>()
+        let host = host
+        work.push {
+            answer.push(
+                Result { () throws(SandboxError) in
+                    try SandboxChild.start(kind.policy, channels: kind.channels, on: host)
+                })
+        }
+        return try answer.pop().get()
+    }
+
+    /// From now on one of the kind is kept ready.
+    func retain(_ kind: Kind) {
+        state.withLock { $0.users[kind, default: 0] += 1 }
+        replenish(kind)
+    }
+
+    /// A plugin that used the kind is gone.
+    func release(_ kind: Kind) {
+        let unused = state.withLock { state -> SandboxChild? in
+            guard let count = state.users[kind] else { return nil }
+            state.users[kind] = count > 1 ? count - 1 : nil
+            return count > 1 ? nil : state.ready.removeValue(forKey: kind)
+        }
+        unused?.end()
+    }
+
+    /// Starts one of the kind where none is ready, without waiting for it.
+    func replenish(_ kind: Kind) {
+        work.push { [self] in
+            guard state.withLock({ !$0.isStopped && $0.ready[kind] == nil && $0.users[kind] != nil }) else { return }
+            // A host on which none comes up says so when one is needed.
+            guard let child = try? SandboxChild.start(kind.policy, channels: kind.channels, on: host) else { return }
+            let surplus = state.withLock { state -> SandboxChild? in
+                guard !state.isStopped, state.users[kind] != nil else { return child }
+                return state.ready.updateValue(child, forKey: kind)
+            }
+            surplus?.end()
+        }
+    }
+
+    /// Ends those that are ready.
+    func stop() {
+        let ready = state.withLock { state in
+            state.isStopped = true
+            defer { state.ready = [:] }
+            return Array(state.ready.values)
+        }
+        for child in ready { child.end() }
+    }
+}

@@ -1,0 +1,247 @@
+public import AgentModel
+import Foundation
+public import PythonEmbedding
+public import Sandbox
+import Synchronization
+
+/// Runs each plugin in a confined child of the agent, which holds an interpreter of its own.
+///
+/// A plugin may do there what it likes: it ends as one failed run, with everything it started, and the next call has
+/// another process.
+public final class SandboxExecutor: Executor {
+    private struct State {
+        var plugins: [PluginID: SandboxedPlugin] = [:]
+        var isShutDown = false
+    }
+
+    private let parts: SandboxParts
+    private let state = BlockingLock(State())
+    /// Guards the lanes of all plugins.
+    private let turns = BlockingLock(())
+    private let calls = BlockingQueue<SandboxedCall?>()
+    private let workers: Int
+    private let observer: (any CallObserver)?
+    private let stopping = StopRequest()
+    private let stopSignal: StopSignal
+
+    /// - Parameters:
+    ///   - workers: how many calls may run at the same time.
+    ///   - outputLimit: bytes of UTF-8 kept of each stream of a call; a run that writes 64 times as much is stopped.
+    ///   - shutdownLimit: of a plugin's `shutdown()`.
+    ///   - idleTimeout: a process that nothing has used for so long is ended, and another started with the next call;
+    ///     nil for never.
+    ///   - requests: answers the `api` object of plugins, as far as their policies allow.
+    ///   - observer: is told when a run begins.
+    /// - Throws: `PythonEmbeddingError` when no thread can be made.
+    public init(
+        host: SandboxHost, workers: Int = 4, policy: TimeLimitPolicy = TimeLimitPolicy(), outputLimit: Int = 1 << 20,
+        shutdownLimit: Duration = .seconds(10), idleTimeout: Duration? = nil, requests: any PluginHost = DetachedHost(),
+        observer: (any CallObserver)? = nil
+    ) throws(PythonEmbeddingError) {
+        self.workers = max(1, workers)
+        self.observer = observer
+        let lastID = Counter()
+        stopSignal = try StopSignal()
+        parts = SandboxParts(
+            nursery: try ChildNursery(host: host), work: BlockingQueue(), host: requests, policy: policy,
+            outputLimit: outputLimit, shutdownLimit: shutdownLimit, nextID: { lastID.next() })
+        let (calls, work) = (calls, parts.work)
+        for number in 1...self.workers {
+            try PythonInterpreter.startPlainThread(name: "sandbox-\(number)") { [weak self] in
+                while let call = calls.pop() { self?.run(call) }
+            }
+        }
+        // Loading waits for children to come up and for constructors to return.
+        for number in 1...4 {
+            try PythonInterpreter.startPlainThread(name: "sandbox-load-\(number)") {
+                while true { work.pop()() }
+            }
+        }
+        if let idleTimeout { try startResting(after: idleTimeout) }
+    }
+
+    private func startResting(after idleTimeout: Duration) throws(PythonEmbeddingError) {
+        let pause = max(idleTimeout / 4, .milliseconds(10))
+        try PythonInterpreter.startPlainThread(name: "sandbox-rest") { [weak self] in
+            while let executor = self, !executor.state.withLock({ $0.isShutDown }) {
+                for version in executor.state.withLock({ $0.plugins.values.compactMap(\.current) }) {
+                    version.rest(after: idleTimeout)
+                }
+                Thread.sleep(forTimeInterval: pause.seconds)
+            }
+        }
+    }
+
+    // MARK: Loading
+
+    @discardableResult
+    public func load(_ image: PluginImage) async throws(PluginExecutionError) -> String {
+        guard !state.withLock({ $0.isShutDown }) else { throw .stopped }
+        let version = SandboxedVersion(image: image, policy: image.sandbox ?? SandboxPolicy(), parts: parts)
+        parts.nursery.retain(version.kind)
+        let result = await withCheckedContinuation { continuation in
+            parts.work.push {
+                continuation.resume(
+                    returning: Result { () throws(PluginExecutionError) in try version.ensureChild() })
+            }
+        }
+        do {
+            let output = try result.get()
+            install(version)
+            return output
+        } catch {
+            parts.nursery.release(version.kind)
+            throw error
+        }
+    }
+
+    private func install(_ version: SandboxedVersion) {
+        let id = version.image.id
+        let slot = state.withLock { state -> SandboxedPlugin? in
+            if let slot = state.plugins[id] { return slot }
+            state.plugins[id] = SandboxedPlugin(version: version)
+            return nil
+        }
+        guard let slot else { return }
+        turns.withLock { _ in slot.lane.concurrency = version.image.concurrency }
+        slot.exchange(version)?.retire { _ in }
+    }
+
+    @discardableResult
+    public func unload(_ id: PluginID) async -> RunError? {
+        guard let version = state.withLock({ $0.plugins.removeValue(forKey: id) })?.exchange(nil) else { return nil }
+        return await withCheckedContinuation { continuation in
+            version.retire { continuation.resume(returning: $0) }
+        }
+    }
+
+    public func missingFunctions(among functions: [String], of id: PluginID) async -> [String] {
+        guard let version = plugin(id)?.current else { return functions }
+        return await withCheckedContinuation { continuation in
+            parts.work.push { continuation.resume(returning: version.missingFunctions(among: functions)) }
+        }
+    }
+
+    public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?) {
+        guard let slot = plugin(id) else { return }
+        slot.setTimeLimit(timeLimit)
+        guard let channels = slot.current?.kind.channels else { return }
+        // More than its process has channels take effect when it is loaded anew.
+        turns.withLock { _ in slot.lane.concurrency = min(max(1, concurrency), channels) }
+    }
+
+    /// What confines the plugin, and how far; nil where it isn't loaded or has no process at the moment.
+    public func level(of id: PluginID) -> String? { plugin(id)?.current?.child?.level }
+
+    // MARK: Calls
+
+    public func execute(_ invocation: Invocation) async -> Outcome {
+        let (slot, isShutDown) = state.withLock { ($0.plugins[invocation.pluginID], $0.isShutDown) }
+        guard let slot, !isShutDown else {
+            return .notBegun(
+                isShutDown ? .executorStopped : .notLoaded(invocation.pluginID), status: .rejected)
+        }
+        return await withCheckedContinuation { continuation in
+            let call = SandboxedCall(
+                plugin: slot, invocation: invocation, timeLimit: invocation.timeLimit ?? slot.timeLimit,
+                continuation: continuation)
+            if turns.withLock({ _ in slot.lane.admit(call) }) { calls.push(call) }
+        }
+    }
+
+    /// On a worker's thread.
+    private func run(_ call: SandboxedCall) {
+        let outcome = outcome(of: call)
+        // By the time its caller goes on, its turn is the next one's.
+        let next = turns.withLock { _ in
+            call.plugin.lane.release()
+            var next: [SandboxedCall] = []
+            while let admitted = call.plugin.lane.admitNext() { next.append(admitted) }
+            return next
+        }
+        for call in next { calls.push(call) }
+        call.continuation.resume(returning: outcome)
+    }
+
+    private func outcome(of call: SandboxedCall) -> Outcome {
+        guard !stopping.startsNothing.load(ordering: .acquiring), call.invocation.mayBegin() else {
+            return .notBegun(.notBegun, status: .interrupted)
+        }
+        guard let version = call.plugin.current else {
+            return .notBegun(.notLoaded(call.invocation.pluginID), status: .rejected)
+        }
+        do throws(PluginExecutionError) {
+            let (child, channel) = try version.checkOut()
+            defer { version.checkIn(child, channel: channel) }
+            return exchange(call, with: version, child, channel)
+        } catch {
+            return .notBegun(
+                RunError(code: error.code, message: error.message, traceback: error.traceback), status: .rejected)
+        }
+    }
+
+    private func exchange(
+        _ call: SandboxedCall, with version: SandboxedVersion, _ child: SandboxChild, _ channel: Int
+    ) -> Outcome {
+        let (invocation, id) = (call.invocation, parts.nextID())
+        let message = CallMessage(
+            id: id, function: invocation.function, arguments: invocation.arguments, outputLimit: parts.outputLimit)
+        guard let order = message.encoded() else { return .notBegun(.argumentsTooLarge, status: .rejected) }
+        // Only that it began: its end is not this process's.
+        observer?.codeBegins(
+            of: invocation.pluginID, runID: invocation.runID, scriptHash: version.image.scriptHash)
+        observer?.codeEnded()
+        let (date, start) = (Date(), ContinuousClock.now)
+        var raw = SandboxExchange.RawOutput()
+        let end = parts.exchange(
+            on: child, channel: channel, id: id, limit: call.timeLimit, cpuLimit: version.kind.policy.cpuTime,
+            stopDescriptor: stopSignal.descriptor
+        ).run(order, raw: &raw) { kind, reader throws(WireError) -> CallResult in
+            guard kind == SandboxMessage.called, try reader.integer() == id else { throw .malformed }
+            return try reader.result()
+        }
+        let duration = start.duration(to: .now)
+        if case .answered = end {} else { version.replace(child) }
+        var outcome = SandboxedRun(
+            level: child.level, policy: version.kind.policy, limit: call.timeLimit, startedAt: date,
+            duration: duration, outputLimit: parts.outputLimit, isStopped: stopping.isRequested.load(ordering: .acquiring)
+        ).outcome(of: end)
+        outcome.add(raw, limit: parts.outputLimit)
+        // What it holds of its memory would be in the way of the next.
+        if outcome.status == .outOfMemory { version.replace(child) }
+        return outcome
+    }
+
+    // MARK: Stopping
+
+    public func stopStarting() { stopping.startsNothing.store(true, ordering: .releasing) }
+
+    public func stopCalls() {
+        stopStarting()
+        stopping.isRequested.store(true, ordering: .releasing)
+        stopSignal.raise()
+    }
+
+    public func shutDown() async {
+        let ids = state.withLock { state in
+            state.isShutDown = true
+            return Array(state.plugins.keys)
+        }
+        await withTaskGroup(of: Void.self) { group in
+            for id in ids { group.addTask { await self.unload(id) } }
+        }
+        parts.nursery.stop()
+        for _ in 0..<workers { calls.push(nil) }
+    }
+
+    private func plugin(_ id: PluginID) -> SandboxedPlugin? {
+        state.withLock { $0.plugins[id] }
+    }
+}
+
+/// Numbers that are never used twice.
+private final class Counter: Sendable {
+    private let last = Atomic<UInt64>(0)
+
+    func next() -> UInt64 { last.add(1, ordering: .relaxed).newValue }
+}
