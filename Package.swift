@@ -19,6 +19,7 @@ let package = Package(
         .library(name: "PluginExecution", targets: ["PluginExecution"]),
         .library(name: "PluginStore", targets: ["PluginStore"]),
         .library(name: "RunJournal", targets: ["RunJournal"]),
+        .library(name: "Sandbox", targets: ["Sandbox"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -77,6 +78,9 @@ let package = Package(
                 "AgentModel", "PythonEmbedding", "Sandbox",
                 .product(name: "DequeModule", package: "swift-collections"),
             ]),
+        .target(
+            name: "SandboxEscapes", dependencies: ["AgentModel", "PluginExecution", "PythonEmbedding", "Sandbox"],
+            resources: [.embedInCode("escapes.py")]),
         .target(name: "CCallTrace"),
         .target(
             name: "RunJournal",
@@ -103,7 +107,7 @@ let package = Package(
             name: "AgentCommands",
             dependencies: [
                 "Agent", "AgentModel", "BackendClient", "CronSchedule", "Cryptography", "DeviceAuthorization",
-                "PluginExecution", "PluginStore", "PythonEmbedding", "RunJournal",
+                "PluginExecution", "PluginStore", "PythonEmbedding", "RunJournal", "Sandbox", "SandboxEscapes",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

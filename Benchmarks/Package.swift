@@ -27,6 +27,7 @@ let package = Package(
                 .product(name: "PluginStore", package: "runbook-agent"),
                 .product(name: "PythonEmbedding", package: "runbook-agent"),
                 .product(name: "RunJournal", package: "runbook-agent"),
+                .product(name: "Sandbox", package: "runbook-agent"),
             ],
             path: "Benchmarks/RunbookBenchmarks",
             swiftSettings: [

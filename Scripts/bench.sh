@@ -12,6 +12,8 @@ if [ "${1:-}" != "--table" ]; then
     mkdir -p "$results"
     # Metrics that count allocations and retains would slow down what is measured.
     export BENCHMARK_DISABLE_MALLOC_INTERPOSER=1 BENCHMARK_DISABLE_JEMALLOC=1
+    # The children of the sandbox.
+    swift build -c release --product runbook-agent
     swift package --package-path Benchmarks --disable-sandbox --allow-writing-to-directory "$results" \
         benchmark --format histogramSamples --path "$PWD/$results" --no-progress
 fi
@@ -40,10 +42,20 @@ journal=$(median 10000_tasks,_journal_alone nanoseconds)
 neither=$(median 10000_tasks,_neither nanoseconds)
 load=$(median load_1000_plugins nanoseconds)
 memory=$(median load_1000_plugins kibibytes)
+child=$(median bare_child nanoseconds)
+sandbox=$(median sandbox,_one_caller nanoseconds)
+sandbox99=$(median sandbox,_one_caller high)
+mebibyte=$(median sandbox,_1_MiB nanoseconds)
+mebibyte_inside=$(median sandbox,_1_MiB high)
+start=$(median sandbox,_start nanoseconds)
+child_memory=$(median sandbox,_start kibibytes)
+replacement=$(median sandbox,_replacement nanoseconds)
 
 awk -v floor="$floor" -v handover="$handover" -v call="$call" -v roundtrip="$roundtrip" -v cron="$cron" \
     -v load="$load" -v memory="$memory" -v both="$both" -v delivery="$delivery" -v journal="$journal" \
-    -v neither="$neither" '
+    -v neither="$neither" -v child="$child" -v sandbox="$sandbox" -v sandbox99="$sandbox99" \
+    -v mebibyte="$mebibyte" -v mebibyte_inside="$mebibyte_inside" -v start="$start" \
+    -v child_memory="$child_memory" -v replacement="$replacement" '
     function row(name, figure, limit, unit, basis, verdict) {
         verdict = figure <= limit ? "ok" : "OVER"
         if (figure > limit) over = 1
@@ -57,6 +69,17 @@ awk -v floor="$floor" -v handover="$handover" -v call="$call" -v roundtrip="$rou
             sprintf("2 x floor; it is %.2f x", call / floor))
         row("round trip of one async caller", roundtrip / 1e3, 1.5 * (floor + 2 * handover) / 1e3, "µs",
             "1.5 x (floor + 2 hand-overs)")
+        basis = floor + child + 2 * handover
+        printf "%-40s %10.2f %10s %-4s\n", "a bare socket pair to a child and back", child / 1e3, "", "µs"
+        row("sandbox: round trip of one caller", sandbox / 1e3, 1.5 * basis / 1e3, "µs",
+            sprintf("1.5 x (floor + child + 2 hand-overs); it is %.2f x", sandbox / basis))
+        row("sandbox: the same, 99th percentile", sandbox99 / 1e3, 3 * basis / 1e3, "µs",
+            sprintf("3 x the same; it is %.2f x", sandbox99 / basis))
+        row("sandbox: 1 MiB there and back", mebibyte / 1e6, 2 * mebibyte_inside / 1e6 + 1, "ms",
+            sprintf("2 x in-process (%.2f ms) + 1 ms", mebibyte_inside / 1e6))
+        row("sandbox: start of a child until ready", start / 1e6, 60, "ms", "")
+        row("sandbox: memory of an idle child", child_memory / 1024, 8, "MB", "private, its keeper included")
+        row("sandbox: replacing a wedged child", replacement / 1e6, 20, "ms", "from its end to the next answer")
         row("cron: next fire time, median", cron / 1e3, 1, "µs", "over the vectors of the tests")
         row("load 1,000 plugins of 10 commands", load / 1e9, 2, "s", "")
         row("memory they add", memory / 1024, 60, "MB", "resident")

@@ -20,7 +20,7 @@ public struct RunbookAgent: AsyncParsableCommand {
         subcommands: [
             RunCommand.self, LoginCommand.self, LogoutCommand.self, StatusCommand.self, HistoryCommand.self,
             OutboxCommand.self, PluginCommand.self,
-            CommandCommand.self, ScheduleCommand.self,
+            CommandCommand.self, ScheduleCommand.self, DoctorCommand.self,
         ])
 
     public init() {}

@@ -105,7 +105,8 @@ public final class InProcessExecutor: Executor {
 
     /// Calls `shutdown()` after the plugin's calls in flight and takes the module down.
     private func retire(
-        _ version: PluginSlot.Version, of id: PluginID, lane: JobLane, completion: @escaping @Sendable (RunError?) -> Void
+        _ version: PluginSlot.Version, of id: PluginID, lane: JobLane,
+        completion: @escaping @Sendable (RunError?) -> Void
     ) {
         let job = ShutdownJob(
             id: nextJobID(), lane: lane, instance: version.instance,

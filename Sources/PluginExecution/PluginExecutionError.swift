@@ -11,6 +11,8 @@ public enum PluginExecutionError: CodedError, Equatable {
     case loadCrashed(plugin: PluginID, cause: String)
     /// There is no sandbox to load it into.
     case sandbox(plugin: PluginID, SandboxError)
+    /// The tier's threads can't be made.
+    case noThread(PythonEmbeddingError)
     case stopped
 
     public var code: String {
@@ -26,6 +28,7 @@ public enum PluginExecutionError: CodedError, Equatable {
         case .loadTimedOut: "plugin.load_timed_out"
         case .loadCrashed: "plugin.load_crashed"
         case .sandbox(_, let error): error.code
+        case .noThread(let error): error.code
         case .stopped: "executor.stopped"
         }
     }
@@ -43,6 +46,7 @@ public enum PluginExecutionError: CodedError, Equatable {
                 + "and publish it again"
         case .sandbox(let plugin, let error):
             "the plugin \(quoted(plugin.rawValue)) can't be loaded into the sandbox: \(error.message)"
+        case .noThread(let error): error.message
         case .stopped: "the executor has been shut down; start the agent again"
         }
     }

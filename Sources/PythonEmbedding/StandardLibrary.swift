@@ -39,6 +39,14 @@ struct StandardLibrary {
     }
 }
 
+extension PythonInterpreter {
+    /// The folders that the linked library's Python is installed in, where that isn't the system's own place.
+    public static var libraryFolders: [String] {
+        guard let prefix = StandardLibrary.locate()?.prefix, prefix != "/usr" else { return [] }
+        return [prefix + "/lib", prefix + "/lib64"]
+    }
+}
+
 extension String {
     fileprivate func trimmingSuffix(_ suffix: String) -> String {
         hasSuffix(suffix) && count > suffix.count ? String(dropLast(suffix.count)) : self

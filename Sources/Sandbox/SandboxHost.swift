@@ -11,12 +11,15 @@ public struct SandboxHost: Sendable {
     public var executable: String
     /// Folders in front of `sys.path`.
     public var pythonPath: [String]
+    /// Folders that the interpreter itself needs, beside those of the system.
+    public var libraryPaths: [String]
     public var isUnconfined = false
 
     public init(
         mode: SandboxMode = .require, user: SandboxUser? = nil, executable: String = "/proc/self/exe",
-        pythonPath: [String] = []
+        pythonPath: [String] = [], libraryPaths: [String] = []
     ) {
+        self.libraryPaths = libraryPaths
         self.mode = mode
         self.user = user
         self.executable = executable
@@ -28,7 +31,7 @@ public struct SandboxHost: Sendable {
         var plan = SandboxPlan(
             policy: policy, mode: mode, user: user,
             scratch: Self.canMount && !isUnconfined ? .mounted : .folder(try Self.makeFolder(for: user)),
-            pythonPath: pythonPath, channels: channels)
+            pythonPath: pythonPath, libraryPaths: libraryPaths, channels: channels)
         plan.isUnconfined = isUnconfined
         plan.parent = getpid()
         return plan

@@ -34,6 +34,8 @@ public struct SandboxPlan: Sendable, Hashable {
     public var scratch: Scratch
     /// Folders in front of `sys.path`, which it may read.
     public var pythonPath: [String]
+    /// Folders that the interpreter itself needs.
+    public var libraryPaths: [String]
     /// How many calls it may make at the same time.
     public var channels: Int
     /// Nothing is confined. Only for showing that an attempt to break out can succeed.
@@ -43,8 +45,9 @@ public struct SandboxPlan: Sendable, Hashable {
 
     public init(
         policy: SandboxPolicy, mode: SandboxMode, user: SandboxUser?, scratch: Scratch, pythonPath: [String],
-        channels: Int
+        libraryPaths: [String], channels: Int
     ) {
+        self.libraryPaths = libraryPaths
         self.policy = policy
         self.mode = mode
         self.user = user
@@ -75,7 +78,7 @@ extension SandboxPlan {
 
     func message() -> [UInt8]? {
         var writer = WireWriter(kind: Self.kind, capacity: 4096)
-        for paths in [policy.readPaths, policy.writePaths, pythonPath] {
+        for paths in [policy.readPaths, policy.writePaths, pythonPath, libraryPaths] {
             writer.integer(UInt64(paths.count))
             for path in paths { writer.text(path) }
         }
@@ -94,13 +97,13 @@ extension SandboxPlan {
 
     init(from reader: inout WireReader) throws(WireError) {
         var lists: [[String]] = []
-        for _ in 0..<3 {
+        for _ in 0..<4 {
             var paths: [String] = []
             for _ in 0..<(try reader.integer()) { paths.append(try reader.text()) }
             lists.append(paths)
         }
         policy = SandboxPolicy()
-        (policy.readPaths, policy.writePaths, pythonPath) = (lists[0], lists[1], lists[2])
+        (policy.readPaths, policy.writePaths, pythonPath, libraryPaths) = (lists[0], lists[1], lists[2], lists[3])
         guard let network = SandboxNetwork(try reader.text()) else { throw .malformed }
         policy.network = network
         policy.memory = Int(try reader.integer())
@@ -137,7 +140,7 @@ extension SandboxPlan {
         let (execute, write) = (read | Int(RB_PATH_EXECUTE), read | Int(RB_PATH_WRITE))
         let optional = Int(RB_PATH_OPTIONAL)
         return Self.programFolders.map { ($0, execute | optional) }
-            + pythonPath.map { ($0, execute | optional) }
+            + (pythonPath + libraryPaths).map { ($0, execute | optional) }
             + Self.systemFiles.map { ($0, read | optional) }
             + Self.devices.map { ($0, write | Int(RB_PATH_DEVICE) | optional) }
             + policy.readPaths.map { ($0, read) }

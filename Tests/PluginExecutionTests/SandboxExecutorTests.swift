@@ -25,7 +25,8 @@ import Testing
         print("loaded", t.duration(to: clock.now))
         for _ in 0..<3 {
             let t = clock.now
-            let outcome = await executor.execute(Invocation(pluginID: id, function: "echo", arguments: #"{"value": 3}"#))
+            let outcome = await executor.execute(
+                Invocation(pluginID: id, function: "echo", arguments: #"{"value": 3}"#))
             print(outcome, t.duration(to: clock.now))
         }
         print(await executor.execute(Invocation(pluginID: id, function: "boom")))

@@ -3,6 +3,8 @@ import Benchmark
 /// Every figure is a custom metric in nanoseconds (or what its name says), taken by the benchmark itself: what is
 /// compared are whole loops, and `Scripts/bench.sh` reads their medians by these names.
 let nanoseconds = BenchmarkMetric.custom("nanoseconds")
+/// A second figure in nanoseconds, beside the first.
+let high = BenchmarkMetric.custom("high")
 let kibibytes = BenchmarkMetric.custom("kibibytes")
 
 let benchmarks: @Sendable () -> Void = {
@@ -39,6 +41,30 @@ let benchmarks: @Sendable () -> Void = {
     }
     Benchmark("10000 tasks, neither", configuration: throughput) { benchmark in
         benchmark.measurement(nanoseconds, try await TaskThroughput().unjournalled(delivers: false))
+    }
+    Benchmark("bare child") { benchmark in
+        benchmark.measurement(nanoseconds, try SandboxCalls.bareRoundTrip(repetitions: 10_000))
+    }
+    let children = Benchmark.Configuration(
+        metrics: [nanoseconds, high, kibibytes],
+        units: [nanoseconds: .count, high: .count, kibibytes: .count], warmupIterations: 0,
+        maxDuration: .seconds(60), maxIterations: 5)
+    Benchmark("sandbox, one caller", configuration: children) { benchmark in
+        let (median, percentile) = try await SandboxCalls.roundTrip(calls: 5_000)
+        benchmark.measurement(nanoseconds, median)
+        benchmark.measurement(high, percentile)
+    }
+    Benchmark("sandbox, 1 MiB", configuration: children) { benchmark in
+        let (inProcess, sandbox) = try await SandboxCalls.mebibyte(calls: 50)
+        benchmark.measurement(nanoseconds, sandbox)
+        benchmark.measurement(high, inProcess)
+    }
+    Benchmark("sandbox, start", configuration: children) { benchmark in
+        benchmark.measurement(nanoseconds, try SandboxCalls.start(times: 10))
+        benchmark.measurement(kibibytes, try await SandboxCalls.privateMemory())
+    }
+    Benchmark("sandbox, replacement", configuration: children) { benchmark in
+        benchmark.measurement(nanoseconds, try await SandboxCalls.replacement(times: 10))
     }
     // Once: what the first loading costs is the question.
     Benchmark(

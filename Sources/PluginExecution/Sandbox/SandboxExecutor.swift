@@ -204,7 +204,8 @@ public final class SandboxExecutor: Executor {
         if case .answered = end {} else { version.replace(child) }
         var outcome = SandboxedRun(
             level: child.level, policy: version.kind.policy, limit: call.timeLimit, startedAt: date,
-            duration: duration, outputLimit: parts.outputLimit, isStopped: stopping.isRequested.load(ordering: .acquiring)
+            duration: duration, outputLimit: parts.outputLimit,
+            isStopped: stopping.isRequested.load(ordering: .acquiring)
         ).outcome(of: end)
         outcome.add(raw, limit: parts.outputLimit)
         // What it holds of its memory would be in the way of the next.

@@ -68,7 +68,8 @@ extension Outcome {
 
 extension RunError {
     static let argumentsTooLarge = RunError(
-        code: "task.arguments_too_large", message: "the arguments are larger than 4 GiB; pass the name of a file instead")
+        code: "task.arguments_too_large",
+        message: "the arguments are larger than 4 GiB; pass the name of a file instead")
 
     fileprivate static func crashed(_ ending: SandboxChild.Ending) -> RunError {
         let hint =
@@ -79,7 +80,8 @@ extension RunError {
             }
         return RunError(
             code: "run.crashed",
-            message: "the plugin ended its process \(ending.sentence)\(hint); correct the plugin: nothing else was harmed")
+            message:
+                "the plugin ended its process \(ending.sentence)\(hint); correct the plugin: nothing else was harmed")
     }
 
     fileprivate static func flooded(_ limit: Int) -> RunError {
@@ -91,19 +93,22 @@ extension RunError {
     fileprivate static func exhausted(_ limit: Duration) -> RunError {
         RunError(
             code: "sandbox.cpu_limit",
-            message: "the run used more than its \(limit.seconds.formatted(.number.grouping(.never))) s of processor time "
+            message:
+                "the run used more than its \(limit.seconds.formatted(.number.grouping(.never))) s of processor time "
                 + "and was ended; raise 'cpu_seconds' or make it do less")
     }
 
     fileprivate static let misbehaved = RunError(
         code: "sandbox.protocol",
-        message: "the plugin's process sent what is no answer to the call, and was ended; correct the plugin: it writes "
+        message:
+            "the plugin's process sent what is no answer to the call, and was ended; correct the plugin: it writes "
             + "to descriptors that aren't its own")
 
     fileprivate static func outOfMemory(_ limit: Int, traceback: String?) -> RunError {
         RunError(
             code: "sandbox.out_of_memory", type: "MemoryError",
-            message: "the run went past its memory of \(limit >> 20) MiB; raise 'memory' in [sandbox] or in the plugin's "
+            message:
+                "the run went past its memory of \(limit >> 20) MiB; raise 'memory' in [sandbox] or in the plugin's "
                 + "section, or make it hold less at a time", traceback: traceback)
     }
 }

@@ -1,0 +1,123 @@
+public import AgentModel
+public import PythonEmbedding
+
+/// Runs each plugin in the tier that its image names: in the agent's own interpreter, or in a sandbox.
+public final class TieredExecutor: Executor {
+    private struct State {
+        var sandboxed: Set<PluginID> = []
+        var sandbox: SandboxExecutor?
+        var startsNothing = false
+    }
+
+    private let inProcess: InProcessExecutor
+    private let makeSandbox: @Sendable () throws(PythonEmbeddingError) -> SandboxExecutor
+    private let state = BlockingLock(State())
+
+    /// - Parameter makeSandbox: called when the first plugin is loaded into one; its threads would be idle otherwise.
+    public init(
+        inProcess: InProcessExecutor,
+        makeSandbox: @escaping @Sendable () throws(PythonEmbeddingError) -> SandboxExecutor
+    ) {
+        self.inProcess = inProcess
+        self.makeSandbox = makeSandbox
+    }
+
+    // MARK: Loading
+
+    @discardableResult
+    public func load(_ image: PluginImage) async throws(PluginExecutionError) -> String {
+        let wasSandboxed = state.withLock { $0.sandboxed.contains(image.id) }
+        guard image.sandbox != nil else {
+            let output = try await inProcess.load(image)
+            if wasSandboxed {
+                let sandbox = state.withLock { state in
+                    state.sandboxed.remove(image.id)
+                    return state.sandbox
+                }
+                await sandbox?.unload(image.id)
+            }
+            return output
+        }
+        let output = try await sandbox().load(image)
+        if !wasSandboxed {
+            state.withLock { _ = $0.sandboxed.insert(image.id) }
+            await inProcess.unload(image.id)
+        }
+        return output
+    }
+
+    private func sandbox() throws(PluginExecutionError) -> SandboxExecutor {
+        do throws(PythonEmbeddingError) {
+            return try state.withLock { state throws(PythonEmbeddingError) in
+                if let sandbox = state.sandbox { return sandbox }
+                let sandbox = try makeSandbox()
+                state.sandbox = sandbox
+                if state.startsNothing { sandbox.stopStarting() }
+                return sandbox
+            }
+        } catch {
+            throw .noThread(error)
+        }
+    }
+
+    @discardableResult
+    public func unload(_ id: PluginID) async -> RunError? {
+        let executor = executor(of: id)
+        state.withLock { _ = $0.sandboxed.remove(id) }
+        return await executor.unload(id)
+    }
+
+    public func missingFunctions(among functions: [String], of id: PluginID) async -> [String] {
+        await executor(of: id).missingFunctions(among: functions, of: id)
+    }
+
+    public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?) {
+        executor(of: id).configure(id, concurrency: concurrency, timeLimit: timeLimit)
+    }
+
+    /// What confines each plugin that runs in a sandbox, by id: `sandbox`, or what is missing of it.
+    public var sandboxLevels: [PluginID: String] {
+        let (ids, sandbox) = state.withLock { ($0.sandboxed, $0.sandbox) }
+        return ids.reduce(into: [:]) { $0[$1] = sandbox?.level(of: $1) }
+    }
+
+    /// Gives back the memory of modules that are gone. Milliseconds: once after several plugins were unloaded.
+    public func collectGarbage() async { await inProcess.collectGarbage() }
+
+    // MARK: Calls
+
+    public func execute(_ invocation: Invocation) async -> Outcome {
+        await executor(of: invocation.pluginID).execute(invocation)
+    }
+
+    public func stopStarting() {
+        let sandbox = state.withLock { state in
+            state.startsNothing = true
+            return state.sandbox
+        }
+        inProcess.stopStarting()
+        sandbox?.stopStarting()
+    }
+
+    public func stopCalls() {
+        let sandbox = state.withLock { state in
+            state.startsNothing = true
+            return state.sandbox
+        }
+        inProcess.stopCalls()
+        sandbox?.stopCalls()
+    }
+
+    public func shutDown() async {
+        async let inProcess: Void = inProcess.shutDown()
+        await state.withLock { $0.sandbox }?.shutDown()
+        await inProcess
+    }
+
+    private func executor(of id: PluginID) -> any Executor {
+        state.withLock { state in
+            if state.sandboxed.contains(id), let sandbox = state.sandbox { return sandbox }
+            return inProcess
+        }
+    }
+}
