@@ -95,7 +95,7 @@ let package = Package(
             name: "Agent",
             dependencies: [
                 "AgentModel", "BackendClient", "CProcess", "CronSchedule", "Cryptography", "DeviceAuthorization",
-                "PluginExecution", "PluginStore", "PythonEmbedding", "RunJournal",
+                "PluginExecution", "PluginStore", "PythonEmbedding", "RunJournal", "Sandbox",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),

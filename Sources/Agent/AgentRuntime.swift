@@ -23,7 +23,7 @@ public struct AgentRuntime: Sendable {
     /// Nil with `auth = False`.
     public let login: LoginService?
     let statusRecorder: StatusRecorder
-    let executor: InProcessExecutor
+    let executor: TieredExecutor
     let http: HTTPClient
     private let clock: any WallClock
     let pythonVersion: String
@@ -62,14 +62,14 @@ public struct AgentRuntime: Sendable {
         let store = try PluginStore(path: configuration.pluginDirectory, backend: client, logger: logger)
         // Before the interpreter, so that what plugins install comes first and hands the signal on.
         journal.trace?.watchSignals()
-        let interpreter = try PythonInterpreter.start(
-            pythonPath: configuration.pythonPath, host: BackendHost(client: client))
+        let host = BackendHost(client: client)
+        let interpreter = try PythonInterpreter.start(pythonPath: configuration.pythonPath, host: host)
 
         // The parts know of each other's events through this: each is made before the one it tells.
         let bell = Bell()
         let current = CurrentConfiguration(configuration)
-        let executor = try InProcessExecutor(
-            interpreter: interpreter, workers: configuration.workers,
+        let executor = try configuration.makeExecutor(
+            interpreter: interpreter, workers: configuration.workers, host: host,
             observer: journal.trace.map(TracedCalls.init(trace:)), onWedged: { bell.endProcess() })
         let catalog = PluginCatalog()
         let dispatcher = Dispatcher(

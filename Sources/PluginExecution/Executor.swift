@@ -22,6 +22,9 @@ public protocol Executor: Sendable {
     /// Which of these functions the loaded plugin can't call: missing or not callable.
     func missingFunctions(among functions: [String], of id: PluginID) async -> [String]
 
+    /// What confines the plugin's code, as outcomes say it: `in-process`, `sandbox`.
+    func isolation(of id: PluginID) -> String
+
     /// Changes how the plugin's calls are run, from the next one on.
     func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?)
 

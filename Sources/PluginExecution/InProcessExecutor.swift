@@ -129,6 +129,8 @@ public final class InProcessExecutor: Executor {
         }
     }
 
+    public func isolation(of id: PluginID) -> String { Self.isolation }
+
     // MARK: Calls
 
     public func execute(_ invocation: Invocation) async -> Outcome {

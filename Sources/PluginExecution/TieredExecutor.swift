@@ -75,11 +75,7 @@ public final class TieredExecutor: Executor {
         executor(of: id).configure(id, concurrency: concurrency, timeLimit: timeLimit)
     }
 
-    /// What confines each plugin that runs in a sandbox, by id: `sandbox`, or what is missing of it.
-    public var sandboxLevels: [PluginID: String] {
-        let (ids, sandbox) = state.withLock { ($0.sandboxed, $0.sandbox) }
-        return ids.reduce(into: [:]) { $0[$1] = sandbox?.level(of: $1) }
-    }
+    public func isolation(of id: PluginID) -> String { executor(of: id).isolation(of: id) }
 
     /// Gives back the memory of modules that are gone. Milliseconds: once after several plugins were unloaded.
     public func collectGarbage() async { await inProcess.collectGarbage() }

@@ -8,11 +8,7 @@ enum BootstrapScript {
     static let source = #"""
         import codecs
         import contextvars
-        import dataclasses
-        import datetime
-        import decimal
         import enum
-        import inspect
         import io
         import json
         import linecache
@@ -24,7 +20,6 @@ enum BootstrapScript {
         import threading
         import traceback
         import types
-        import uuid
 
         # --- output and logging, kept for the call that made them ---------------------------------------------
 
@@ -211,13 +206,19 @@ enum BootstrapScript {
         # --- results as JSON ----------------------------------------------------------------------------------
 
 
+        def is_of(value, module, *names):
+            # There is no such value where the module was never imported, and importing it costs milliseconds.
+            module = sys.modules.get(module)
+            return any(isinstance(value, getattr(module, name, ())) for name in names)
+
+
         def encode_other(value):
             """What `json` can't encode by itself; the list stands in docs/plugins.md."""
-            if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+            if is_of(value, "datetime", "datetime", "date", "time"):
                 return value.isoformat()
-            if isinstance(value, datetime.timedelta):
+            if is_of(value, "datetime", "timedelta"):
                 return value.total_seconds()
-            if isinstance(value, (decimal.Decimal, uuid.UUID, os.PathLike)):
+            if isinstance(value, os.PathLike) or is_of(value, "decimal", "Decimal") or is_of(value, "uuid", "UUID"):
                 return str(value)
             if isinstance(value, enum.Enum):
                 return value.value
@@ -228,7 +229,9 @@ enum BootstrapScript {
                     return sorted(value)
                 except TypeError:
                     return list(value)
-            if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            if hasattr(type(value), "__dataclass_fields__"):
+                import dataclasses
+
                 return dataclasses.asdict(value)
             raise TypeError(f"a value of type {type(value).__name__} can't be written as JSON")
 
@@ -499,10 +502,15 @@ enum BootstrapScript {
 
         def has_method(instance, name):
             """Whether an attribute is there that may be called. Runs none of the plugin's code."""
-            try:
-                attribute = inspect.getattr_static(instance, name)
-            except AttributeError:
-                return hasattr(type(instance), "__getattr__")
+            for kind in type(instance).__mro__:
+                if name in kind.__dict__:
+                    attribute = kind.__dict__[name]
+                    break
+            else:
+                try:
+                    attribute = object.__getattribute__(instance, "__dict__")[name]
+                except (AttributeError, KeyError):
+                    return hasattr(type(instance), "__getattr__")
             # What a descriptor gives is known only once it is asked.
             return callable(attribute) or hasattr(type(attribute), "__get__")
 

@@ -29,15 +29,15 @@ extension AgentConfiguration {
 
 /// Makes a configuration of its sources, collecting what is wrong with them.
 struct ConfigurationLoader {
-    private let document: INIDocument?
+    let document: INIDocument?
     private let overrides: [String: String]
-    private let environment: [String: String]
+    let environment: [String: String]
     private let fileDirectory: String
-    private var problems: [ConfigurationProblem]
+    var problems: [ConfigurationProblem]
     private var layers: ConfigurationLayers
-    private var configuration: AgentConfiguration
+    var configuration: AgentConfiguration
     /// Names of the file that `%(name)s` was replaced by.
-    private var used: Set<String> = []
+    var used: Set<String> = []
 
     private static let agentSection = "agent"
     private static let pluginPrefix = "plugin:"
@@ -62,6 +62,7 @@ struct ConfigurationLoader {
         refuseUnknownNames()
         readConnection(requiresServer: requiresServer)
         readOperation()
+        readSandbox()
         readPlugins()
         refuseUnusedDefaults()
         if let first = problems.first { throw ConfigurationError(first, Array(problems.dropFirst())) }
@@ -130,7 +131,9 @@ struct ConfigurationLoader {
             }.map { configuration.pythonPath = $0 }
         }
         if let (text, origin) = layers.value(of: .isolation) {
-            readIsolation(text, origin).map { configuration.pluginDefaults.isolation = $0 }
+            read(ConfigurationKey.isolation.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+                try SettingParser.choice(text, of: Isolation.self)
+            }.map { configuration.pluginDefaults.isolation = $0 }
         }
         if let (text, origin) = layers.value(of: .taskTimeout) {
             read(ConfigurationKey.taskTimeout.rawValue, text, origin, SettingParser.timeLimit)
@@ -154,8 +157,10 @@ struct ConfigurationLoader {
             for entry in document.settings(of: section, used: &used, problems: &problems) {
                 if let key = PluginKey(rawValue: entry.name) {
                     read(key, entry.value, document.origin(entry.line), into: &settings)
+                } else if let key = PolicyKey(rawValue: entry.name) {
+                    read(key, entry.value, document.origin(entry.line), into: &settings.policy)
                 } else if own.contains(entry.name) {
-                    refuse(entry, known: PluginKey.allCases.map(\.rawValue))
+                    refuse(entry, known: PluginKey.allCases.map(\.rawValue) + PolicyKey.allCases.map(\.rawValue))
                 }
             }
             configuration.plugins[plugin] = settings
@@ -167,7 +172,9 @@ struct ConfigurationLoader {
     ) {
         switch key {
         case .isolation:
-            readIsolation(text, origin).map { settings.isolation = $0 }
+            read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+                try SettingParser.choice(text, of: Isolation.self)
+            }.map { settings.isolation = $0 }
         case .taskTimeout:
             read(key.rawValue, text, origin, SettingParser.timeLimit).map { settings.taskTimeout = $0 }
         case .concurrency:
@@ -175,17 +182,6 @@ struct ConfigurationLoader {
                 try SettingParser.integer(text, 1...256)
             }.map { settings.concurrency = $0 }
         }
-    }
-
-    private mutating func readIsolation(_ text: String, _ origin: ConfigurationOrigin) -> Isolation? {
-        let key = ConfigurationKey.isolation.rawValue
-        let isolation = read(key, text, origin) { text throws(SettingParser.Refusal) in
-            try SettingParser.choice(text, of: Isolation.self)
-        }
-        guard isolation == .sandbox else { return isolation }
-        problems.append(
-            .unsupported(key: key, value: text, origin: origin, instead: "write \"in-process\" or remove the line"))
-        return nil
     }
 
     private mutating func refuseUnknownNames() {
@@ -200,8 +196,8 @@ struct ConfigurationLoader {
         for section in document?.sections ?? [] {
             if section.name == Self.agentSection {
                 for entry in section.entries where !known.contains(entry.name) { refuse(entry, known: known) }
-            } else if !section.name.hasPrefix(Self.pluginPrefix), let document {
-                let sections = [Self.agentSection, Self.pluginPrefix + "PLUGIN_ID"]
+            } else if section.name != Self.sandboxSection, !section.name.hasPrefix(Self.pluginPrefix), let document {
+                let sections = [Self.agentSection, Self.sandboxSection, Self.pluginPrefix + "PLUGIN_ID"]
                 problems.append(
                     .unknownSection(
                         name: section.name, origin: document.origin(section.line),
@@ -212,20 +208,22 @@ struct ConfigurationLoader {
 
     /// A setting of `[DEFAULT]` must be one of ours, or be referred to.
     private mutating func refuseUnusedDefaults() {
-        let known = ConfigurationKey.allCases.map(\.rawValue) + PluginKey.allCases.map(\.rawValue)
+        let known =
+            ConfigurationKey.allCases.map(\.rawValue) + PluginKey.allCases.map(\.rawValue)
+            + PolicyKey.allCases.map(\.rawValue) + SandboxKey.allCases.map(\.rawValue)
         for entry in document?.defaults.entries ?? [] where !known.contains(entry.name) && !used.contains(entry.name) {
             refuse(entry, known: known)
         }
     }
 
-    private mutating func refuse(_ entry: INIDocument.Entry, known: [String]) {
+    mutating func refuse(_ entry: INIDocument.Entry, known: [String]) {
         guard let document, !used.contains(entry.name) else { return }
         problems.append(
             .unknownKey(
                 name: entry.name, origin: document.origin(entry.line), nearest: nearest(to: entry.name, among: known)))
     }
 
-    private func directory(for origin: ConfigurationOrigin) -> String {
+    func directory(for origin: ConfigurationOrigin) -> String {
         if case .file = origin { return fileDirectory }
         return FileManager.default.currentDirectoryPath
     }
@@ -264,7 +262,7 @@ struct ConfigurationLoader {
         read(key.rawValue, text, origin, parse).map { configuration[keyPath: target] = $0 }
     }
 
-    private mutating func read<Value>(
+    mutating func read<Value>(
         _ key: String, _ text: String, _ origin: ConfigurationOrigin,
         _ parse: (String) throws(SettingParser.Refusal) -> Value
     ) -> Value? {

@@ -1,5 +1,6 @@
 public import AgentModel
 import DeviceAuthorization
+public import Sandbox
 
 /// Everything that can be set about an agent.
 ///
@@ -55,6 +56,8 @@ public struct AgentConfiguration: Sendable, Equatable {
     public var outboxLimit = 1 << 30
     /// How long runs may go on after the agent was told to stop.
     public var shutdownGrace = Duration.seconds(30)
+    /// Of plugins whose isolation is the sandbox.
+    public var sandbox = SandboxSettings()
     /// For plugins without a section of their own.
     public var pluginDefaults = PluginSettings()
     /// By plugin; complete, with the defaults filled in.
@@ -80,10 +83,14 @@ public struct PluginSettings: Sendable, Equatable {
     public var taskTimeout: Duration? = .seconds(3600)
     /// Calls of the plugin at the same time.
     public var concurrency = 1
+    /// What it may do, where its isolation is the sandbox.
+    public var policy = SandboxPolicy()
 
     public init(
-        isolation: Isolation = .inProcess, taskTimeout: Duration? = .seconds(3600), concurrency: Int = 1
+        isolation: Isolation = .inProcess, taskTimeout: Duration? = .seconds(3600), concurrency: Int = 1,
+        policy: SandboxPolicy = SandboxPolicy()
     ) {
+        self.policy = policy
         self.isolation = isolation
         self.taskTimeout = taskTimeout
         self.concurrency = concurrency
@@ -94,7 +101,7 @@ public struct PluginSettings: Sendable, Equatable {
 public enum Isolation: String, Sendable, CaseIterable {
     /// In the agent's own interpreter.
     case inProcess = "in-process"
-    /// In a restricted child process. Refused when the configuration is loaded, until it is there.
+    /// In a confined child process.
     case sandbox
 }
 

@@ -32,8 +32,6 @@ public enum ConfigurationProblem: Sendable, Equatable {
     /// `value` is nil where it is secret or may hold a secret.
     case invalidValue(key: String, value: String?, origin: ConfigurationOrigin, allowed: String)
     case missingValue(key: ConfigurationKey)
-    /// A value that a later version will take.
-    case unsupported(key: String, value: String, origin: ConfigurationOrigin, instead: String)
 
     public var code: String {
         switch self {
@@ -44,7 +42,6 @@ public enum ConfigurationProblem: Sendable, Equatable {
         case .unknownSection: "configuration.unknown_section"
         case .invalidValue: "configuration.invalid_value"
         case .missingValue: "configuration.missing_value"
-        case .unsupported: "configuration.unsupported"
         }
     }
 
@@ -64,8 +61,6 @@ public enum ConfigurationProblem: Sendable, Equatable {
         case .missingValue(let key):
             "\(quoted(key.rawValue)) is not set; write it in the section [agent] of the configuration file or set "
                 + "\(key.environmentName)"
-        case .unsupported(let key, let value, let origin, let instead):
-            "\(origin): \(quoted(key)) is \(quoted(value)), which this version cannot do yet; \(instead)"
         }
     }
 

@@ -18,11 +18,8 @@ final class CurrentConfiguration: Sendable {
             current.resultFormat = other.resultFormat
             current.shutdownGrace = other.shutdownGrace
             current.outboxLimit = other.outboxLimit
-            current.pluginDefaults.taskTimeout = other.pluginDefaults.taskTimeout
-            let isolation = Dictionary(
-                uniqueKeysWithValues: other.plugins.keys.map { ($0, before.settings(for: $0).isolation) })
+            current.pluginDefaults = other.pluginDefaults
             current.plugins = other.plugins
-            for (id, isolation) in isolation { current.plugins[id]?.isolation = isolation }
             return (Self.differences(before, current), Self.differences(current, other))
         }
     }
@@ -50,6 +47,8 @@ final class CurrentConfiguration: Sendable {
         ]
         let plugins = Set(one.plugins.keys).union(other.plugins.keys)
             .filter { one.settings(for: $0) != other.settings(for: $0) }
-        return general.compactMap(\.self) + plugins.sorted().map { "[plugin:\($0)]" }
+        let policies = one.pluginDefaults.policy == other.pluginDefaults.policy
+        return general.compactMap(\.self) + (one.sandbox == other.sandbox && policies ? [] : ["[sandbox]"])
+            + plugins.sorted().map { "[plugin:\($0)]" }
     }
 }

@@ -17,6 +17,8 @@ public actor PluginLoader {
     private let collectGarbage: @Sendable () async -> Void
     private let logger: Logger
     private var saidBefore: Set<String> = []
+    /// How each plugin was loaded.
+    private var loadedWith: [PluginID: PluginSettings] = [:]
     /// Plugins that are being unloaded.
     private var retiring: Set<PluginID> = []
     /// Plugins whose file turned out to be another than what was verified.
@@ -51,9 +53,18 @@ public actor PluginLoader {
 
     /// Has the settings of plugins that are loaded take effect.
     public func applySettings() async {
-        for case (let id, .loaded) in await catalog.plugins {
-            let settings = settings(id)
-            executor.configure(id, concurrency: settings.concurrency, timeLimit: settings.taskTimeout)
+        for case (let id, .loaded(let plugin)) in await catalog.plugins {
+            let new = settings(id)
+            guard new.needsLoading(after: loadedWith[id] ?? new) else {
+                executor.configure(id, concurrency: new.concurrency, timeLimit: new.taskTimeout)
+                continue
+            }
+            // What confines a process is decided before its code runs.
+            guard let stored = try? await store.plugin(id, forceRedownload: false) else {
+                await markDamaged(id)
+                continue
+            }
+            _ = await load(stored, replacing: .loaded(plugin))
         }
     }
 
@@ -132,6 +143,7 @@ public actor PluginLoader {
             damaged.remove(id)
             failedHashes[id] = nil
             heldBack[id] = nil
+            loadedWith[id] = nil
             do {
                 try await store.remove(id)
                 logger.info("plugin unloaded", metadata: ["plugin": "\(id)"])
@@ -223,8 +235,9 @@ public actor PluginLoader {
             let output = try await executor.load(
                 PluginImage(
                     id: id, script: plugin.script, path: plugin.path, scriptHash: plugin.digest.hex,
-                    concurrency: settings.concurrency,
-                    timeLimit: settings.taskTimeout))
+                    concurrency: settings.concurrency, timeLimit: settings.taskTimeout,
+                    sandbox: settings.sandboxPolicy))
+            loadedWith[id] = settings
             if !output.isEmpty {
                 logger.info(
                     "the plugin wrote while it was loaded: \(quoted(output, limit: 500))", metadata: ["plugin": "\(id)"]
@@ -284,6 +297,13 @@ public actor PluginLoader {
             await catalog.set(.failed(error: RunError(code: error.code, message: error.message), commands: []), for: id)
         }
         logger.error("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
+    }
+}
+
+extension PluginSettings {
+    /// Whether a plugin that was loaded with others has to be loaded anew for these to take effect.
+    fileprivate func needsLoading(after old: PluginSettings) -> Bool {
+        sandboxPolicy != old.sandboxPolicy || isolation == .sandbox && concurrency > old.concurrency
     }
 }
 

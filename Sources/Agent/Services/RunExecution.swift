@@ -45,7 +45,7 @@ struct RunExecution {
         case .call(var invocation):
             start.pluginID = invocation.pluginID.rawValue
             start.function = invocation.function
-            start.isolation = "in-process"
+            start.isolation = parts.executor.isolation(of: invocation.pluginID)
             // Nothing runs that can't be written down first.
             let decision = await recorder.record { [start] () async throws(RunJournalError) in
                 try await parts.journal.started(start)

@@ -50,9 +50,9 @@ struct PluginCallCommand: AsyncParsableCommand {
         let configuration = try configurationOptions.load()
         let image = try await image(configuration)
         let http = try HTTPClient(configuration.http())
-        let interpreter = try PythonInterpreter.start(
-            pythonPath: configuration.pythonPath, host: try host(configuration, http: http))
-        let executor = try InProcessExecutor(interpreter: interpreter, workers: 1) {
+        let host = try host(configuration, http: http)
+        let interpreter = try PythonInterpreter.start(pythonPath: configuration.pythonPath, host: host)
+        let executor = try configuration.makeExecutor(interpreter: interpreter, workers: 1, host: host) {
             Terminal.writeError("error: the plugin holds the interpreter's lock past every limit [python.wedged]")
             _exit(ExitStatus.wedged)
         }
@@ -71,11 +71,13 @@ struct PluginCallCommand: AsyncParsableCommand {
             let id = try PluginID(subject)
             let plugin = try await StoredPlugins(configuration: configuration).store.verify(id)
             return PluginImage(
-                id: id, script: plugin.script, path: plugin.path, timeLimit: limit(configuration, id))
+                id: id, script: plugin.script, path: plugin.path, timeLimit: limit(configuration, id),
+                sandbox: configuration.settings(for: id).sandboxPolicy)
         }
         let file = try PluginFile(path: subject)
         return PluginImage(
-            id: file.id, script: file.script, path: file.path, timeLimit: limit(configuration, file.id))
+            id: file.id, script: file.script, path: file.path, timeLimit: limit(configuration, file.id),
+            sandbox: configuration.settings(for: file.id).sandboxPolicy)
     }
 
     private func limit(_ configuration: AgentConfiguration, _ id: PluginID) -> Duration? {

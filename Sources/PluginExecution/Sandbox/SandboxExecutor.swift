@@ -130,8 +130,7 @@ public final class SandboxExecutor: Executor {
         turns.withLock { _ in slot.lane.concurrency = min(max(1, concurrency), channels) }
     }
 
-    /// What confines the plugin, and how far; nil where it isn't loaded or has no process at the moment.
-    public func level(of id: PluginID) -> String? { plugin(id)?.current?.child?.level }
+    public func isolation(of id: PluginID) -> String { plugin(id)?.current?.child?.level ?? "sandbox" }
 
     // MARK: Calls
 

@@ -1,0 +1,32 @@
+public import PluginExecution
+public import PythonEmbedding
+public import Sandbox
+
+extension AgentConfiguration {
+    /// The executor of both tiers, as it is configured.
+    ///
+    /// - Parameters:
+    ///   - host: answers the `api` object of plugins.
+    ///   - onWedged: as `InProcessExecutor` has it.
+    /// - Throws: `PythonEmbeddingError` when no thread can be made.
+    public func makeExecutor(
+        interpreter: PythonInterpreter, workers: Int, host: any PluginHost, observer: (any CallObserver)? = nil,
+        onWedged: @escaping @Sendable () -> Void
+    ) throws(PythonEmbeddingError) -> TieredExecutor {
+        let inProcess = try InProcessExecutor(
+            interpreter: interpreter, workers: workers, observer: observer, onWedged: onWedged)
+        let sandboxHost = SandboxHost(
+            mode: sandbox.mode, user: sandbox.user, pythonPath: pythonPath,
+            libraryPaths: PythonInterpreter.libraryFolders)
+        let idleTimeout = sandbox.idleTimeout
+        return TieredExecutor(inProcess: inProcess) { () throws(PythonEmbeddingError) in
+            try SandboxExecutor(
+                host: sandboxHost, workers: workers, idleTimeout: idleTimeout, requests: host, observer: observer)
+        }
+    }
+}
+
+extension PluginSettings {
+    /// What the plugin may do in the sandbox; nil where it doesn't run in it.
+    public var sandboxPolicy: SandboxPolicy? { isolation == .sandbox ? policy : nil }
+}

@@ -1,0 +1,93 @@
+import AgentModel
+import Foundation
+import Sandbox
+
+extension ConfigurationLoader {
+    static let sandboxSection = "sandbox"
+
+    /// The section `[sandbox]`: what all sandboxed plugins have in common, and the policy of those without one of
+    /// their own.
+    mutating func readSandbox() {
+        guard let document, let section = document.sections.first(where: { $0.name == Self.sandboxSection }) else {
+            return
+        }
+        let own = Set(section.entries.map(\.name))
+        let known = SandboxKey.allCases.map(\.rawValue) + PolicyKey.allCases.map(\.rawValue)
+        var policy = configuration.pluginDefaults.policy
+        for entry in document.settings(of: section, used: &used, problems: &problems) {
+            let origin = document.origin(entry.line)
+            if let key = SandboxKey(rawValue: entry.name) {
+                read(key, entry.value, origin)
+            } else if let key = PolicyKey(rawValue: entry.name) {
+                read(key, entry.value, origin, into: &policy)
+            } else if own.contains(entry.name) {
+                refuse(entry, known: known)
+            }
+        }
+        configuration.pluginDefaults.policy = policy
+    }
+
+    private mutating func read(_ key: SandboxKey, _ text: String, _ origin: ConfigurationOrigin) {
+        switch key {
+        case .mode:
+            read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+                try SettingParser.choice(text, of: SandboxMode.self)
+            }.map { configuration.sandbox.mode = $0 }
+        case .user:
+            guard !text.isEmpty else { return }
+            read(key.rawValue, text, origin, SettingParser.user).map { configuration.sandbox.user = $0 }
+        case .idleTimeout:
+            read(key.rawValue, text, origin, SettingParser.timeLimit).map { configuration.sandbox.idleTimeout = $0 }
+        }
+    }
+
+    mutating func read(
+        _ key: PolicyKey, _ text: String, _ origin: ConfigurationOrigin, into policy: inout SandboxPolicy
+    ) {
+        switch key {
+        case .readPaths: readPaths(key, text, origin).map { policy.readPaths = $0 }
+        case .writePaths: readPaths(key, text, origin).map { policy.writePaths = $0 }
+        case .network: read(key.rawValue, text, origin, SettingParser.network).map { policy.network = $0 }
+        case .memory: readBytes(key, text, origin, from: 32 << 20).map { policy.memory = $0 }
+        case .scratch: readBytes(key, text, origin, from: 1 << 20).map { policy.scratch = $0 }
+        case .processes:
+            read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+                try SettingParser.integer(text, 8...100_000)
+            }.map { policy.processes = $0 }
+        case .cpuSeconds:
+            read(key.rawValue, text, origin, SettingParser.timeLimit).map { policy.cpuTime = $0 }
+        case .environment:
+            let inherited = environment
+            read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+                try SettingParser.variables(text, inherited: inherited)
+            }.map { policy.environment = $0 }
+        case .programs:
+            read(key.rawValue, text, origin, SettingParser.boolean).map { policy.startsPrograms = $0 }
+        case .api:
+            read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+                try SettingParser.choice(text, of: APIAccess.self)
+            }.map { policy.api = $0 }
+        }
+    }
+
+    private mutating func readPaths(
+        _ key: PolicyKey, _ text: String, _ origin: ConfigurationOrigin
+    ) -> [String]? {
+        let directory = directory(for: origin)
+        let keptOut = [
+            configuration.stateDirectory, configuration.pluginDirectory,
+            configuration.keyFile ?? configuration.defaultKeyFile, configuration.clientKey,
+        ].compactMap(\.self)
+        return read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+            try SettingParser.sandboxPaths(text, in: directory, keptOut: keptOut)
+        }
+    }
+
+    private mutating func readBytes(
+        _ key: PolicyKey, _ text: String, _ origin: ConfigurationOrigin, from least: Int
+    ) -> Int? {
+        read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+            try SettingParser.bytes(text, least...(1 << 40))
+        }
+    }
+}
