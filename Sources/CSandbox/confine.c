@@ -88,6 +88,8 @@ static int make_mounts_read_only(const struct rb_plan *plan) {
     }
     int error = set_mount("/", ATTRIBUTE_READ_ONLY, 0);
     if (error == 0) error = set_mount(plan->scratch, 0, ATTRIBUTE_READ_ONLY);
+    // The map of a user namespace that a child of root makes for itself is written there; Landlock keeps plugins out.
+    if (error == 0) error = set_mount("/proc", 0, ATTRIBUTE_READ_ONLY);
     for (size_t index = 0; index < plan->path_count && error == 0; index++) {
         const struct rb_path *rule = &plan->paths[index];
         if ((rule->access & RB_PATH_WRITE) == 0 || (rule->access & RB_PATH_DEVICE) != 0) continue;
@@ -132,7 +134,7 @@ static int set_limits(const struct rb_plan *plan) {
     if (error == 0) error = limit(RLIMIT_MEMLOCK, 0);
     // Signals that wait count for the user, the agent included.
     if (error == 0) error = limit(RLIMIT_SIGPENDING, 256);
-    if (error == 0) error = limit(RLIMIT_NPROC, plan->processes);
+    if (error == 0 && plan->processes > 0) error = limit(RLIMIT_NPROC, plan->processes);
     return error;
 }
 

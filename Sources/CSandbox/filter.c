@@ -75,13 +75,15 @@ static const int refused[] = {
     SYS_kexec_load, SYS_kexec_file_load, SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_reboot,
     SYS_clock_settime, SYS_settimeofday, SYS_clock_adjtime, SYS_adjtimex, SYS_syslog, SYS_vhangup, SYS_quotactl,
     RB_SYS_quotactl_fd,
+    // What goes on in folders that it may not read.
+    SYS_inotify_init1, SYS_inotify_add_watch,
     // Ways around the rules for files.
     SYS_open_by_handle_at, SYS_name_to_handle_at, SYS_memfd_create, SYS_execveat, SYS_mknodat,
     // Memory and queues that all processes of a user share.
     SYS_shmget, SYS_shmat, SYS_shmctl, SYS_semget, SYS_semop, SYS_semctl, SYS_semtimedop, SYS_msgget, SYS_msgsnd,
     SYS_msgrcv, SYS_msgctl, SYS_mq_open, SYS_mq_unlink,
 #if defined(__x86_64__)
-    SYS_mknod, SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_uselib, SYS_ustat, SYS_sysfs, SYS__sysctl,
+    SYS_inotify_init, SYS_mknod, SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_uselib, SYS_ustat, SYS_sysfs, SYS__sysctl,
     SYS_create_module, SYS_get_kernel_syms, SYS_query_module, SYS_nfsservctl,
 #endif
 };

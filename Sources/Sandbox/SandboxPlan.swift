@@ -1,5 +1,5 @@
 internal import CSandbox
-import Glibc
+import Foundation
 
 /// Everything a child needs to confine itself, as it comes from the agent.
 public struct SandboxPlan: Sendable, Hashable {
@@ -67,6 +67,7 @@ public struct SandboxPlan: Sendable, Hashable {
         // The C library asks for names over UDP first, which can't be limited to a port (resolv.conf(5)).
         if case .ports(_, resolvesNames: true) = policy.network { values["RES_OPTIONS"] = "use-vc" }
         values.merge(policy.environment) { _, own in own }
+        if isUnconfined { values.merge(ProcessInfo.processInfo.environment) { own, _ in own } }
         return values.map { "\($0.key)=\($0.value)" }.sorted()
     }
 }
@@ -139,12 +140,12 @@ extension SandboxPlan {
         let read = Int(RB_PATH_READ)
         let (execute, write) = (read | Int(RB_PATH_EXECUTE), read | Int(RB_PATH_WRITE))
         let optional = Int(RB_PATH_OPTIONAL)
-        return Self.programFolders.map { ($0, execute | optional) }
-            + (pythonPath + libraryPaths).map { ($0, execute | optional) }
-            + Self.systemFiles.map { ($0, read | optional) }
-            + Self.devices.map { ($0, write | Int(RB_PATH_DEVICE) | optional) }
-            + policy.readPaths.map { ($0, read) }
-            + policy.writePaths.map { ($0, write) } + [(scratch.path, write)]
+        var rules = (Self.programFolders + pythonPath + libraryPaths).map { ($0, execute | optional) }
+        rules += Self.systemFiles.map { ($0, read | optional) }
+        rules += Self.devices.map { ($0, write | Int(RB_PATH_DEVICE) | optional) }
+        rules += policy.readPaths.map { ($0, read) }
+        rules += (policy.writePaths + [scratch.path]).map { ($0, write) }
+        return rules.map { (path: $0.0, access: $0.1) }
     }
 
     /// What could not be done at all.

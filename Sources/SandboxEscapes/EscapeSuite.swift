@@ -25,34 +25,45 @@ public struct EscapeSuite: Sendable {
     /// - Parameter report: called with each result as it comes.
     /// - Throws: ``Failure``, `PluginExecutionError`, `PythonEmbeddingError`.
     public func run(_ report: (EscapeResult) -> Void) async throws -> [EscapeResult] {
-        var unconfined = SandboxHost(executable: executable)
-        unconfined.isUnconfined = true
-        let (open, closed) = (
-            try SandboxExecutor(host: unconfined), try SandboxExecutor(host: SandboxHost(executable: executable))
-        )
         let folder = try Self.makeFolder()
         defer { try? FileManager.default.removeItem(atPath: folder) }
+        // What children of a careless agent would inherit.
+        setenv("RUNBOOK_ESCAPE_SECRET", UUID().uuidString, 1)
+        let file = open(folder + "/inherited", O_RDWR | O_CREAT, 0o600)
+        // Above those that a child has in its own places.
+        let inherited = fcntl(file, F_DUPFD, 200)
+        defer { [file, inherited].forEach { close($0) } }
+        var unconfined = SandboxHost(executable: executable)
+        unconfined.isUnconfined = true
+        let libraries = PythonInterpreter.libraryFolders
+        let outside = try SandboxExecutor(host: unconfined)
+        let inside = try SandboxExecutor(host: SandboxHost(executable: executable, libraryPaths: libraries))
         let targets = try PluginID("targets")
         do {
-            try await open.load(Self.image(targets, SandboxPolicy()))
-            let attempts: [Attempt] = try await Self.answer(open, targets, "attempts", [:])
-            let context: JSONValue = try await Self.answer(open, targets, "prepare", ["folder": .string(folder)])
+            try await outside.load(Self.image(targets, SandboxPolicy()))
+            let attempts: [Attempt] = try await Self.answer(outside, targets, "attempts", [:])
+            let context: JSONValue = try await Self.answer(outside, targets, "prepare", ["folder": .string(folder)])
             var results: [EscapeResult] = []
-            for attempt in attempts {
+            for attempt in attempts where attempt.role != "setup" {
                 let policy = try attempt.sandboxPolicy(context)
-                let twin = try await Self.make(attempt, in: open, policy, context)
-                let confined = try await Self.make(attempt, in: closed, policy, context)
+                let before = attempt.after.flatMap { name in attempts.first { $0.name == name } }
+                func make(in executor: SandboxExecutor) async throws -> Effect {
+                    if let before { _ = try await Self.make(before, in: executor, policy, context) }
+                    return try await Self.make(attempt, in: executor, policy, context)
+                }
+                let twin = try await make(in: outside)
+                let confined = try await make(in: inside)
                 let result = EscapeResult(attempt, confined: confined, twin: twin)
                 report(result)
                 results.append(result)
             }
-            let _: JSONValue = try await Self.answer(open, targets, "clean", ["context": context])
-            await open.shutDown()
-            await closed.shutDown()
+            let _: JSONValue = try await Self.answer(outside, targets, "clean", ["context": context])
+            await outside.shutDown()
+            await inside.shutDown()
             return results
         } catch {
-            await open.shutDown()
-            await closed.shutDown()
+            await outside.shutDown()
+            await inside.shutDown()
             throw error
         }
     }
@@ -64,6 +75,10 @@ public struct EscapeSuite: Sendable {
         let group: String
         let title: String
         let policy: String
+        /// `setup` for what is no attempt of its own and only comes before another.
+        let role: String?
+        /// What is made before it, in a process that has ended by then.
+        let after: String?
 
         func sandboxPolicy(_ context: JSONValue) throws -> SandboxPolicy {
             var policy = SandboxPolicy()

@@ -1,11 +1,11 @@
 """Tries what the policy of the sandbox forbids.
 
-The script behind `runbook-agent doctor --escape`. `prepare` runs unconfined and makes the targets. `attempt` runs
-once in a sandboxed child, where nothing may get through, and once in an unconfined child of the same kind, its twin,
-where it must: a check that can't fail shows nothing.
+The script behind `runbook-agent doctor --escape`. `prepare` runs unconfined and makes the targets. `attempt`
+runs once in a sandboxed child, where nothing may get through, and once in an unconfined child of the same
+kind, its twin, where it must: a check that can't fail shows nothing.
 
-An attempt returns a short text when the forbidden effect was achieved. It raises OSError or Refused when it was not;
-anything else that it raises is a fault of the check or its surroundings, and is never taken for a refusal.
+An attempt returns a short text when the forbidden effect was achieved. It raises OSError or Refused when it
+was not; anything else that it raises is a fault of the check or its surroundings, never taken for a refusal.
 """
 
 import contextlib
@@ -31,10 +31,11 @@ PATIENCE = 1.5
 SURVIVAL = 30.0
 TARGET = b"left as it was\n"
 VARIABLE = "RUNBOOK_ESCAPE_SECRET"
+PREFIX = "runbook-escape-"
 BAD = 1  # No one's address: the kernel answers EFAULT.
 EVERY_BIT = 0xFFFFFFFF
 
-# ---------------------------------------------------------------------------------------------- registering
+# ------------------------------------------------------------ registering
 
 CHECKS = {}
 
@@ -43,7 +44,7 @@ class Refused(Exception):
     """The forbidden effect was not achieved."""
 
 
-def attempt(group, title, policy="none", **more):
+def attempt(group, title, policy="full", **more):
     """Registers a check. The policy is the widest one under which it must still be refused."""
 
     def register(function):
@@ -65,8 +66,12 @@ def code_name(number):
 def describe(error):
     if not isinstance(error, OSError) or error.errno is None:
         return str(error) or type(error).__name__
-    what = getattr(error, "what", None) or error.filename
+    what = getattr(error, "what", None) or shorten(error.filename)
     return f"{what}: {code_name(error.errno)}" if what else code_name(error.errno)
+
+
+def shorten(path):
+    return path if not isinstance(path, str) or len(path) < 40 else f"…/{os.path.basename(path)}"
 
 
 # Of these the sandbox is not the cause: taking them for a refusal would make the check pass for nothing.
@@ -135,32 +140,38 @@ def fresh(context):
     return outside(context, f"new-{secrets.token_hex(4)}")
 
 
-# ---------------------------------------------------------------------------------------------- system calls
+# ------------------------------------------------------------ system calls
 
 MACHINE = platform.machine()
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
 
-# For x86_64 and aarch64. One number: the same on both.
+# For x86_64 and aarch64. One number: the same on both. None: aarch64 has no such call.
 NUMBERS = {
     "add_key": (248, 217), "adjtimex": (159, 171), "bpf": (321, 280), "chroot": (161, 51),
-    "clock_settime": (227, 112), "clone": (56, 220), "clone3": 435, "delete_module": (176, 106),
-    "execveat": (322, 281), "fanotify_init": (300, 262), "fchmodat2": 452, "finit_module": (313, 273),
-    "fsconfig": 431, "fsmount": 432, "fsopen": 430, "fspick": 433, "getpid": (39, 172),
-    "init_module": (175, 105), "inotify_add_watch": (254, 27), "inotify_init1": (294, 26),
-    "io_uring_setup": 425, "ioctl": (16, 29), "ioprio_set": (251, 30), "kcmp": (312, 272),
-    "kexec_file_load": (320, 294), "kexec_load": (246, 104), "keyctl": (250, 219), "listmount": 458,
-    "memfd_create": (319, 279), "migrate_pages": (256, 238), "mknodat": (259, 33), "mount": (165, 40),
-    "mount_setattr": 442, "move_mount": 429, "move_pages": (279, 239), "mq_open": (240, 180), "msgctl": (71, 187),
-    "msgget": (68, 186), "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "open_tree": 428,
-    "perf_event_open": (298, 241), "personality": (135, 92), "pidfd_getfd": 438, "pivot_root": (155, 41),
-    "prctl": (157, 167), "prlimit64": (302, 261), "process_madvise": 440, "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271), "ptrace": (101, 117), "quotactl": (179, 60), "request_key": (249, 218),
-    "sched_setscheduler": (144, 119), "semctl": (66, 191), "semget": (64, 190), "sendmmsg": (307, 269),
-    "setdomainname": (171, 162), "sethostname": (170, 161), "setns": (308, 268), "settimeofday": (164, 170),
-    "shmat": (30, 196), "shmctl": (31, 195), "shmget": (29, 194), "socket": (41, 198), "statmount": 457,
-    "syslog": (103, 116), "tgkill": (234, 131), "umount2": (166, 39), "unshare": (272, 97),
-    "userfaultfd": (323, 282), "vmsplice": (278, 75),
+    "clock_adjtime": (305, 266), "clock_settime": (227, 112), "clone": (56, 220), "clone3": 435,
+    "delete_module": (176, 106), "execveat": (322, 281), "fanotify_init": (300, 262),
+    "fanotify_mark": (301, 263), "fchmodat": (268, 53), "fchmodat2": 452, "fchownat": (260, 54),
+    "finit_module": (313, 273), "fsconfig": 431, "fsmount": 432, "fsopen": 430, "fspick": 433,
+    "futimesat": (261, None), "getpid": (39, 172), "init_module": (175, 105), "inotify_add_watch": (254, 27),
+    "inotify_init1": (294, 26), "io_uring_enter": 426, "io_uring_register": 427, "io_uring_setup": 425,
+    "ioctl": (16, 29), "ioprio_set": (251, 30), "kcmp": (312, 272), "kexec_file_load": (320, 294),
+    "kexec_load": (246, 104), "keyctl": (250, 219), "lchown": (94, None), "listmount": 458,
+    "lremovexattr": (198, 15), "lsetxattr": (189, 6), "memfd_create": (319, 279), "memfd_secret": 447,
+    "migrate_pages": (256, 238), "mknod": (133, None), "mknodat": (259, 33), "mount": (165, 40),
+    "mount_setattr": 442, "move_mount": 429, "move_pages": (279, 239), "mq_open": (240, 180),
+    "mq_unlink": (241, 181), "msgctl": (71, 187), "msgget": (68, 186), "msgrcv": (70, 188),
+    "msgsnd": (69, 189), "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "open_tree": 428,
+    "open_tree_attr": 467, "perf_event_open": (298, 241), "personality": (135, 92), "pidfd_getfd": 438,
+    "pivot_root": (155, 41), "prctl": (157, 167), "prlimit64": (302, 261), "process_madvise": 440,
+    "process_mrelease": 448, "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "ptrace": (101, 117), "quotactl": (179, 60), "quotactl_fd": 443, "removexattr": (197, 14),
+    "request_key": (249, 218), "semctl": (66, 191), "semget": (64, 190), "semop": (65, 193),
+    "semtimedop": (220, 192), "sendmmsg": (307, 269), "setdomainname": (171, 162), "sethostname": (170, 161),
+    "setns": (308, 268), "settimeofday": (164, 170), "shmat": (30, 196), "shmctl": (31, 195),
+    "shmget": (29, 194), "socket": (41, 198), "statmount": 457, "syslog": (103, 116), "tgkill": (234, 131),
+    "umount2": (166, 39), "unshare": (272, 97), "userfaultfd": (323, 282), "utime": (132, None),
+    "utimensat": (280, 88), "utimes": (235, None), "vmsplice": (278, 75),
 }
 
 
@@ -190,8 +201,8 @@ def call(name, *arguments):
 
 
 def reach(name, *arguments):
-    """Through where the kernel itself answers. EPERM is the filter's answer, and the kernel's to those without the
-    privilege: the arguments are such that it finds fault with them before it asks for that."""
+    """Through where the kernel itself answers. EPERM is the filter's answer, and the kernel's own to those
+    without the privilege: the arguments are such that it finds fault with them before it asks for that."""
     try:
         return f"{name}() = {call(name, *arguments)}"
     except OSError as error:
@@ -200,7 +211,7 @@ def reach(name, *arguments):
         return f"{name}() reached the kernel: {code_name(error.errno)}"
 
 
-# ---------------------------------------------------------------------------------------------- children
+# ------------------------------------------------------------ children
 
 
 def fork():
@@ -306,7 +317,18 @@ def enter_namespaces(*names):
     if "mount" in names:
         call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)  # Nothing may spread to the host.
 
-# ---------------------------------------------------------------------------------------------- files: reading
+def here_or_in_namespaces(namespaces, function, *arguments):
+    """Tried as it is, then with the privileges of a namespace of one's own. The first answer is told."""
+    try:
+        return in_child(function, *arguments)
+    except Refused as refusal:
+        with contextlib.suppress(Refused):
+            if namespaces:
+                return in_child(lambda: (enter_namespaces(*namespaces), function(*arguments))[1])
+        raise refusal
+
+
+# ------------------------------------------------------------ files: reading
 
 
 def read_file(path, size=1 << 20):
@@ -384,16 +406,18 @@ def list_state_folder(context):
 @attempt("files", "watch the agent's state folder with inotify")
 def watch_state_folder(context):
     def watch():
+        folder, name = os.path.split(context["state"])
         descriptor = call("inotify_init1", os.O_CLOEXEC)
-        mask = 0x00000FFF  # IN_ALL_EVENTS
-        with trying("inotify_add_watch()"):
-            call("inotify_add_watch", descriptor, os.path.dirname(context["state"]).encode(), mask)
-        return "the folder is watched"
+        call("inotify_add_watch", descriptor, folder.encode(), 0xFFF)  # IN_ALL_EVENTS
+        ready, _, _ = select.select([descriptor], [], [], PATIENCE)
+        if not ready or name.encode() not in os.read(descriptor, 4096):
+            raise Refused("nothing is reported")
+        return f"use of {name} is reported"
 
     return in_child(watch)
 
 
-# ---------------------------------------------------------------------------------------------- files: writing
+# ------------------------------------------------------------ files: writing
 
 
 @contextlib.contextmanager
@@ -433,7 +457,7 @@ def must_be_gone(path):
     return "it is gone"
 
 
-@attempt("files", "create a file outside of the scratch folder", "full")
+@attempt("files", "create a file outside of the scratch folder")
 def create_file(context):
     path = fresh(context)
     with undoing(os.unlink, path):
@@ -519,7 +543,8 @@ def make_hard_link(context):
 def make_symbolic_link(context):
     new = fresh(context)
     with undoing(os.unlink, new):
-        os.symlink("target", new)
+        with trying("symlink()"):
+            os.symlink("target", new)
         return must_exist(new)
 
 
@@ -527,7 +552,8 @@ def make_symbolic_link(context):
 def make_named_pipe(context):
     new = fresh(context)
     with undoing(os.unlink, new):
-        os.mkfifo(new)
+        with trying("mkfifo()"):
+            os.mkfifo(new)
         return must_exist(new)
 
 
@@ -555,10 +581,10 @@ def remove_file(context):
         return must_be_gone(path)
 
 
-# ---------------------------------------------------------------------------------------------- files: attributes
+# ------------------------------------------------------------ files: attributes
 
 
-@attempt("files", "change the mode of a file of the same user", "full")
+@attempt("files", "change the mode of a file of the same user")
 def change_mode(context):
     path = outside(context, "target")
     with undoing(os.chmod, path, 0o666):
@@ -566,16 +592,30 @@ def change_mode(context):
         return must_have_mode(path, 0o606)
 
 
-@attempt("files", "change the mode of a file of the same user through a descriptor without rights")
-def change_mode_by_descriptor(context):
-    path = outside(context, "target")
-    with undoing(os.chmod, path, 0o666):
-        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        try:
-            call("fchmodat2", descriptor, b"", 0o606, 0x1000)  # AT_EMPTY_PATH
-        finally:
-            os.close(descriptor)
-        return must_have_mode(path, 0o606)
+def by_descriptor(name, *arguments):
+    """Through a descriptor that carries no rights, which is given to everyone."""
+
+    def run(context):
+        path = outside(context, "target")
+        with setting_up():
+            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        with undoing(os.chmod, path, 0o666):
+            try:
+                call(name, descriptor, b"", *arguments, 0x1000)  # AT_EMPTY_PATH
+                return f"{name}() was accepted"
+            finally:
+                os.close(descriptor)
+
+    return run
+
+
+for name, what, arguments in [
+    ("fchmodat2", "mode", (0o606,)),
+    ("fchownat", "owner", (os.geteuid(), os.getegid())),
+    ("utimensat", "times", (None,)),
+]:
+    add_check(f"change_by_{name}", "files", f"change the {what} of a file of the same user by its descriptor",
+              "full", by_descriptor(name, *arguments))
 
 
 def must_have_mode(path, mode):
@@ -588,7 +628,8 @@ def must_have_mode(path, mode):
 def change_times(context):
     path = outside(context, "target")
     with undoing(os.utime, path):
-        os.utime(path, (1, 1))
+        with trying("utimensat()"):
+            os.utime(path, (1, 1))
         if os.stat(path).st_mtime != 1:
             raise Refused("it still has its times")
         return "it is from 1970"
@@ -610,7 +651,40 @@ def set_extended_attribute(context):
         return "the attribute is set"
 
 
-# ---------------------------------------------------------------------------------------------- files: executing
+def by_other_call(name, arguments):
+    """The kernel has several calls for the same."""
+
+    def run(context):
+        path = outside(context, "target")
+        with undoing(os.chmod, path, 0o666):
+            try:
+                call(name, *(path.encode() if argument is PATH else argument for argument in arguments))
+            except OSError as error:
+                if error.errno != errno.ENODATA:  # It looked for the attribute to remove.
+                    raise
+            return f"{name}() was accepted"
+
+    return run
+
+
+PATH = object()
+ATTRIBUTE = b"user.other"
+for name, arguments in [
+    ("fchmodat", (-100, PATH, 0o606)),
+    ("lsetxattr", (PATH, ATTRIBUTE, b"1", 1, 0)),
+    ("removexattr", (PATH, ATTRIBUTE)),
+    ("lremovexattr", (PATH, ATTRIBUTE)),
+    ("lchown", (PATH, os.geteuid(), os.getegid())),
+    ("utime", (PATH, None)),
+    ("utimes", (PATH, None)),
+    ("futimesat", (-100, PATH, None)),
+]:
+    if number_of(name) is not None:
+        add_check(f"change_by_{name}", "files", f"change a file of the same user by {name}", "full",
+                  by_other_call(name, arguments))
+
+
+# ------------------------------------------------------------ files: executing
 
 
 def copy_program(context):
@@ -630,7 +704,7 @@ def must_succeed(code):
     return "it ran"
 
 
-@attempt("files", "execute a file from the scratch folder", "full")
+@attempt("files", "execute a file from the scratch folder")
 def execute_from_scratch(context):
     path = copy_program(context)
     try:
@@ -646,7 +720,8 @@ def execute_by_descriptor(context):
     with setting_up():
         descriptor = os.open(path, os.O_PATH)  # Which no rule refuses.
     try:
-        return must_succeed(exit_code_of(lambda: execute_descriptor(descriptor)))
+        with trying("execveat()"):
+            return must_succeed(exit_code_of(lambda: execute_descriptor(descriptor)))
     finally:
         os.close(descriptor)
         os.unlink(path)
@@ -657,7 +732,7 @@ def execute_descriptor(descriptor):
     call("execveat", descriptor, b"", arguments, (ctypes.c_char_p * 1)(None), 0x1000)  # AT_EMPTY_PATH
 
 
-@attempt("files", "make a file in memory", "full")
+@attempt("files", "make a file in memory")
 def make_memory_file(context):
     descriptor = call("memfd_create", b"escape", 1)
     os.close(descriptor)
@@ -674,14 +749,17 @@ def execute_memory_file(context):
         os.close(descriptor)
 
 
-# ---------------------------------------------------------------------------------------------- files: shared memory
+# ------------------------------------------------------------ files: shared memory
 
 
 @attempt("files", "create a file in the host's /dev/shm")
 def create_shared_file(context):
-    path = f"/dev/shm/runbook-escape-{secrets.token_hex(4)}"
+    path = f"/dev/shm/{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
     with undoing(os.unlink, path):
-        return write_through(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        written = write_through(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        if not os.path.exists(need(context, "shared_file")):
+            raise Refused("its /dev/shm is another than the host's")
+        return written
 
 
 @attempt("files", "read a file in the host's /dev/shm")
@@ -731,10 +809,10 @@ def checked(result):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
 
-# ---------------------------------------------------------------------------------------------- system calls: reached
+# ------------------------------------------------------------ system calls: reached
 
-# Arguments that the kernel finds fault with, before it asks for privileges where it can be had so. Namespaces: where
-# it asks first, in those an ordinary user has the privilege.
+# With arguments that do nothing: the kernel finds fault with them, where possible before it asks for a
+# privilege. Where it asks first, an ordinary user may have the privilege in these namespaces.
 CALLS = [
     ("mount", "mount a file system", (BAD, BAD, BAD, 0, 0), ()),
     ("umount2", "unmount a file system", (b"/", EVERY_BIT), ()),
@@ -770,28 +848,40 @@ CALLS = [
     ("quotactl", "change quotas", (0xFF, None, 0, None), ()),
     ("syslog", "read the kernel's log", (10, None, 0), ()),  # SYSLOG_ACTION_SIZE_BUFFER
     ("process_madvise", "advise on the memory of another process", (-1, BAD, 0, 0, EVERY_BIT), ()),
+    ("clock_adjtime", "tune a clock", (0, BAD), ()),
+    ("quotactl_fd", "change quotas by a descriptor", (-1, 0xFF, 0, None), ()),
+    ("execveat", "start a program by a descriptor", (-1, BAD, None, None, 0), ()),
+    ("open_tree_attr", "copy a tree of mounts with other attributes", (-1, BAD, EVERY_BIT, BAD, 0), ()),
+    ("io_uring_enter", "use an io_uring", (-1, 0, 0, EVERY_BIT, None, 0), ()),
+    ("io_uring_register", "register with an io_uring", (-1, EVERY_BIT, None, 0), ()),
+    ("fanotify_mark", "watch more file systems", (-1, EVERY_BIT, 0, -1, BAD), ()),
+    ("memfd_secret", "make secret memory", (EVERY_BIT,), ()),
+    ("process_mrelease", "free the memory of another process", (-1, EVERY_BIT), ()),
+    ("move_pages", "move pages of another process", (0, 0, None, None, None, EVERY_BIT), ()),
+    ("migrate_pages", "move all pages of another process", (0, EVERY_BIT, BAD, BAD), ()),
+    ("shmat", "attach System V shared memory", (-1, None, 0), ()),
+    ("shmctl", "ask about System V shared memory", (-1, 2, BAD), ()),  # IPC_STAT
+    ("semop", "use a System V semaphore", (-1, BAD, 0), ()),
+    ("semtimedop", "wait for a System V semaphore", (-1, BAD, 0, None), ()),
+    ("semctl", "ask about a System V semaphore", (-1, 0, 2, BAD), ()),
+    ("msgsnd", "send to a System V message queue", (-1, BAD, 0, 0), ()),
+    ("msgrcv", "receive from a System V message queue", (-1, BAD, 0, 0, 0), ()),
+    ("msgctl", "ask about a System V message queue", (-1, 2, BAD), ()),
+    ("mq_unlink", "remove a POSIX message queue", (BAD,), ()),
     ("statmount", "ask about a mount", (BAD, BAD, 0, 0), ()),
     ("listmount", "list the mounts", (BAD, BAD, 0, 0), ()),
 ]
 
 
 def reach_with(name, arguments, namespaces):
-    def run(context):
-        try:
-            return in_child(reach, name, *arguments)
-        except Refused:
-            if not namespaces:
-                raise
-            return in_child(lambda: (enter_namespaces(*namespaces), reach(name, *arguments))[1])
-
-    return run
+    return lambda context: here_or_in_namespaces(namespaces, reach, name, *arguments)
 
 
 for name, title, arguments, namespaces in CALLS:
     add_check(f"call_{name}", "syscalls", title, "full", reach_with(name, arguments, namespaces))
 
 
-@attempt("syscalls", "make a process in a way the filter can't read (clone3 must answer ENOSYS)", "full")
+@attempt("syscalls", "make a process in a way the filter can't read (clone3 must answer ENOSYS)")
 def call_clone3(context):
     def run():
         try:
@@ -818,10 +908,10 @@ for name, request in [("TIOCSTI", 0x5412), ("TIOCLINUX", 0x541C)]:
     add_check(f"ioctl_{name}", "syscalls", f"type into the terminal ({name})", "full", reach_ioctl(request))
 
 
-# ---------------------------------------------------------------------------------------------- system calls: done
+# ------------------------------------------------------------ system calls: done
 
 
-@attempt("syscalls", "mount a tmpfs in a namespace of its own", "full")
+@attempt("syscalls", "mount a tmpfs in a namespace of its own")
 def mount_tmpfs(context):
     def run():
         enter_namespaces("mount")
@@ -835,7 +925,7 @@ def mount_tmpfs(context):
     return in_child(run)
 
 
-@attempt("syscalls", "have another root folder", "full")
+@attempt("syscalls", "have another root folder")
 def have_another_root(context):
     def run():
         enter_namespaces("mount")
@@ -848,7 +938,7 @@ def have_another_root(context):
     return in_child(run)
 
 
-@attempt("syscalls", "have another host name", "full")
+@attempt("syscalls", "have another host name")
 def have_another_host_name(context):
     def run():
         enter_namespaces("uts")
@@ -896,24 +986,30 @@ for name, flag in NAMESPACES.items():
         add_check(f"clone_{name}", "syscalls", f"make a {name} namespace with clone", "full", clone(flag))
 
 
-@attempt("syscalls", "be traced", "full")
+@attempt("syscalls", "be traced")
 def trace_me(context):
     return in_child(lambda: f"ptrace() = {call('ptrace', 0, 0, 0, 0)}")
 
 
-@attempt("syscalls", "compare processes", "full")
+@attempt("syscalls", "compare processes")
 def call_kcmp(context):
     own = os.getpid()
     return in_child(lambda: f"kcmp() = {call('kcmp', own, own, 1, 0, 0)}")  # KCMP_VM
 
 
-@attempt("syscalls", "read the own memory as another process's", "full")
+@attempt("syscalls", "read the own memory as another process's")
 def call_process_vm_readv(context):
     memory = ctypes.create_string_buffer(b"memory")
     return in_child(lambda: copy_memory("process_vm_readv", os.getpid(), ctypes.addressof(memory), 6)[0])
 
 
-@attempt("syscalls", "take a descriptor by pidfd_getfd", "full")
+@attempt("syscalls", "write the own memory as another process's")
+def call_process_vm_writev(context):
+    memory = ctypes.create_string_buffer(6)
+    return in_child(lambda: copy_memory("process_vm_writev", os.getpid(), ctypes.addressof(memory), 6)[0])
+
+
+@attempt("syscalls", "take a descriptor by pidfd_getfd")
 def call_pidfd_getfd(context):
     def run():
         process = os.pidfd_open(os.getpid())
@@ -922,18 +1018,18 @@ def call_pidfd_getfd(context):
     return in_child(run)
 
 
-@attempt("syscalls", "add a key to a keyring", "full")
+@attempt("syscalls", "add a key to a keyring")
 def call_add_key(context):
     # To the keyring of the child, which ends with it.
     return in_child(lambda: f"key {call('add_key', b'user', b'runbook-escape', b'1', 1, -2):#x}")
 
 
-@attempt("syscalls", "use a keyring", "full")
+@attempt("syscalls", "use a keyring")
 def call_keyctl(context):
     return in_child(reach, "keyctl", 0, -3, 0)  # KEYCTL_GET_KEYRING_ID of the session
 
 
-@attempt("syscalls", "change the personality", "full")
+@attempt("syscalls", "change the personality")
 def call_personality(context):
     return in_child(lambda: f"it was {call('personality', 0x0040000):#x}")  # ADDR_NO_RANDOMIZE
 
@@ -946,7 +1042,7 @@ def vector_of(address, length):
     return ctypes.byref(Vector(address, length))
 
 
-@attempt("syscalls", "map memory into a pipe", "full")
+@attempt("syscalls", "map memory into a pipe")
 def call_vmsplice(context):
     def run():
         reading, writing = os.pipe()
@@ -959,7 +1055,7 @@ def call_vmsplice(context):
     return in_child(run)
 
 
-@attempt("syscalls", "make a node in the scratch folder", "full")
+@attempt("syscalls", "make a node in the scratch folder")
 def call_mknodat(context):
     path = scratch(context, "node")
     with undoing(os.unlink, path):
@@ -968,45 +1064,44 @@ def call_mknodat(context):
 
 
 # Private ones, removed at once: what a namespace hides must be refused too.
-@attempt("syscalls", "make System V shared memory", "full")
+@attempt("syscalls", "make System V shared memory")
 def call_shmget(context):
     number = call("shmget", 0, 4096, 0o1600)
-    call("shmctl", number, 0, None)  # IPC_RMID
-    return f"shmget() = {number}"
+    with undoing(call, "shmctl", number, 0, None):
+        return f"shmget() = {number}"
 
 
-@attempt("syscalls", "make a System V semaphore", "full")
+@attempt("syscalls", "make a System V semaphore")
 def call_semget(context):
     number = call("semget", 0, 1, 0o1600)
-    call("semctl", number, 0, 0, None)
-    return f"semget() = {number}"
+    with undoing(call, "semctl", number, 0, 0, None):
+        return f"semget() = {number}"
 
 
-@attempt("syscalls", "make a System V message queue", "full")
+@attempt("syscalls", "make a System V message queue")
 def call_msgget(context):
     number = call("msgget", 0, 0o1600)
-    call("msgctl", number, 0, None)
-    return f"msgget() = {number}"
+    with undoing(call, "msgctl", number, 0, None):
+        return f"msgget() = {number}"
 
 
-@attempt("syscalls", "read System V shared memory of the host", "full")
+@attempt("syscalls", "read System V shared memory of the host")
 def read_shared_segment(context):
     def run():
-        number = call("shmget", need(context, "segment"), 0, 0)
-        address = call("shmat", number, None, 0o10000)  # SHM_RDONLY
+        address = call("shmat", need(context, "segment"), None, 0o10000)  # SHM_RDONLY
         return expect(context, "segment", ctypes.string_at(address, context["segment_size"]))
 
     return in_child(run)
 
 
-@attempt("syscalls", "gain rights by starting a set-user-id program", "full")
+@attempt("syscalls", "gain rights by starting a set-user-id program")
 def gain_privileges(context):
     if call("prctl", 39, 0, 0, 0, 0) != 0:  # PR_GET_NO_NEW_PRIVS
         raise Refused("no_new_privs is set")
     return "no_new_privs isn't set"
 
 
-@attempt("syscalls", "have capabilities in a namespace of its own", "full")
+@attempt("syscalls", "have capabilities in a namespace of its own")
 def gain_capabilities(context):
     def run():
         enter_namespaces("user")
@@ -1028,7 +1123,14 @@ if MACHINE == "x86_64":
         address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         return ctypes.CFUNCTYPE(ctypes.c_int)(address)()
 
-    @attempt("syscalls", "make system calls of the 32-bit architecture (must be killed)", "full")
+    @attempt("syscalls", "make a node in the scratch folder by the older call")
+    def call_mknod(context):
+        path = scratch(context, "node")
+        with undoing(os.unlink, path):
+            call("mknod", path.encode(), stat.S_IFIFO | 0o600, 0)
+            return must_exist(path)
+
+    @attempt("syscalls", "make system calls of the 32-bit architecture (must be killed)")
     def call_as_i386(context):
         def run():
             process = run_code(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")  # getpid by int 0x80
@@ -1038,7 +1140,7 @@ if MACHINE == "x86_64":
 
         return in_child(run)
 
-    @attempt("syscalls", "make system calls of the x32 architecture (must be killed)", "full")
+    @attempt("syscalls", "make system calls of the x32 architecture (must be killed)")
     def call_as_x32(context):
         def run():
             try:
@@ -1049,7 +1151,7 @@ if MACHINE == "x86_64":
         return in_child(run)
 
 
-# ---------------------------------------------------------------------------------------------- processes and memory
+# ------------------------------------------------------------ processes and memory
 
 
 def copy_memory(name, process, address, size):
@@ -1117,9 +1219,14 @@ def signal_victim_by_descriptor(context):
 
 
 def signal_everyone(context):
-    with trying("kill(-1, 0)"):
-        os.kill(-1, 0)
-    return "kill(-1, 0) was accepted"
+    """In a child, whose parent is one that it may signal."""
+
+    def run():
+        with trying("kill(-1, 0)"):
+            os.kill(-1, 0)
+        return "kill(-1, 0) was accepted"
+
+    return in_child(run)
 
 
 def signal_victim_group(context):
@@ -1137,46 +1244,61 @@ for name, title, function in [
     ("signal_descriptor", "signal another process by a descriptor", signal_victim_by_descriptor),
     ("signal_everyone", "signal every process", signal_everyone),
 ]:
-    add_check(name, "processes", title, "none", function)
+    add_check(name, "processes", title, "full", function)
 
 
 # What the process has already is set again: nothing changes for it.
-@attempt("processes", "set the limits of another process")
-def limit_process(context):
-    victim = pid_of(context, "victim")
-    with trying("prlimit()"):
-        resource.prlimit(victim, resource.RLIMIT_CORE, resource.prlimit(victim, resource.RLIMIT_CORE))
-    return "prlimit() was accepted"
+def limit_process(process):
+    resource.prlimit(process, resource.RLIMIT_CORE, resource.prlimit(process, resource.RLIMIT_CORE))
 
 
-@attempt("processes", "set the priority of another process")
-def prioritise_process(context):
-    victim = pid_of(context, "victim")
-    with trying("setpriority()"):
-        os.setpriority(os.PRIO_PROCESS, victim, os.getpriority(os.PRIO_PROCESS, victim))
-    return "setpriority() was accepted"
+def prioritise_process(process):
+    os.setpriority(os.PRIO_PROCESS, process, os.getpriority(os.PRIO_PROCESS, process))
 
 
-@attempt("processes", "tie another process to processors")
-def tie_process(context):
-    victim = pid_of(context, "victim")
-    with trying("sched_setaffinity()"):
-        os.sched_setaffinity(victim, os.sched_getaffinity(victim))
-    return "sched_setaffinity() was accepted"
+def tie_process(process):
+    os.sched_setaffinity(process, os.sched_getaffinity(process))
 
 
-@attempt("processes", "set how another process is scheduled")
-def schedule_process(context):
-    victim = pid_of(context, "victim")
-    with trying("sched_setscheduler()"):
-        os.sched_setscheduler(victim, os.sched_getscheduler(victim), os.sched_getparam(victim))
-    return "sched_setscheduler() was accepted"
+def schedule_process(process):
+    os.sched_setscheduler(process, os.sched_getscheduler(process), os.sched_getparam(process))
 
 
-@attempt("processes", "set the disk priority of another process")
-def prioritise_disk_of_process(context):
-    call("ioprio_set", 1, pid_of(context, "victim"), 2 << 13 | 4)  # Best effort, the default.
-    return "ioprio_set() was accepted"
+def parametrise_process(process):
+    os.sched_setparam(process, os.sched_getparam(process))
+
+
+def prioritise_disk(process):
+    call("ioprio_set", 1, process, 2 << 13 | 4)  # Best effort, the default.
+
+
+def change_process(name, function, process_of):
+    def run(context):
+        process = process_of(context)
+        with trying(f"{name}()"):
+            function(process)
+        return f"{name}() was accepted"
+
+    return run
+
+
+def change_relative(name, function):
+    """Of a process in the same sandbox: what a process namespace doesn't hide."""
+    return lambda context: in_child(change_process(name, function, lambda context: os.getppid()), context)
+
+
+for name, title, function in [
+    ("prlimit", "set the limits", limit_process),
+    ("setpriority", "set the priority", prioritise_process),
+    ("sched_setaffinity", "choose the processors", tie_process),
+    ("sched_setscheduler", "choose the scheduling", schedule_process),
+    ("sched_setparam", "set the scheduling parameters", parametrise_process),
+    ("ioprio_set", "set the disk priority", prioritise_disk),
+]:
+    add_check(f"{name}_of_other", "processes", f"{title} of another process of the same user", "full",
+              change_process(name, function, lambda context: pid_of(context, "victim")))
+    add_check(f"{name}_of_parent", "processes", f"{title} of the parent", "full",
+              change_relative(name, function))
 
 
 for name, option, value, title in [
@@ -1189,11 +1311,11 @@ for name, option, value, title in [
                   lambda: f"prctl() = {call('prctl', option, value, 0, 0, 0)}"))
 
 
-@attempt("processes", "move the parts of its memory (PR_SET_MM)", "full")
+@attempt("processes", "move the parts of its memory (PR_SET_MM)")
 def prctl_MM(context):
     return in_child(reach, "prctl", 35, 0, 0, 0, 1)  # The fifth argument must be zero: EINVAL.
 
-# ---------------------------------------------------------------------------------------------- processes: limits
+# ------------------------------------------------------------ processes: limits
 
 
 def set_limit(kind, soft, hard):
@@ -1201,7 +1323,7 @@ def set_limit(kind, soft, hard):
     call("prlimit64", 0, kind, (ctypes.c_uint64 * 2)(soft % (1 << 64), hard % (1 << 64)), None)
 
 
-@attempt("processes", "raise a hard limit", "full")
+@attempt("processes", "raise a hard limit")
 def raise_hard_limit(context):
     def run():
         raised, refusal = [], None
@@ -1223,7 +1345,7 @@ def raise_hard_limit(context):
     return in_child(run)
 
 
-@attempt("processes", "write core dumps", "full")
+@attempt("processes", "write core dumps")
 def allow_core_dumps(context):
     def run():
         hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
@@ -1235,7 +1357,7 @@ def allow_core_dumps(context):
     return in_child(run)
 
 
-@attempt("processes", "open more files than the limit", "full")
+@attempt("processes", "open more files than the limit")
 def open_many_files(context):
     def run():
         count = context["limits"]["open_files"] + 1
@@ -1251,7 +1373,7 @@ def open_many_files(context):
     return in_child(run)
 
 
-@attempt("processes", "write a file larger than the limit", "full")
+@attempt("processes", "write a file larger than the limit")
 def write_large_file(context):
     def run():
         size, path = context["limits"]["file_size"] + 1, scratch(context, "large")
@@ -1271,7 +1393,7 @@ def write_large_file(context):
     return in_child(run)
 
 
-@attempt("processes", "have more memory than the limit", "full")
+@attempt("processes", "have more memory than the limit")
 def reserve_memory(context):
     def run():
         size = context["limits"]["memory"]
@@ -1284,10 +1406,10 @@ def reserve_memory(context):
     return in_child(run)
 
 
-# ---------------------------------------------------------------------------------------------- secrets
+# ------------------------------------------------------------ secrets
 
 
-@attempt("secrets", "find a file or folder among the inherited descriptors", "full")
+@attempt("secrets", "find a file or folder among the inherited descriptors")
 def find_descriptors(context):
     found = []
     for descriptor in range(3, 1024):
@@ -1300,7 +1422,7 @@ def find_descriptors(context):
     return "open: " + ", ".join(found[:5])
 
 
-@attempt("secrets", "find a secret of the agent in the environment", "full")
+@attempt("secrets", "find a secret of the agent in the environment")
 def find_environment(context):
     environment = ctypes.POINTER(ctypes.c_char_p).in_dll(libc, "environ")
     index = 0
@@ -1354,7 +1476,7 @@ def read_descriptor_of_process(context):
     path = f"/proc/{context['victim']['pid']}/fd/{context['victim_descriptor']}"
     return expect(context, "state", read_file(path))
 
-# ---------------------------------------------------------------------------------------------- network
+# ------------------------------------------------------------ network
 
 FAST_OPEN = 0x20000000
 TOKEN_SIZE = 16
@@ -1405,19 +1527,19 @@ def forbidden(context):
     return "127.0.0.1", context["forbidden_port"]
 
 
-@attempt("network", "connect to a path socket", "full")
+@attempt("network", "connect to a path socket")
 def connect_to_path(context):
     return connect(context, "path", context["path_socket"], socket.AF_UNIX)
 
 
-@attempt("network", "connect to an abstract socket", "full")
+@attempt("network", "connect to an abstract socket")
 def connect_to_abstract(context):
     return connect(context, "abstract", "\0" + context["abstract_socket"], socket.AF_UNIX)
 
 
-@attempt("network", "send to a path socket from a pair of sockets", "full")
+@attempt("network", "send to a path socket from a pair of sockets")
 def send_from_pair(context):
-    """The sending end has no name, so no answer comes: the kernel accepts only what it has put into the queue."""
+    """The sender has no name, so no answer comes: the kernel accepts only what it has put into the queue."""
     with trying("socketpair()"):
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with one, other:
@@ -1426,24 +1548,15 @@ def send_from_pair(context):
             return f"{one.send(b'T')} bytes are in its queue"
 
 
-@attempt("network", "send to a path socket", "full")
+@attempt("network", "send to a path socket")
 def send_to_path(context):
     with client(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, trying("sendto() a path socket"):
         return f"{sender.sendto(b'T', context['datagram_socket'])} bytes are in its queue"
 
 
-# Made in a network namespace of one's own where the privilege is asked for: raw and packet sockets.
-def make_socket(family, kind, protocol=0):
-    def make():
-        return reach("socket", family, kind, protocol)
-
-    def run(context):
-        try:
-            return in_child(make)
-        except Refused:
-            return in_child(lambda: (enter_namespaces("network"), make())[1])
-
-    return run
+def make_socket(*arguments):
+    """Raw and packet sockets ask for a privilege that an ordinary user has in his own network namespace."""
+    return lambda context: here_or_in_namespaces(("network",), reach, "socket", *(arguments + (0,))[:3])
 
 
 SOCKETS = [
@@ -1452,7 +1565,7 @@ SOCKETS = [
     ("bluetooth", "bluetooth", "full", (31, 3)), ("can", "CAN bus", "full", (29, 3)),
     ("key", "IPsec key", "full", (15, 3, 2)),
     ("rds", "RDS", "full", (21, 5)), ("tipc", "TIPC", "full", (30, 5)), ("smc", "SMC", "full", (43, 1)),
-    ("qipcrtr", "Qualcomm router", "full", (42, 2)), ("kcm", "kernel connection multiplexor", "full", (41, 2)),
+    ("qipcrtr", "Qualcomm router", "full", (42, 2)), ("kcm", "kernel multiplexor", "full", (41, 2)),
     ("netlink_raw", "raw netlink", "full", (16, 3)), ("netlink", "netlink", "tcp", (16, 2)),
     ("raw", "raw IPv4", "full", (2, 3, 255)), ("raw_ipv6", "raw IPv6", "full", (10, 3, 255)),
     ("ping", "ping", "tcp", (2, 2, 1)), ("mptcp", "MPTCP", "full", (2, 1, 262)),
@@ -1465,17 +1578,17 @@ for name, title, policy, arguments in SOCKETS:
     add_check(f"socket_{name}", "network", f"make a {title} socket", policy, make_socket(*arguments))
 
 
-@attempt("network", "connect by TCP where there is no network")
+@attempt("network", "connect by TCP where there is no network", "none")
 def connect_without_network(context):
     return connect(context, "allowed", ("127.0.0.1", context["allowed_port"]))
 
 
-@attempt("network", "connect by TCP over IPv6 where there is no network")
+@attempt("network", "connect by TCP over IPv6 where there is no network", "none")
 def connect_ipv6_without_network(context):
     return connect(context, "allowed", (MAPPED, context["allowed_port"]), socket.AF_INET6)
 
 
-@attempt("network", "send by UDP where there is no network")
+@attempt("network", "send by UDP where there is no network", "none")
 def send_udp_without_network(context):
     return send_udp(context)
 
@@ -1537,7 +1650,8 @@ for name, send in [
     ("sendmsg", lambda connection, data, address: connection.sendmsg([data], [], FAST_OPEN, address)),
     ("sendmmsg", send_many),
 ]:
-    add_check(f"fast_open_{name}", "network", f"send by TCP Fast Open with {name}", "tcp", fast_open(name, send))
+    add_check(f"fast_open_{name}", "network", f"send by TCP Fast Open with {name}", "tcp",
+              fast_open(name, send))
 
 
 @attempt("network", "take a TCP port", "tcp")
@@ -1568,7 +1682,7 @@ def send_udp_beside_tcp(context):
     return send_udp(context)
 
 
-# ---------------------------------------------------------------------------------------------- surviving
+# ------------------------------------------------------------ surviving
 
 
 @attempt("processes", "leave a process of another session behind", "tcp", role="setup")
@@ -1590,7 +1704,7 @@ def start_survivor(context):
     deadline = time.monotonic() + PATIENCE
     while not beats(context, path):
         if time.monotonic() > deadline:
-            raise RuntimeError("its heart doesn't beat, neither at the allowed port nor in the scratch folder")
+            raise RuntimeError("its heart beats neither at the allowed port nor in the scratch folder")
         time.sleep(0.02)
     return "its heart beats"
 
@@ -1660,7 +1774,7 @@ def end_survivor(context):
         line.sendall(b"E" + bytes(TOKEN_SIZE))
         line.recv(1)
 
-# ---------------------------------------------------------------------------------------------- the targets
+# ------------------------------------------------------------ the targets
 
 
 class Targets:
@@ -1733,7 +1847,8 @@ class Targets:
             with contextlib.suppress(OSError):
                 self.context["hashes"][name] = digest(read_file(f"/proc/self/{name}"))
             self.context["hashes"].setdefault(name, "unknown")
-        os.environ[VARIABLE] = secrets.token_hex(TOKEN_SIZE)
+        # The runner may have set it already, for its children to inherit.
+        os.environ.setdefault(VARIABLE, secrets.token_hex(TOKEN_SIZE))
         self.undo.append(lambda: os.environ.pop(VARIABLE, None))
         self.context["hashes"]["variable"] = digest(os.environ[VARIABLE].encode())
         self.memory = ctypes.create_string_buffer(self.secret("memory", 64), 64)
@@ -1769,7 +1884,9 @@ class Targets:
             self.victim = child
         finally:
             ready.set()
-        self.ending.wait()
+        while not self.ending.wait(0.05):
+            with contextlib.suppress(OSError):
+                os.utime(self.context["state"])  # For those who watch the folder.
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -1778,7 +1895,7 @@ class Targets:
         try:
             libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
             libc.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: the agent may have switched it off.
-            libc.prctl(0x59616D61, ctypes.c_ulong(EVERY_BIT << 32 | EVERY_BIT), 0, 0, 0)  # Yama: any may trace it.
+            libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER: Yama lets any trace it.
             os.setsid()
             os.write(ready, b"1")
             os.closerange(0, self.descriptor)
@@ -1798,7 +1915,8 @@ class Targets:
     def make_listeners(self):
         for name in ("allowed", "forbidden"):
             server = self.open_socket(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
-            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 8)
+            with contextlib.suppress(OSError):
+                server.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 8)
             self.context[f"{name}_port"] = server.getsockname()[1]
             self.listen(server, name)
         server = self.open_socket(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))
@@ -1884,13 +2002,25 @@ class Targets:
 
     # ---- what all processes of the host share
 
+    def shared_name(self):
+        return f"{PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+
+    def sweep(self):
+        """What a run left that was killed."""
+        for name in os.listdir("/dev/shm"):
+            _, prefix, rest = name.partition(PREFIX)
+            if prefix and not os.path.exists(f"/proc/{rest.partition('-')[0]}"):
+                with contextlib.suppress(OSError):
+                    os.unlink(f"/dev/shm/{name}")
+
     def make_shared_file(self):
-        path = f"/dev/shm/runbook-escape-{secrets.token_hex(8)}"
+        self.sweep()
+        path = f"/dev/shm/{self.shared_name()}"
         self.undo.append(lambda: os.unlink(path))
         self.context["shared_file"] = self.write(path, self.secret("shared_file"), 0o644)
 
     def make_semaphore(self):
-        name, value = f"/runbook-escape-{secrets.token_hex(8)}", 4123
+        name, value = f"/{self.shared_name()}", 4123
         sem_open = function_of("sem_open")
         sem_open.restype = ctypes.c_void_p
         semaphore = sem_open(name.encode(), os.O_CREAT | os.O_EXCL, 0o644, value)
@@ -1903,20 +2033,23 @@ class Targets:
         self.context["semaphore"], self.context["semaphore_value"] = name, value
 
     def make_segment(self):
-        key, secret = secrets.randbelow(1 << 30) + 1, self.secret("segment", 64)
-        number = call("shmget", key, len(secret), 0o3644)  # IPC_CREAT | IPC_EXCL
-        self.undo.append(lambda: call("shmctl", number, 0, None))  # IPC_RMID
-        address = call("shmat", number, None, 0)
+        """Marked for removal at once: it ends with this process, and can be attached until then."""
+        secret = self.secret("segment", 64)
+        number = call("shmget", 0, len(secret), 0o1644)  # IPC_CREAT
+        try:
+            address = call("shmat", number, None, 0)
+        finally:
+            call("shmctl", number, 0, None)  # IPC_RMID
+        self.undo.append(lambda: function_of("shmdt")(ctypes.c_void_p(address)))
         ctypes.memmove(address, secret, len(secret))
-        function_of("shmdt")(ctypes.c_void_p(address))
-        self.context["segment"], self.context["segment_size"] = key, len(secret)
+        self.context["segment"], self.context["segment_size"] = number, len(secret)
 
 
 def describe_process(process):
     return {"pid": process, "session": os.getsid(process), "group": os.getpgid(process)}
 
 
-# ---------------------------------------------------------------------------------------------- the plugin
+# ------------------------------------------------------------ the plugin
 
 
 class Plugin:
