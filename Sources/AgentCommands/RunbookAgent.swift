@@ -25,13 +25,17 @@ public struct RunbookAgent: AsyncParsableCommand {
 
     public init() {}
 
+    /// Does not return in a process that the agent started to run plugins confined. To be called before there is a
+    /// second thread.
+    public static func runSandboxedProcessIfAsked() {
+        if SandboxWorker.isRequested { SandboxWorker.run() }
+    }
+
     /// Parses the arguments, runs the command and ends the process with its exit code.
     ///
     /// Errors become exit codes here and nowhere else. The process ends with `_exit`: finalising Python while plugins'
     /// threads run hangs or crashes.
     public static func runAndExit() async -> Never {
-        // First of all: a process is confined while it has one thread.
-        if SandboxWorker.isRequested { SandboxWorker.run() }
         // A reader that goes away, of a log or of a list, is an error of write(2) and not the end of the agent.
         signal(SIGPIPE, SIG_IGN)
         // Before anything starts a thread or Python. What the configuration needs of it has been read.

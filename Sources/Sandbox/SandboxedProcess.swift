@@ -33,6 +33,9 @@ public struct SandboxedProcess: Sendable {
                 return try SandboxPlan(from: &reader)
             })
         else { _exit(1) }
+        guard rb_thread_count() == 1 else {
+            refuse(control, "it has a second thread, which would not be confined")
+        }
         do throws(SandboxPlan.Failure) {
             let confinement = try plan.confine()
             if plan.mode == .require, !plan.isUnconfined,

@@ -1,8 +1,12 @@
 import AgentCommands
+import Dispatch
 
 @main
 struct Main {
-    static func main() async {
-        await RunbookAgent.runAndExit()
+    static func main() {
+        // First of all, and not on a thread of Swift's pool: a process is confined while it has one thread.
+        RunbookAgent.runSandboxedProcessIfAsked()
+        Task { await RunbookAgent.runAndExit() }
+        dispatchMain()
     }
 }

@@ -97,6 +97,9 @@ enum { RB_NOTICE_SUPERVISOR = 1, RB_NOTICE_ENDED = 2 };
 /// leaves behind, and ends with everything the child started when the agent closes the supervision socket.
 void rb_confine(const struct rb_plan *plan, struct rb_report *report);
 
+/// How many threads this process has; 0 where that can't be seen.
+int rb_thread_count(void);
+
 /// Limits the address space to so much beyond what the process has now. Once, before code of others runs.
 int rb_limit_memory(const struct rb_report *report, uint64_t bytes);
 
