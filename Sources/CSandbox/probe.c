@@ -45,6 +45,11 @@ int rb_try_namespaces(int namespaces) {
 
 const char *rb_signal_name(int number) { return sigabbrev_np(number); }
 
+void rb_enlarge_buffer(int socket, int bytes) {
+    if (setsockopt(socket, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0)
+        setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
 int rb_thread_count(void) {
     DIR *folder = opendir("/proc/self/task");
     if (folder == NULL) return 0;

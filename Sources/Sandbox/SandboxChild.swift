@@ -128,6 +128,8 @@ public final class SandboxChild: @unchecked Sendable {
                 (pipes + ours).forEach { close($0) }
                 throw .system("socketpair")
             }
+            // Each time that it is full costs two changes of process.
+            ends.forEach { rb_enlarge_buffer($0, 2 << 20) }
             ours.append(ends[0])
             theirs.append(ends[1])
         }

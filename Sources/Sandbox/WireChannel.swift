@@ -6,6 +6,8 @@ import Glibc
 public final class WireChannel: @unchecked Sendable {
     /// The buffer that is kept between messages.
     private static let usualCapacity = 64 << 10
+    /// What is made room for before it has come.
+    private static let trustedCapacity = 4 << 20
 
     public let descriptor: Int32
     /// Bytes a message may have at most.
@@ -127,13 +129,14 @@ public final class WireChannel: @unchecked Sendable {
         }
     }
 
-    /// Room for some more bytes. What is announced isn't believed before it comes: the buffer grows with what is there.
+    /// Room for some more bytes. Much that is announced isn't believed before it comes: the buffer grows with what is
+    /// there.
     private func makeRoom() throws(WireError) {
         if start == end { (start, end) = (0, 0) }
         let needed = Wire.headerSize + (try announcedLength ?? 0)
-        guard end == buffer.count else { return }
         let count = end - start
-        let capacity = max(count + Self.usualCapacity, min(needed, 2 * count))
+        guard end == buffer.count || needed > buffer.count && needed <= Self.trustedCapacity else { return }
+        let capacity = max(count + Self.usualCapacity, min(needed, max(2 * count, Self.trustedCapacity)))
         let larger = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 16)
         larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: buffer[start..<end]))
         buffer.deallocate()

@@ -97,6 +97,9 @@ enum { RB_NOTICE_SUPERVISOR = 1, RB_NOTICE_ENDED = 2 };
 /// leaves behind, and ends with everything the child started when the agent closes the supervision socket.
 void rb_confine(const struct rb_plan *plan, struct rb_report *report);
 
+/// Lets so many bytes wait in a socket, or as many as the host allows (socket(7)).
+void rb_enlarge_buffer(int socket, int bytes);
+
 /// How many threads this process has; 0 where that can't be seen.
 int rb_thread_count(void);
 
