@@ -9,10 +9,16 @@ import Testing
     /// What leads from one process into another (proc(5)). A kernel may close the one to strangers and not the other.
     private static let doors = ["mem", "environ"]
 
-    /// Root may look into every process; without this capability it is a user like others (capabilities(7)), towards
-    /// processes that don't have it either.
-    private static let asUser =
-        geteuid() == 0 ? ["/usr/bin/setpriv", "--inh-caps=-sys_ptrace", "--bounding-set=-sys_ptrace"] : []
+    /// Who may look into every process, as root mostly may, gives that up: without this capability it is a user like
+    /// others (capabilities(7)), towards processes that don't have it either.
+    private static let asUser: [String] = {
+        let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+        let line = status.split(separator: "\n").first { $0.hasPrefix("CapEff:") }
+        let held = line.flatMap { UInt64($0.drop { $0 != "\t" }.dropFirst(), radix: 16) } ?? 0
+        // CAP_SYS_PTRACE, linux/capability.h.
+        guard held >> 19 & 1 == 1 else { return [] }
+        return ["/usr/bin/setpriv", "--inh-caps=-sys_ptrace", "--bounding-set=-sys_ptrace"]
+    }()
 
     /// The doors of an agent at work that another process of its user can open.
     private func openDoors(isLoggedIn: Bool) async throws -> Set<String> {
