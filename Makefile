@@ -29,7 +29,8 @@ test-login: ## Test the login in a real browser (ARGS="-k denied")
 	@Scripts/test-login.sh $(ARGS)
 
 test-thread: setup ## Run the tests of embedding, executor, journal and HTTP under the thread sanitizer
-	$(SWIFT) test -j $(JOBS) --sanitize=thread --scratch-path .build/thread \
+	TSAN_OPTIONS='suppressions=$(CURDIR)/Tests/thread-sanitizer.supp' \
+		$(SWIFT) test -j $(JOBS) --sanitize=thread --scratch-path .build/thread \
 		--filter 'PythonEmbeddingTests|PluginExecutionTests|RunJournalTests|BackendClientTests'
 
 test-address: setup ## Run the same under the address sanitizer

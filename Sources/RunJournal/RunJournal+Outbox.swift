@@ -11,15 +11,20 @@ extension RunJournal {
     public func nextDeliveries(limit: Int, now: Date = Date()) async throws(RunJournalError) -> [Delivery] {
         let lease = Lease()
         do {
-            let (deliveries, _) = try await writer.perform(.read) { [self] db in
+            let (deliveries, _, _) = try await writer.perform(.read) { [self] db in
                 release(lease.taken.withLock { exchange(&$0, with: []) })
                 if clockWentBack(to: now) { try Self.resetDeferrals(beyond: now, db) }
                 let deliveries = try due(limit: limit, now: now, db)
                 lease.taken.withLock { $0 = deliveries.map(\.runID) }
                 state.withLock { $0.leased.formUnion(deliveries.map(\.runID)) }
-                return (deliveries, try outboxBytesIfForeign(db))
-            } onCommit: { [self] _, bytes in
-                if let bytes { state.withLock { $0.outboxBytes = bytes } }
+                let version = try Self.dataVersion(db)
+                return (deliveries, version, try outboxBytesIfForeign(version, db))
+            } onCommit: { [self] _, version, bytes in
+                state.withLock {
+                    // Not before: what was asked in a transaction that failed is asked a second time.
+                    $0.dataVersion = version
+                    if let bytes { $0.outboxBytes = bytes }
+                }
             }
             return deliveries
         } catch {
@@ -197,11 +202,12 @@ extension RunJournal {
         }
     }
 
-    /// The outbox's size where another process has changed the database since the last call.
-    private func outboxBytesIfForeign(_ db: Database) throws -> Int? {
-        let version = try Int64.fetchOne(db, sql: "PRAGMA data_version")
-        let known = state.withLock { exchange(&$0.dataVersion, with: version) }
-        guard known != nil, known != version else { return nil }
+    /// SQLite's number of changes made by others, as the one connection that writes here sees it.
+    static func dataVersion(_ db: Database) throws -> Int64? { try Int64.fetchOne(db, sql: "PRAGMA data_version") }
+
+    /// The outbox's size where another process has changed the database since the last version that is known.
+    private func outboxBytesIfForeign(_ version: Int64?, _ db: Database) throws -> Int? {
+        if state.withLock({ $0.dataVersion == version }) { return nil }
         return try Int.fetchOne(db, sql: "SELECT TOTAL(size) FROM outbox")
     }
 

@@ -22,10 +22,11 @@ extension RunJournal {
         }
     }
 
-    /// Whether another process has changed the journal since this was last asked; false the first time.
+    /// Whether another process has changed the journal since this was last asked, or since it was opened; for a journal
+    /// that was opened beside a running agent, false the first time.
     public func wasChangedByAnother() async throws(RunJournalError) -> Bool {
         // On the one connection that writes here, so that only others' commits count.
-        let version = try await writer.perform { db in try Int64.fetchOne(db, sql: "PRAGMA data_version") }
+        let version = try await writer.perform { db in try Self.dataVersion(db) }
         return state.withLock { state in
             let known = exchange(&state.watchedVersion, with: version)
             return known != nil && known != version

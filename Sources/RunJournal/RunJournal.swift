@@ -75,13 +75,15 @@ public final class RunJournal: Sendable {
             let verdict = verdict ?? RecoveryReport.verdict(after: death)
             report.death = death
             do {
-                (report.takenBack, report.interrupted) = try pool.write { db in
+                let state: State
+                (report.takenBack, report.interrupted, state) = try pool.write { db in
                     try Self.resetDeferrals(beyond: now, db)
                     if let death { try Self.count(death, now: now, db) }
                     let takenBack = try begun.map { try Self.takeBack(allBut: $0, db) } ?? []
-                    return (takenBack, try Self.recoverUnfinished(db, now: now, verdict: verdict))
+                    let interrupted = try Self.recoverUnfinished(db, now: now, verdict: verdict)
+                    // In here: what another process changes from now on has another version.
+                    return (takenBack, interrupted, try Self.loadState(db))
                 }
-                let state = try pool.read(Self.loadState)
                 // Now that what the last one says is in the journal.
                 let trace: CallTrace?
                 do throws(RunJournalError) {
@@ -144,6 +146,8 @@ public final class RunJournal: Sendable {
         let taskIDs = try String.fetchCursor(db, sql: "SELECT task_id FROM one_off_task")
         while let taskID = try taskIDs.next() { state.oneOffTasks.insert(taskID) }
         state.outboxBytes = try Int.fetchOne(db, sql: "SELECT TOTAL(size) FROM outbox") ?? 0
+        state.dataVersion = try dataVersion(db)
+        state.watchedVersion = state.dataVersion
         state.crashedPlugins = try String.fetchSet(db, sql: "SELECT plugin_id FROM plugin_crash")
         return state
     }

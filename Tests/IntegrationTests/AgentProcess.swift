@@ -24,14 +24,17 @@ struct AgentProcess {
 
     /// Runs it to its end. Nothing of the tests' environment is passed on, not even the path.
     ///
-    /// - Parameter body: runs beside it, with the process's id.
+    /// - Parameters:
+    ///   - wrapper: a command that becomes the agent's process, such as `setpriv`.
+    ///   - body: runs beside it, with the process's id.
     static func run(
-        _ arguments: [String], environment: [String: String] = [:], directory: String? = nil,
+        _ arguments: [String], environment: [String: String] = [:], directory: String? = nil, wrapper: [String] = [],
         body: (pid_t) async throws -> Void = { _ in }
     ) async throws -> Output {
         let variables = ["PATH": "/nowhere", "LANG": "C.UTF-8"].merging(environment) { $1 }
+        let command = wrapper + [executable.string] + arguments
         let result = try await Subprocess.run(
-            .path(executable), arguments: Arguments(arguments),
+            .path(FilePath(command[0])), arguments: Arguments(Array(command.dropFirst())),
             environment: .custom(
                 Dictionary(uniqueKeysWithValues: variables.map { (Environment.Key(stringLiteral: $0.key), $0.value) })),
             workingDirectory: directory.map { FilePath($0) }, input: .none, output: .string(limit: 1 << 24),

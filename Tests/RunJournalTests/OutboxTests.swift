@@ -1,5 +1,6 @@
 import AgentModel
 import Foundation
+import GRDB
 import Testing
 
 @testable import RunJournal
@@ -127,6 +128,35 @@ import Testing
         await journal.close()
     }
 
+    @Test func noticesWhatAPersonChangesBeforeTheFirstDelivery() async throws {
+        let last = try await directory.open()
+        let id = try await last.run(oneOff("a"))
+        await last.close()
+        let journal = try await directory.open()
+        #expect(journal.outboxBytes > 0)
+        let shared = try await RunJournal.openShared(directory: directory.path)
+        #expect(try await shared.discard([id]) == 1)
+        await shared.close()
+        #expect(try await due(journal) == [])
+        #expect(journal.outboxBytes == 0)
+        await journal.close()
+    }
+
+    @Test func noticesWhatAPersonChangedAlsoWhereTheFirstLookFailed() async throws {
+        let journal = try await directory.open()
+        let id = try await journal.run(oneOff("a"))
+        #expect(try await due(journal) == [id])
+        let shared = try await RunJournal.openShared(directory: directory.path)
+        #expect(try await shared.discard([id]) == 1)
+        await shared.close()
+        journal.writer.pool.add(transactionObserver: FailingCommit(), extent: .nextTransaction)
+        await #expect(throws: RunJournalError.self) { try await due(journal) }
+        #expect(journal.outboxBytes > 0)
+        #expect(try await due(journal) == [])
+        #expect(journal.outboxBytes == 0)
+        await journal.close()
+    }
+
     @Test func manyWaitingResultsComeInOrder() async throws {
         let journal = try await directory.open()
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -149,4 +179,13 @@ import Testing
         #expect(journal.outboxBytes == 0)
         await journal.close()
     }
+}
+
+/// Refuses a transaction when it is to be committed, as a full disk does.
+private final class FailingCommit: TransactionObserver {
+    func observes(eventsOfKind eventKind: DatabaseEventKind) -> Bool { false }
+    func databaseDidChange(with event: DatabaseEvent) {}
+    func databaseWillCommit() throws { throw DatabaseError(resultCode: .SQLITE_FULL) }
+    func databaseDidCommit(_ db: Database) {}
+    func databaseDidRollback(_ db: Database) {}
 }

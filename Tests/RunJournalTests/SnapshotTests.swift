@@ -50,6 +50,16 @@ import Testing
         await journal.close()
     }
 
+    @Test func aChangeBeforeTheFirstLookIsNoticed() async throws {
+        let journal = try await directory.open()
+        let other = try await RunJournal.openShared(directory: directory.path)
+        try await other.keep(snapshots: ["a": "1"], at: noon)
+        await other.close()
+        #expect(try await journal.wasChangedByAnother())
+        #expect(try await !journal.wasChangedByAnother())
+        await journal.close()
+    }
+
     @Test func deliveryStatesLeaveOutWhatIsUnknown() async throws {
         let journal = try await directory.open()
         let pending = try await journal.run(oneOff("pending"))

@@ -328,6 +328,15 @@ public actor Dispatcher: Service {
 
     /// What is there is kept however long the backend stays away; so there must be an end to what is added.
     private func hasRoomInOutbox() -> Bool {
+        let wasFull = isOutboxFull
+        noteOutbox()
+        // A result that left the outbox before this was noted has told nobody.
+        if isOutboxFull, !wasFull { noteOutbox() }
+        if isOutboxFull { resumeIfIdle() }
+        return !isOutboxFull
+    }
+
+    private func noteOutbox() {
         let limit = parts.outboxLimit()
         // Full until a tenth is free again, or every result that is delivered would end it and begin it anew.
         let mark = isOutboxFull ? limit - limit / 10 : limit
@@ -346,8 +355,6 @@ public actor Dispatcher: Service {
                 logger.notice("the outbox has room again; runs are started again", metadata: metadata)
             }
         }
-        if isOutboxFull { resumeIfIdle() }
-        return !isOutboxFull
     }
 
     private func recordingFailed() {

@@ -18,7 +18,9 @@ struct QRCode: Equatable {
     }
 
     /// The smallest code that holds the text; nil where none of the versions does.
-    init?(_ text: String, correction: Correction = .medium) {
+    ///
+    /// - Parameter mask: 0 to 7; nil takes the one that is easiest to read.
+    init?(_ text: String, correction: Correction = .medium, mask: Int? = nil) {
         let bytes = Array(text.utf8)
         let fitting = (1...10).lazy.map { QRVersion(number: $0, correction: correction) }
             .first { bytes.count <= $0.byteCapacity }
@@ -28,7 +30,7 @@ struct QRCode: Equatable {
         isFunction = modules
         drawFunctionPatterns(version)
         drawData(version.codewords(for: bytes))
-        chooseMask(correction)
+        if let mask { apply(mask, correction) } else { chooseMask(correction) }
     }
 
     // MARK: Function patterns
