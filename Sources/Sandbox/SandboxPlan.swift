@@ -60,7 +60,7 @@ public struct SandboxPlan: Sendable, Hashable {
     var environment: [String] {
         var values = [
             "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8", "HOME": scratch.path,
-            "TMPDIR": scratch.path, "MALLOC_ARENA_MAX": "1",
+            "TMPDIR": scratch.path, "MALLOC_ARENA_MAX": "2",
             // Python itself says where a plugin crashed.
             "SWIFT_BACKTRACE": "enable=no",
         ]

@@ -26,6 +26,7 @@ public struct SandboxedProcess: Sendable {
     /// Must be called before there is a second thread: the kernel confines the thread that asks.
     public static func enter() -> SandboxedProcess {
         signal(SIGPIPE, SIG_IGN)
+        rb_tune_allocator()
         let control = WireChannel(descriptor: SandboxPlan.Descriptor.control, limit: 1 << 20)
         guard
             let plan = try? control.receive({ kind, reader throws(WireError) in

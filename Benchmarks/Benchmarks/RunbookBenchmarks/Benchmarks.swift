@@ -1,3 +1,4 @@
+import Agent
 import Benchmark
 
 /// Every figure is a custom metric in nanoseconds (or what its name says), taken by the benchmark itself: what is
@@ -8,6 +9,8 @@ let high = BenchmarkMetric.custom("high")
 let kibibytes = BenchmarkMetric.custom("kibibytes")
 
 let benchmarks: @Sendable () -> Void = {
+    // As the agent does.
+    MemoryArenas.bound()
     Benchmark.defaultConfiguration = .init(
         metrics: [nanoseconds], units: [nanoseconds: .count, kibibytes: .count], warmupIterations: 2,
         maxDuration: .seconds(60), maxIterations: 15)

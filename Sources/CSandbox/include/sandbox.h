@@ -100,6 +100,10 @@ void rb_confine(const struct rb_plan *plan, struct rb_report *report);
 /// Lets so many bytes wait in a socket, or as many as the host allows (socket(7)).
 void rb_enlarge_buffer(int socket, int bytes);
 
+/// Lets the allocator keep what is freed, up to some megabytes, in one place for all threads (mallopt(3)): the pages of
+/// large arguments and results are not asked of the kernel with each call.
+void rb_tune_allocator(void);
+
 /// How many threads this process has; 0 where that can't be seen.
 int rb_thread_count(void);
 
