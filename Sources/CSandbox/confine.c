@@ -126,7 +126,7 @@ static int limit(int resource, uint64_t value) {
     return setrlimit(resource, &bounds) == 0 ? 0 : errno;
 }
 
-static int set_limits(const struct rb_plan *plan) {
+static int set_limits(const struct rb_plan *plan, int is_alone) {
     int error = limit(RLIMIT_CORE, 0);
     if (error == 0) error = limit(RLIMIT_NOFILE, plan->open_files);
     if (error == 0) error = limit(RLIMIT_FSIZE, plan->file_size);
@@ -134,7 +134,8 @@ static int set_limits(const struct rb_plan *plan) {
     if (error == 0) error = limit(RLIMIT_MEMLOCK, 0);
     // Signals that wait count for the user, the agent included.
     if (error == 0) error = limit(RLIMIT_SIGPENDING, 256);
-    if (error == 0 && plan->processes > 0) error = limit(RLIMIT_NPROC, plan->processes);
+    // Counted by user: it would count the agent's, and those of other plugins.
+    if (error == 0 && is_alone && plan->processes > 0) error = limit(RLIMIT_NPROC, plan->processes);
     return error;
 }
 
@@ -172,7 +173,8 @@ static void confine_child(const struct rb_plan *plan, struct rb_report *report) 
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return fail(report, "it can't be tied to its parent");
     if (chdir(plan->scratch) != 0) return fail(report, "the scratch folder can't be entered");
     reach(report, RB_NO_CAPABILITIES, drop_capabilities());
-    reach(report, RB_LIMITS, set_limits(plan));
+    int is_alone = has(report, RB_OWN_USER) || has(report, RB_USER_NAMESPACE);
+    reach(report, RB_LIMITS, set_limits(plan, is_alone));
     reach(report, RB_NO_NEW_PRIVILEGES, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : errno);
     if (ruleset >= 0) {
         int error = rb_enter_ruleset(ruleset);

@@ -1,8 +1,7 @@
 public import AgentModel
 import Foundation
 import PluginExecution
-import PythonEmbedding
-import Sandbox
+public import Sandbox
 
 /// Tries to break out of the sandbox, once in a confined child and once in one that isn't: an attempt counts only where
 /// it gets through there.
@@ -13,11 +12,11 @@ public struct EscapeSuite: Sendable {
         public var code: String { "sandbox.escape_suite_failed" }
     }
 
-    private let executable: String
+    private let host: SandboxHost
 
-    /// - Parameter executable: whose children are tried; the process's own by default.
-    public init(executable: String = "/proc/self/exe") {
-        self.executable = executable
+    /// - Parameter host: whose children are tried.
+    public init(host: SandboxHost) {
+        self.host = host
     }
 
     /// Runs every attempt, one after the other.
@@ -33,11 +32,10 @@ public struct EscapeSuite: Sendable {
         // Above those that a child has in its own places.
         let inherited = fcntl(file, F_DUPFD, 200)
         defer { [file, inherited].forEach { close($0) } }
-        var unconfined = SandboxHost(executable: executable)
+        var unconfined = host
         unconfined.isUnconfined = true
-        let libraries = PythonInterpreter.libraryFolders
         let outside = try SandboxExecutor(host: unconfined)
-        let inside = try SandboxExecutor(host: SandboxHost(executable: executable, libraryPaths: libraries))
+        let inside = try SandboxExecutor(host: host)
         let targets = try PluginID("targets")
         do {
             try await outside.load(Self.image(targets, SandboxPolicy()))

@@ -15,14 +15,21 @@ extension AgentConfiguration {
     ) throws(PythonEmbeddingError) -> TieredExecutor {
         let inProcess = try InProcessExecutor(
             interpreter: interpreter, workers: workers, observer: observer, onWedged: onWedged)
-        let sandboxHost = SandboxHost(
-            mode: sandbox.mode, user: sandbox.user, pythonPath: pythonPath,
-            libraryPaths: PythonInterpreter.libraryFolders)
+        let sandboxHost = sandboxHost
         let idleTimeout = sandbox.idleTimeout
         return TieredExecutor(inProcess: inProcess) { () throws(PythonEmbeddingError) in
             try SandboxExecutor(
                 host: sandboxHost, workers: workers, idleTimeout: idleTimeout, requests: host, observer: observer)
         }
+    }
+}
+
+extension AgentConfiguration {
+    /// What all sandboxed plugins have in common.
+    public var sandboxHost: SandboxHost {
+        SandboxHost(
+            mode: sandbox.mode, user: sandbox.user, pythonPath: pythonPath,
+            libraryPaths: PythonInterpreter.libraryFolders)
     }
 }
 

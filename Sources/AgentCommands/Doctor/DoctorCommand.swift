@@ -3,7 +3,6 @@ import AgentModel
 import ArgumentParser
 import Foundation
 import PluginExecution
-import PythonEmbedding
 import Sandbox
 import SandboxEscapes
 
@@ -19,6 +18,8 @@ struct DoctorCommand: AsyncParsableCommand {
             sandbox too: "stopped" means that it got through there and not in the sandbox, "not shown" that it gets
             through neither way on this host or for this user. Exits 1 where one gets through.
 
+            The configuration says how: 'mode' and 'user' of the section [sandbox].
+
             EXAMPLE
               runbook-agent doctor
               runbook-agent doctor --escape
@@ -27,42 +28,48 @@ struct DoctorCommand: AsyncParsableCommand {
     @Flag(name: .long, help: "Try to break out of the sandbox.")
     var escape = false
 
+    @OptionGroup var configurationOptions: ConfigurationOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
+        let host = try configurationOptions.load().sandboxHost
         if escape {
-            try await tryToEscape()
+            try await tryToEscape(from: host)
         } else {
-            try await examine()
+            try await examine(host)
         }
     }
 
     // MARK: Layers
 
-    private func examine() async throws {
+    private func examine(_ host: SandboxHost) async throws {
         var isWhole = true
-        let policies = try await Self.policies()
+        let policies = try await Self.policies(host)
         let layers = SandboxLayer.probe() + policies
         if policies.contains(where: { !$0.works }) { isWhole = false }
         if output.json {
             for layer in layers { print(try ListRenderer.json(LayerRow(layer))) }
         } else {
             try output.renderer.print(layers.map(LayerRow.init))
-            for layer in layers {
-                if let advice = layer.advice { print("\n\(layer.name): \(advice)") }
+            // Several have the same.
+            var said: Set<String> = []
+            for advice in layers.compactMap(\.advice) where said.insert(advice).inserted {
+                let names = layers.filter { $0.advice == advice }.map(\.name)
+                print("\n\(names.joined(separator: "; ")): \(advice)")
             }
-            print(
-                isWhole
-                    ? "\nSandboxed plugins are confined as a whole on this host."
-                    : "\nSandboxed plugins can't be confined as a whole on this host: they are refused, unless "
-                        + "'mode = prefer' is set in [sandbox].")
+            print("\n" + (isWhole ? Self.whole : Self.partial))
         }
         if !isWhole { throw ExitCode.failure }
     }
 
+    private static let whole = "Sandboxed plugins are confined as a whole on this host."
+    private static let partial =
+        "Sandboxed plugins can't be confined as a whole on this host: they are refused, unless 'mode = prefer' is set "
+        + "in [sandbox]."
+
     /// A child with each kind of network policy, started as for a plugin.
-    private static func policies() async throws -> [SandboxLayer] {
-        let executor = try SandboxExecutor(host: SandboxHost(libraryPaths: PythonInterpreter.libraryFolders))
+    private static func policies(_ host: SandboxHost) async throws -> [SandboxLayer] {
+        let executor = try SandboxExecutor(host: host)
         var layers: [SandboxLayer] = []
         for network in [SandboxNetwork.none, .ports([443...443], resolvesNames: true), .full] {
             var policy = SandboxPolicy()
@@ -79,8 +86,8 @@ struct DoctorCommand: AsyncParsableCommand {
                 let time = start.duration(to: .now).seconds * 1000
                 layer.version = "\(time.formatted(.number.precision(.fractionLength(0)).grouping(.never))) ms"
                 let outcome = await executor.execute(Invocation(pluginID: id, function: "run"))
-                if outcome.data != "1" {
-                    (layer.works, layer.advice) = (false, outcome.error?.message)
+                if outcome.isolation != "sandbox" {
+                    (layer.works, layer.advice) = (false, outcome.error?.message ?? outcome.isolation)
                 }
             } catch {
                 (layer.works, layer.advice) = (false, error.message)
@@ -109,8 +116,8 @@ struct DoctorCommand: AsyncParsableCommand {
 
     // MARK: Escapes
 
-    private func tryToEscape() async throws {
-        let results = try await EscapeSuite().run { result in
+    private func tryToEscape(from host: SandboxHost) async throws {
+        let results = try await EscapeSuite(host: host).run { result in
             print((try? line(result)) ?? result.name)
             fflush(nil)
         }
