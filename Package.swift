@@ -182,6 +182,12 @@ let package = Package(
             name: "PluginExecutionTests",
             dependencies: ["AgentModel", "PluginExecution", "PythonEmbedding", "Sandbox", "runbook-agent"]),
         .testTarget(
+            name: "SandboxEscapesTests",
+            dependencies: [
+                "Sandbox", "SandboxEscapes", .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"), "runbook-agent",
+            ]),
+        .testTarget(
             name: "RunJournalTests",
             dependencies: ["AgentModel", "RunJournal", .product(name: "GRDB", package: "GRDB.swift")]),
         .testTarget(name: "AgentCommandsTests", dependencies: ["AgentCommands"], exclude: ["Vectors"]),

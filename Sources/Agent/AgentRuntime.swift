@@ -86,7 +86,8 @@ public struct AgentRuntime: Sendable {
         }
         let statusRecorder = StatusRecorder(
             parts: StatusRecorder.Parts(
-                journal: journal, catalog: catalog, dispatcher: dispatcher, scheduler: scheduler, clock: clock),
+                journal: journal, catalog: catalog, dispatcher: dispatcher, scheduler: scheduler, clock: clock,
+                isolation: { executor.isolation(of: $0) }),
             trigger: statusChanged, serverURL: serverURL, logger: logger)
         let reporter = Reporter(
             journal: journal, client: client, clock: clock, isMinimal: configuration.resultFormat == .minimal,

@@ -1,4 +1,4 @@
-import AgentModel
+public import AgentModel
 public import BackendClient
 import Foundation
 import Glibc
@@ -18,11 +18,14 @@ public actor StatusRecorder: Service {
         public var dispatcher: Dispatcher
         public var scheduler: Scheduler
         public var clock: any WallClock
+        /// What confines a loaded plugin.
+        public var isolation: @Sendable (PluginID) -> String
 
         public init(
             journal: RunJournal, catalog: PluginCatalog, dispatcher: Dispatcher, scheduler: Scheduler,
-            clock: any WallClock
+            clock: any WallClock, isolation: @escaping @Sendable (PluginID) -> String
         ) {
+            self.isolation = isolation
             self.journal = journal
             self.catalog = catalog
             self.dispatcher = dispatcher
@@ -121,7 +124,7 @@ public actor StatusRecorder: Service {
         let plugins = await parts.catalog.plugins
         status.plugins = AgentStatus.Listing(
             total: plugins.count,
-            first: plugins.sorted { $0.key < $1.key }.prefix(AgentStatus.listLimit).map(Self.plugin))
+            first: plugins.sorted { $0.key < $1.key }.prefix(AgentStatus.listLimit).map(plugin))
         let queue = await parts.dispatcher.queueState(limit: AgentStatus.listLimit)
         status.queued = queue.queued
         var waiting: [AgentStatus.Waiting] = []
@@ -142,15 +145,16 @@ public actor StatusRecorder: Service {
         return status
     }
 
-    private static func plugin(_ id: PluginID, _ state: PluginCatalog.State) -> AgentStatus.Plugin {
+    private func plugin(_ id: PluginID, _ state: PluginCatalog.State) -> AgentStatus.Plugin {
         switch state {
         case .loaded(let plugin):
             AgentStatus.Plugin(
-                id: id.rawValue, name: cut(plugin.document.name), version: plugin.document.version, state: .loaded)
+                id: id.rawValue, name: Self.cut(plugin.document.name), version: plugin.document.version, state: .loaded,
+                isolation: parts.isolation(id))
         case .failed(let error, _):
-            AgentStatus.Plugin(id: id.rawValue, state: .failed, code: error.code, problem: cut(error.message))
+            AgentStatus.Plugin(id: id.rawValue, state: .failed, code: error.code, problem: Self.cut(error.message))
         case .unavailable(let reason):
-            AgentStatus.Plugin(id: id.rawValue, state: .unavailable, problem: cut(reason))
+            AgentStatus.Plugin(id: id.rawValue, state: .unavailable, problem: Self.cut(reason))
         }
     }
 

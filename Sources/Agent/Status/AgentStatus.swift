@@ -83,6 +83,8 @@ public struct AgentStatus: Sendable, Equatable {
         public var name: String?
         public var version: PluginVersion?
         public var state: State
+        /// Where its code runs, and what of the sandbox is missing; nil where it isn't loaded.
+        public var isolation: String?
         public var code: String?
         public var problem: String?
     }

@@ -84,6 +84,7 @@ extension StatusReport {
         var text = "\(plugin.id)  \(plugin.state.rawValue)"
         if let name = plugin.name { text += "  \(name)" }
         if let version = plugin.version { text += "  \(version)" }
+        if let isolation = plugin.isolation, isolation != "in-process" { text += "  \(isolation)" }
         if let problem = plugin.problem { text += ": \(problem)" }
         if let code = plugin.code { text += " [\(code)]" }
         return text

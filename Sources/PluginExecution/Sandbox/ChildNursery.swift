@@ -79,13 +79,16 @@ final class ChildNursery: Sendable {
         }
     }
 
-    /// Ends those that are ready.
-    func stop() {
+    /// Ends those that are ready, and the one that is being started.
+    func stop() async {
         let ready = state.withLock { state in
             state.isStopped = true
             defer { state.ready = [:] }
             return Array(state.ready.values)
         }
         for child in ready { child.end() }
+        await withCheckedContinuation { continuation in
+            work.push { continuation.resume() }
+        }
     }
 }

@@ -230,7 +230,7 @@ public final class SandboxExecutor: Executor {
         await withTaskGroup(of: Void.self) { group in
             for id in ids { group.addTask { await self.unload(id) } }
         }
-        parts.nursery.stop()
+        await parts.nursery.stop()
         for _ in 0..<workers { calls.push(nil) }
     }
 
