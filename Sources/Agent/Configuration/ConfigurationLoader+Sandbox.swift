@@ -24,6 +24,7 @@ extension ConfigurationLoader {
                 refuse(entry, known: known)
             }
         }
+        policy.dropNestedPaths()
         configuration.pluginDefaults.policy = policy
     }
 
@@ -76,7 +77,8 @@ extension ConfigurationLoader {
         let directory = directory(for: origin)
         let keptOut = [
             configuration.stateDirectory, configuration.pluginDirectory,
-            configuration.keyFile ?? configuration.defaultKeyFile, configuration.clientKey,
+            configuration.keyFile ?? configuration.defaultKeyFile, configuration.clientKey, configuration.file,
+            configuration.credentialsDirectory,
         ].compactMap(\.self)
         return read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
             try SettingParser.sandboxPaths(text, in: directory, keptOut: keptOut)
