@@ -139,9 +139,13 @@ import Testing
 
     // MARK: What is the agent's own
 
-    @Test(arguments: ["state", "plugins", "login.key", "config.ini", "elsewhere"], ["read_paths", "write_paths"])
+    @Test(
+        arguments: ["state", "plugins", "login.key", "config.ini", "agent.pem", "elsewhere"],
+        ["read_paths", "write_paths"])
     func theAgentsOwnIsRefused(_ name: String, _ key: String) throws {
-        let settings = "state_directory = \(folder.path("elsewhere/../state"))\nkey_file = login.key\n"
+        let settings =
+            "state_directory = \(folder.path("elsewhere/../state"))\nkey_file = login.key\n"
+            + "client_certificate = agent.pem\n"
         let own = folder.path("elsewhere")
         try FileManager.default.createDirectory(atPath: own, withIntermediateDirectories: false)
         try FileManager.default.createDirectory(atPath: folder.path("state"), withIntermediateDirectories: false)

@@ -77,8 +77,9 @@ extension ConfigurationLoader {
         let directory = directory(for: origin)
         let keptOut = [
             configuration.stateDirectory, configuration.pluginDirectory,
-            configuration.keyFile ?? configuration.defaultKeyFile, configuration.clientKey, configuration.file,
-            configuration.credentialsDirectory,
+            configuration.keyFile ?? configuration.defaultKeyFile, configuration.credentialsDirectory,
+            // The key of the certificate may be in one file with it.
+            configuration.clientKey, configuration.clientCertificate, configuration.file,
         ].compactMap(\.self)
         return read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
             try SettingParser.sandboxPaths(text, in: directory, keptOut: keptOut)

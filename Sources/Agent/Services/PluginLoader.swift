@@ -66,6 +66,8 @@ public actor PluginLoader {
                 await markDamaged(id)
                 continue
             }
+            // Meanwhile the backend may have taken it away.
+            guard case .loaded? = await catalog.state(of: id) else { continue }
             _ = await load(stored, replacing: .loaded(plugin))
         }
     }
