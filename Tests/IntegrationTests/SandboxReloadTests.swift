@@ -73,4 +73,28 @@ import Testing
         #expect(output.stderr.contains("plugin.invalid_sandbox_request"), "\(output.stderr)")
         #expect(output.stderr.contains("look filtered to scans"), "\(output.stderr)")
     }
+
+    // It was tried again at every poll, and nothing said why.
+    @Test func whyAChildCouldNotStartIsSaid() async throws {
+        let backend = try ScriptedBackend()
+        let script = "import os\nclass Plugin:\n    def die(self): os._exit(1)\n"
+        backend.addPlugin("dies", script: script, functions: ["die"])
+        let folder = try TemporaryFolder()
+        let data = folder.path("data")
+        try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: false)
+        let file = try write("isolation = sandbox\n[plugin:dies]\nread_paths = \(data)\n", backend, folder)
+        let output = try await AgentProcess.run(["run", "--config", file], directory: folder.path) { process in
+            await backend.server.request(to: "/api/agent/task/good")
+            try FileManager.default.removeItem(atPath: data)
+            // The one that has the plugin and the one that was kept ready were started before.
+            for number in 0..<4 {
+                backend.addTask(#"{"id": "d\#(number)", "command": "dies.die", "cron": null, "arguments": "{}"}"#)
+                await backend.server.waitForRequests(backend.server.requests.count + 12)
+            }
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        #expect(output.stderr.contains("code=sandbox.start_failed"), "\(output.stderr)")
+        #expect(output.stderr.contains("could not begin"), "\(output.stderr)")
+    }
 }
