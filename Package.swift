@@ -181,6 +181,7 @@ let package = Package(
         .testTarget(
             name: "PluginExecutionTests",
             dependencies: ["AgentModel", "PluginExecution", "PythonEmbedding", "Sandbox", "runbook-agent"]),
+        .testTarget(name: "SandboxTests", dependencies: ["AgentModel", "AgentTestSupport", "Sandbox"]),
         .testTarget(
             name: "SandboxEscapesTests",
             dependencies: [
@@ -194,7 +195,7 @@ let package = Package(
         .testTarget(
             name: "AgentTests",
             dependencies: [
-                "Agent", "AgentModel", "AgentTestSupport", "BackendClient", "CronSchedule", "RunJournal",
+                "Agent", "AgentModel", "AgentTestSupport", "BackendClient", "CronSchedule", "RunJournal", "Sandbox",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Logging", package: "swift-log"),

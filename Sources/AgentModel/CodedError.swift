@@ -22,6 +22,8 @@ public enum AgentModelError: CodedError, Equatable {
     case invalidFunction(command: String, function: String)
     /// Task arguments that aren't the JSON of an object.
     case invalidArguments(problem: String)
+    /// What a plugin's document asks of the sandbox can't be read. `field` is empty for the object as a whole.
+    case invalidSandboxRequest(field: String, problem: String)
 
     public var code: String {
         switch self {
@@ -29,6 +31,7 @@ public enum AgentModelError: CodedError, Equatable {
         case .invalidField: "backend.invalid_document"
         case .invalidFunction: "plugin.invalid_function"
         case .invalidArguments: "task.invalid_arguments"
+        case .invalidSandboxRequest: "plugin.invalid_sandbox_request"
         }
     }
 
@@ -44,6 +47,9 @@ public enum AgentModelError: CodedError, Equatable {
                 + "method name; publish the plugin with an identifier that does not begin with an underscore"
         case .invalidArguments(let problem):
             "the arguments are not the JSON text of an object: \(problem); write them as {\"name\": value}"
+        case .invalidSandboxRequest(let field, let problem):
+            "what the plugin asks of the sandbox is wrong at \(quoted(field.isEmpty ? "sandbox" : "sandbox.\(field)")): "
+                + "\(problem); correct it in the plugin's document"
         }
     }
 }

@@ -13,10 +13,13 @@ public struct PluginDocument: Codable, Equatable, Sendable {
     /// Ed25519 over the script's bytes, base64 (part 2 of the contract).
     public var signature: String?
     public var keyID: String?
+    /// What it asks of the sandbox (part 2 of the contract).
+    public var sandbox: SandboxRequest?
 
     public init(
         id: String, name: String, version: PluginVersion?, description: String?, script: String, hash: String,
-        commands: [String: CommandDocument], signature: String? = nil, keyID: String? = nil
+        commands: [String: CommandDocument], signature: String? = nil, keyID: String? = nil,
+        sandbox: SandboxRequest? = nil
     ) {
         self.id = id
         self.name = name
@@ -27,10 +30,11 @@ public struct PluginDocument: Codable, Equatable, Sendable {
         self.commands = commands
         self.signature = signature
         self.keyID = keyID
+        self.sandbox = sandbox
     }
 
     private enum CodingKeys: String, CodingKey {
-        case id, name, version, description, script, hash, commands, signature
+        case id, name, version, description, script, hash, commands, signature, sandbox
         case keyID = "key_id"
     }
 
@@ -44,6 +48,7 @@ public struct PluginDocument: Codable, Equatable, Sendable {
         hash = try container.decode(String.self, forKey: .hash)
         signature = try container.decodeIfPresent(String.self, forKey: .signature)
         keyID = try container.decodeIfPresent(String.self, forKey: .keyID)
+        sandbox = try container.decodeIfPresent(SandboxRequest.self, forKey: .sandbox)
         // PHP backends write an empty map as an empty list.
         if let list = try? container.decode([JSONValue].self, forKey: .commands), list.isEmpty {
             commands = [:]
@@ -63,6 +68,7 @@ public struct PluginDocument: Codable, Equatable, Sendable {
         try container.encode(commands, forKey: .commands)
         try container.encodeIfPresent(signature, forKey: .signature)
         try container.encodeIfPresent(keyID, forKey: .keyID)
+        try container.encodeIfPresent(sandbox, forKey: .sandbox)
     }
 }
 

@@ -1,4 +1,4 @@
-import AgentModel
+public import AgentModel
 public import Cryptography
 import Foundation
 
@@ -19,6 +19,8 @@ public struct FileVerification: Sendable, Equatable {
     public let digest: SHA512.Digest
     /// The bytes that have the digest: the ones to run.
     public let script: [UInt8]
+    /// What the document asks of the sandbox.
+    public var sandbox: SandboxRequest?
 }
 
 extension PluginStore {
@@ -34,7 +36,7 @@ extension PluginStore {
             let digest = try verifyScript(of: document)
             return FileVerification(
                 path: path, subject: .document(pluginID: document.id), digest: digest,
-                script: Array(document.script.utf8))
+                script: Array(document.script.utf8), sandbox: document.sandbox)
         }
         guard let bytes = try read(path, limit: scriptLimit) else { throw StoreDirectory.failure("opening", path) }
         let actual = SHA512.hash(bytes)
@@ -49,7 +51,8 @@ extension PluginStore {
                 plugin: document.id, subject: "the file \(quoted(path))", expected: digest.hex, actual: actual.hex)
         }
         return FileVerification(
-            path: path, subject: .scriptWithDocument(pluginID: document.id), digest: actual, script: bytes)
+            path: path, subject: .scriptWithDocument(pluginID: document.id), digest: actual, script: bytes,
+            sandbox: document.sandbox)
     }
 
     /// Nil, with errno set, where there is no file.

@@ -9,7 +9,8 @@ public struct VerifiedPlugin: Sendable {
     public let document: PluginDocument
     /// Those of the document's commands whose function can be called.
     public let commands: [String: CommandDocument]
-    /// Why the others are left out, by the command's name in order.
+    /// Why the others are left out, by the command's name in order, and what can't be read of what the plugin asks of
+    /// the sandbox.
     public let problems: [AgentModelError]
     /// The very bytes that were hashed, read from the file: the ones to compile.
     public let script: [UInt8]
@@ -34,8 +35,10 @@ public struct VerifiedPlugin: Sendable {
         self.fileName = fileName
         self.path = path
         commands = document.commands.filter { $0.value.hasCallableFunction }
-        problems = document.commands.filter { !$0.value.hasCallableFunction }.sorted { $0.key < $1.key }
+        problems =
+            document.commands.filter { !$0.value.hasCallableFunction }.sorted { $0.key < $1.key }
             .map { .invalidFunction(command: $0.key, function: $0.value.function) }
+            + (document.sandbox?.problems ?? []).map { .invalidSandboxRequest(field: $0.field, problem: $0.problem) }
         currentIdentity = IdentityCell(identity)
     }
 

@@ -261,13 +261,6 @@ import Testing
         #expect(found.map(\.code) == ["configuration.unknown_key"])
     }
 
-    @Test func theSandboxIsRefusedForNow() throws {
-        for text in ["isolation = sandbox\n", "[plugin:a]\nisolation = sandbox\n"] {
-            #expect(
-                try problems("[agent]\nserver_url = http://h\n" + text).map(\.code) == ["configuration.unsupported"])
-        }
-    }
-
     @Test func everythingWrongIsSaidAtOnce() throws {
         let error = #expect(throws: ConfigurationError.self) {
             try load("[agent]\nworkers = x\nclient_key = k\nnonsense\n[plugin:../x]\n")

@@ -65,6 +65,31 @@ import Testing
         }
     }
 
+    @Test func `what a plugin asks of the sandbox is kept and served`() async throws {
+        try await LiveBackend.withLiveBackend { backend in
+            let client = try TestClient(backend)
+            let asked: JSONValue = ["network": "dns,tcp:443", "read_paths": ["/srv/data"], "programs": false]
+            var fields: [String: JSONValue] = ["id": "asks", "name": "P", "script": "class Plugin: pass"]
+            fields["commands"] = [:]
+            fields["sandbox"] = asked
+            let answer = try await client.administer(.post, "/plugins", json: .object(fields))
+            #expect(answer.status == 201)
+            #expect(answer.data["sandbox"] == asked)
+            #expect(try await client.administer(.get, "/plugins/asks").data["sandbox"] == asked)
+            #expect(try await client.administer(.get, "/plugins").data[0]["sandbox"] == asked)
+            _ = try await backend.service.assign("asks", to: try await backend.localAgentID())
+            #expect(try await client.get("/api/agent/plugin/asks").data["sandbox"] == asked)
+
+            // One that asks for nothing is served as part 1 of the contract has it.
+            fields["sandbox"] = nil
+            fields["id"] = "silent"
+            #expect(try await client.administer(.post, "/plugins", json: .object(fields)).status == 201)
+            _ = try await backend.service.assign("silent", to: try await backend.localAgentID())
+            let served = try await client.get("/api/agent/plugin/silent")
+            #expect(!String(decoding: served.response.body, as: UTF8.self).contains("sandbox"))
+        }
+    }
+
     struct Malformed: Sendable, CustomTestStringConvertible {
         var field: String
         var value: JSONValue
@@ -87,6 +112,10 @@ import Testing
         Malformed(field: "commands", value: ["greet": ["name": "x"]], named: "commands.greet.function"),
         Malformed(field: "commands", value: ["": "greet"], named: "commands."),
         Malformed(field: "key_id", value: "a\nb"), Malformed(field: "scirpt", value: "x"),
+        Malformed(field: "sandbox", value: "none"),
+        Malformed(field: "sandbox", value: ["network": "udp:53"], named: "sandbox.network"),
+        Malformed(field: "sandbox", value: ["read_paths": ["../x"]], named: "sandbox.read_paths"),
+        Malformed(field: "sandbox", value: ["netwrok": "none"], named: "sandbox.netwrok"),
     ])
     func `a malformed plugin is refused with its field named`(malformed: Malformed) async throws {
         try await LiveBackend.withLiveBackend { backend in

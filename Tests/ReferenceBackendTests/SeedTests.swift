@@ -146,6 +146,9 @@ import Testing
         Broken(name: "private function", file: QuickstartSeed.documentFile, word: "_x") {
             try edit(QuickstartSeed.documentFile, in: $0) { $0["commands"] = ["c": ["function": "_x"]] }
         },
+        Broken(name: "unreadable ask of the sandbox", file: QuickstartSeed.documentFile, word: "sandbox.memory") {
+            try edit(QuickstartSeed.documentFile, in: $0) { $0["sandbox"] = ["memory": "much"] }
+        },
         Broken(name: "unknown plugin", file: "agent.json", word: "absent") {
             try edit("agent.json", in: $0) { $0["plugins"] = ["absent"] }
         },

@@ -1,3 +1,4 @@
+public import AgentModel
 public import PluginExecution
 public import PythonEmbedding
 public import Sandbox
@@ -34,6 +35,10 @@ extension AgentConfiguration {
 }
 
 extension PluginSettings {
-    /// What the plugin may do in the sandbox; nil where it doesn't run in it.
-    public var sandboxPolicy: SandboxPolicy? { isolation == .sandbox ? policy : nil }
+    /// What a plugin that asks for this may do in the sandbox, and what it asked for in vain; nil where it doesn't run
+    /// in it. Looks at the file system.
+    public func sandboxPolicy(for request: SandboxRequest?) -> (policy: SandboxPolicy, refused: [SandboxRefusal])? {
+        guard isolation == .sandbox else { return nil }
+        return request.map(policy.narrowed(by:)) ?? (policy, [])
+    }
 }

@@ -1,5 +1,6 @@
 import AgentModel
 import Foundation
+import Sandbox
 
 extension AgentConfiguration {
     /// Reads the configuration: command line, then environment, then file, then defaults.
@@ -163,6 +164,7 @@ struct ConfigurationLoader {
                     refuse(entry, known: PluginKey.allCases.map(\.rawValue) + PolicyKey.allCases.map(\.rawValue))
                 }
             }
+            settings.policy.dropNestedPaths()
             configuration.plugins[plugin] = settings
         }
     }

@@ -24,6 +24,7 @@ extension ConfigurationLoader {
                 refuse(entry, known: known)
             }
         }
+        policy.dropNestedPaths()
         configuration.pluginDefaults.policy = policy
     }
 
@@ -76,7 +77,9 @@ extension ConfigurationLoader {
         let directory = directory(for: origin)
         let keptOut = [
             configuration.stateDirectory, configuration.pluginDirectory,
-            configuration.keyFile ?? configuration.defaultKeyFile, configuration.clientKey,
+            configuration.keyFile ?? configuration.defaultKeyFile, configuration.credentialsDirectory,
+            // The key of the certificate may be in one file with it.
+            configuration.clientKey, configuration.clientCertificate, configuration.file,
         ].compactMap(\.self)
         return read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
             try SettingParser.sandboxPaths(text, in: directory, keptOut: keptOut)

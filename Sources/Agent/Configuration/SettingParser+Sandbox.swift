@@ -23,7 +23,7 @@ extension SettingParser {
             else {
                 throw Refusal(
                     allowed: "a list of NAME=value, or NAME alone for what the agent's environment has; not LD_… and "
-                        + "not \(ConfigurationKey.environmentPrefix)…")
+                        + "not \(ConfigurationKey.environmentPrefix)…", hidesValue: true)
             }
             if halves.count == 2 {
                 result[name] = String(halves[1])
@@ -42,27 +42,40 @@ extension SettingParser {
         return SandboxUser(user: entry.pointee.pw_uid, group: entry.pointee.pw_gid)
     }
 
-    /// Paths that a sandboxed plugin may be given.
+    /// Paths that a sandboxed plugin may be given, with their links followed, so that none can be made to lead elsewhere
+    /// later.
     ///
-    /// - Parameter kept: what must stay out of its sight: files and folders of the agent.
+    /// - Parameter keptOut: what must stay out of its sight: files and folders of the agent.
     static func sandboxPaths(_ text: String, in directory: String, keptOut: [String]) throws(Refusal) -> [String] {
-        let paths = try paths(text, in: directory)
-        for path in paths {
-            let resolved = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-            for name in Set([path, resolved]) {
-                guard name != "/", !contains("/proc", name) else {
-                    throw Refusal(allowed: "folders that are neither / nor in /proc")
+        var result: [String] = []
+        for text in try paths(text, in: directory) {
+            let path = SandboxPath(resolving: text)
+            for name in [SandboxPath(text), path].compactMap(\.self) {
+                guard name != SandboxPath("/"), !name.lies(in: "/proc") else {
+                    throw Refusal(allowed: "paths other than / and outside of /proc")
                 }
-                if let own = keptOut.first(where: { contains($0, name) || contains(name, $0) }) {
+                for own in keptOut where name.overlaps(own) {
                     throw Refusal(
                         allowed: "paths that neither hold nor lie in what is the agent's own, which \(quoted(own)) is")
                 }
             }
+            guard let path else {
+                throw Refusal(
+                    allowed: "paths that the agent can look at, without links that lead nowhere; "
+                        + "\(quoted(text)) isn't one")
+            }
+            result.append(path.description)
         }
-        return paths
+        return result
     }
+}
 
-    private static func contains(_ folder: String, _ path: String) -> Bool {
-        path == folder || path.hasPrefix(folder.hasSuffix("/") ? folder : folder + "/")
+extension SandboxPath {
+    fileprivate func lies(in folder: String) -> Bool { SandboxPath(folder).map(lies(in:)) ?? false }
+
+    /// Whether one of the two lies in the other, as it is written or where its links lead.
+    fileprivate func overlaps(_ text: String) -> Bool {
+        [SandboxPath(text), SandboxPath(resolving: text)].compactMap(\.self)
+            .contains { lies(in: $0) || $0.lies(in: self) }
     }
 }

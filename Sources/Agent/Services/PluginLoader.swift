@@ -5,6 +5,7 @@ public import Logging
 public import PluginExecution
 public import PluginStore
 public import RunJournal
+import Sandbox
 
 /// Makes the plugins that run those that the backend wants: fetched, verified, loaded; the others unloaded.
 public actor PluginLoader {
@@ -17,8 +18,8 @@ public actor PluginLoader {
     private let collectGarbage: @Sendable () async -> Void
     private let logger: Logger
     private var saidBefore: Set<String> = []
-    /// How each plugin was loaded.
-    private var loadedWith: [PluginID: PluginSettings] = [:]
+    /// What each plugin was loaded with that a loaded one can't be given otherwise.
+    private var confinements: [PluginID: Confinement] = [:]
     /// Plugins that are being unloaded.
     private var retiring: Set<PluginID> = []
     /// Plugins whose file turned out to be another than what was verified.
@@ -55,7 +56,8 @@ public actor PluginLoader {
     public func applySettings() async {
         for case (let id, .loaded(let plugin)) in await catalog.plugins {
             let new = settings(id)
-            guard new.needsLoading(after: loadedWith[id] ?? new) else {
+            let policy = new.sandboxPolicy(for: plugin.document.sandbox)?.policy
+            guard let old = confinements[id], !old.allows(policy, concurrency: new.concurrency) else {
                 executor.configure(id, concurrency: new.concurrency, timeLimit: new.taskTimeout)
                 continue
             }
@@ -64,6 +66,8 @@ public actor PluginLoader {
                 await markDamaged(id)
                 continue
             }
+            // Meanwhile the backend may have taken it away.
+            guard case .loaded? = await catalog.state(of: id) else { continue }
             _ = await load(stored, replacing: .loaded(plugin))
         }
     }
@@ -143,7 +147,7 @@ public actor PluginLoader {
             damaged.remove(id)
             failedHashes[id] = nil
             heldBack[id] = nil
-            loadedWith[id] = nil
+            confinements[id] = nil
             do {
                 try await store.remove(id)
                 logger.info("plugin unloaded", metadata: ["plugin": "\(id)"])
@@ -176,7 +180,9 @@ public actor PluginLoader {
                 plugin = fresh
             }
             damaged.remove(id)
-            if case .loaded(let loaded) = current, loaded.digest == plugin.digest, loaded.commands == plugin.commands {
+            if case .loaded(let loaded) = current, loaded.digest == plugin.digest, loaded.commands == plugin.commands,
+                loaded.document.sandbox == plugin.document.sandbox
+            {
                 return (id, false, true)
             }
             if failedHashes[id] == plugin.digest.hex, case .failed? = current { return (id, false, true) }
@@ -231,13 +237,14 @@ public actor PluginLoader {
     ) async -> (PluginID, Bool, Bool) {
         let id = plugin.id
         let settings = settings(id)
+        let sandbox = settings.sandboxPolicy(for: plugin.document.sandbox)
         do throws(PluginExecutionError) {
             let output = try await executor.load(
                 PluginImage(
                     id: id, script: plugin.script, path: plugin.path, scriptHash: plugin.digest.hex,
                     concurrency: settings.concurrency, timeLimit: settings.taskTimeout,
-                    sandbox: settings.sandboxPolicy))
-            loadedWith[id] = settings
+                    sandbox: sandbox?.policy))
+            confinements[id] = Confinement(policy: sandbox?.policy, concurrency: settings.concurrency)
             if !output.isEmpty {
                 logger.info(
                     "the plugin wrote while it was loaded: \(quoted(output, limit: 500))", metadata: ["plugin": "\(id)"]
@@ -246,6 +253,7 @@ public actor PluginLoader {
             failedHashes[id] = nil
             await catalog.set(.loaded(plugin.withoutScript()), for: id)
             await reportCommands(of: plugin)
+            report(sandbox?.refused ?? [], of: id)
             if case .loaded? = current { return (id, true, true) }
             return (id, false, true)
         } catch {
@@ -284,6 +292,13 @@ public actor PluginLoader {
         }
     }
 
+    private func report(_ refused: [SandboxRefusal], of id: PluginID) {
+        for refusal in refused {
+            logger.warning(
+                "\(refusal.sentence)", metadata: ["plugin": "\(id)", "code": "plugin.sandbox_request_refused"])
+        }
+    }
+
     private func fail(_ id: PluginID, current: PluginCatalog.State?, _ error: PluginStoreError) async {
         // A plugin that is loaded and could only not be fetched anew goes on as it is.
         if case .loaded? = current, error.isTransient, !damaged.contains(id) {
@@ -300,10 +315,14 @@ public actor PluginLoader {
     }
 }
 
-extension PluginSettings {
-    /// Whether a plugin that was loaded with others has to be loaded anew for these to take effect.
-    fileprivate func needsLoading(after old: PluginSettings) -> Bool {
-        sandboxPolicy != old.sandboxPolicy || isolation == .sandbox && concurrency > old.concurrency
+/// What is decided before a plugin's code runs.
+private struct Confinement {
+    var policy: SandboxPolicy?
+    /// How many calls its process can take.
+    var concurrency: Int
+
+    func allows(_ other: SandboxPolicy?, concurrency: Int) -> Bool {
+        policy == other && (policy == nil || concurrency <= self.concurrency)
     }
 }
 

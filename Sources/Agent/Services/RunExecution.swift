@@ -66,7 +66,7 @@ struct RunExecution {
 
     /// Puts what became of the call into the outbox.
     func record(_ start: RunStart, _ outcome: Outcome) async -> Ending {
-        guard outcome.hasBegun || !start.isOneOff else { return await takeBack(start) }
+        guard outcome.hasBegun || !start.isOneOff else { return await takeBack(start, outcome.error) }
         let result = result(of: outcome, runID: start.runID)
         let isRecorded = await recorder.record { () async throws(RunJournalError) in
             try await parts.journal.finished(
@@ -88,14 +88,23 @@ struct RunExecution {
         return .failed
     }
 
-    private func takeBack(_ start: RunStart) async -> Ending {
+    private func takeBack(_ start: RunStart, _ error: RunError?) async -> Ending {
         // Where it can't be written the next agent finds in the trace that it had not begun.
         _ = await recorder.record { () async throws(RunJournalError) in try await parts.journal.takeBack(start) }
+        if let error, !Self.withdrawals.contains(error.code) {
+            logger.warning(
+                "the run could not begin, and is tried again when the task is listed again: \(error.message)",
+                metadata: ["task": "\(task.id)", "run": "\(start.runID)", "code": "\(error.code)"])
+            return .notRun
+        }
         logger.info(
             "the run is taken back before its turn; it runs when the task is listed again",
             metadata: ["task": "\(task.id)", "run": "\(start.runID)"])
         return .notRun
     }
+
+    /// Why a run doesn't begin where nothing is wrong.
+    private static let withdrawals: Set = ["run.stopped", "executor.stopped"]
 
     private enum Preparation {
         case call(Invocation)

@@ -72,12 +72,12 @@ struct PluginCallCommand: AsyncParsableCommand {
             let plugin = try await StoredPlugins(configuration: configuration).store.verify(id)
             return PluginImage(
                 id: id, script: plugin.script, path: plugin.path, timeLimit: limit(configuration, id),
-                sandbox: configuration.settings(for: id).sandboxPolicy)
+                sandbox: configuration.settings(for: id).sandboxPolicy(for: plugin.document.sandbox)?.policy)
         }
         let file = try PluginFile(path: subject)
         return PluginImage(
             id: file.id, script: file.script, path: file.path, timeLimit: limit(configuration, file.id),
-            sandbox: configuration.settings(for: file.id).sandboxPolicy)
+            sandbox: configuration.settings(for: file.id).sandboxPolicy(for: file.sandbox)?.policy)
     }
 
     private func limit(_ configuration: AgentConfiguration, _ id: PluginID) -> Duration? {

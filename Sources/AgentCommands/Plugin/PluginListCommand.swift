@@ -7,6 +7,8 @@ struct PluginListCommand: AsyncParsableCommand {
         discussion: """
             STATE is "verified" where script and file match the SHA-512, "quarantined" where its code took the agent
             down three times in a row, otherwise the code of what is wrong.
+            ISOLATION says where its code runs, as it is configured now. "sandbox, whole network" is a sandboxed plugin
+            that may reach every port of every host, as scans need it.
 
             EXAMPLE
               runbook-agent plugin list --config config.ini --json
@@ -25,6 +27,9 @@ struct PluginListCommand: AsyncParsableCommand {
         let name: String?
         let version: PluginVersion?
         let commands: Int
+        let isolation: String
+        /// What of the network it may use; null where it isn't sandboxed.
+        let network: String?
         let state: String
 
         init(_ entry: StoredPlugins.Entry) {
@@ -32,10 +37,15 @@ struct PluginListCommand: AsyncParsableCommand {
             name = entry.document?.name
             version = entry.document?.version
             commands = entry.document?.commands.count ?? 0
+            isolation = entry.confinement.isolation
+            network = entry.confinement.policy?.network
             state = entry.state
         }
 
-        static let header = ["ID", "NAME", "VERSION", "COMMANDS", "STATE"]
-        var cells: [String] { [id, name ?? "", version?.description ?? "", "\(commands)", state] }
+        static let header = ["ID", "NAME", "VERSION", "COMMANDS", "ISOLATION", "STATE"]
+        var cells: [String] {
+            let confinement = network == "full" ? "\(isolation), whole network" : isolation
+            return [id, name ?? "", version?.description ?? "", "\(commands)", confinement, state]
+        }
     }
 }

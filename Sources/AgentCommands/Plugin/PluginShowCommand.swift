@@ -7,6 +7,9 @@ struct PluginShowCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show", abstract: "Show one plugin and what it provides.",
         discussion: """
+            Of a sandboxed plugin it shows what the plugin asks for, what it may do as the host is configured now, and
+            what it asks for in vain.
+
             EXAMPLE
               runbook-agent plugin show 9ab56426-f429-4c4b-9755-40c92449f0be
             """)
@@ -27,7 +30,7 @@ struct PluginShowCommand: AsyncParsableCommand {
         let view = View(
             id: id.rawValue, name: document.name, version: document.version, description: document.description,
             hash: document.hash.lowercased(), bytes: document.script.utf8.count, state: entry.state,
-            problem: entry.problem, isolation: "in-process",
+            problem: entry.problem, isolation: entry.confinement.isolation, sandbox: entry.confinement.sandbox,
             commands: document.commands.mapValues(\.function))
         if output.json {
             print(try ListRenderer.json(view))
@@ -46,6 +49,8 @@ struct PluginShowCommand: AsyncParsableCommand {
         let state: String
         let problem: String?
         let isolation: String
+        /// Null where its code runs in the agent's process.
+        let sandbox: PluginConfinement.Sandbox?
         let commands: [String: String]
 
         func printForPeople() {
@@ -57,6 +62,7 @@ struct PluginShowCommand: AsyncParsableCommand {
             for (label, text) in lines where !text.isEmpty {
                 print("\(label.padding(toLength: 12, withPad: " ", startingAt: 0)) \(Terminal.sanitized(text))")
             }
+            if let sandbox { print(sandbox.text) }
             print("commands")
             for (name, function) in commands.sorted(by: { $0.key < $1.key }) {
                 print("  \(Terminal.sanitized(name))  →  \(Terminal.sanitized(function))()")

@@ -8,12 +8,15 @@ struct PluginFile {
     /// The bytes that were hashed.
     let script: [UInt8]
     let path: String
+    /// What it asks of the sandbox.
+    let sandbox: SandboxRequest?
 
     /// - Throws: `PluginStoreError`; `AgentModelError` for a document whose id is refused.
     init(path: String) throws {
         let verification = try PluginStore.verifyFile(path)
         self.path = URL(filePath: path).path(percentEncoded: false)
         script = verification.script
+        sandbox = verification.sandbox
         switch verification.subject {
         case .document(let id): self.id = try PluginID(id)
         case .script, .scriptWithDocument: id = try PluginID("file")

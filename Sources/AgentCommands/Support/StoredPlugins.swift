@@ -9,6 +9,7 @@ import RunJournal
 /// The plugin directory without a backend, as commands for people look at it.
 struct StoredPlugins {
     let store: PluginStore
+    private let configuration: AgentConfiguration
     /// By plugin id; empty where no agent has run.
     let crashes: [String: PluginCrashes]
 
@@ -19,6 +20,7 @@ struct StoredPlugins {
 
     /// - Throws: `PluginStoreError`.
     init(configuration: AgentConfiguration) async throws {
+        self.configuration = configuration
         store = try PluginStore(
             path: configuration.pluginDirectory, backend: nil,
             logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() })
@@ -44,6 +46,8 @@ struct StoredPlugins {
         let error: PluginStoreError?
         /// How often it took the agent down, as it lies there.
         var crashes: PluginCrashes?
+        /// What confines it.
+        let confinement: PluginConfinement
 
         /// `verified`, `quarantined`, or the code of what is wrong.
         var state: String { error?.code ?? (crashes?.isQuarantined == true ? "quarantined" : "verified") }
@@ -67,9 +71,16 @@ struct StoredPlugins {
         do throws(PluginStoreError) {
             let plugin = try store.verify(id)
             let crashes = crashes[id.rawValue].flatMap { $0.scriptHash == plugin.digest.hex ? $0 : nil }
-            return Entry(id: id, document: plugin.document, error: nil, crashes: crashes)
+            return Entry(
+                id: id, document: plugin.document, error: nil, crashes: crashes,
+                confinement: confinement(of: id, plugin.document))
         } catch {
-            return Entry(id: id, document: try? store.document(id), error: error)
+            let document = try? store.document(id)
+            return Entry(id: id, document: document, error: error, confinement: confinement(of: id, document))
         }
+    }
+
+    private func confinement(of id: PluginID, _ document: PluginDocument?) -> PluginConfinement {
+        PluginConfinement(settings: configuration.settings(for: id), request: document?.sandbox)
     }
 }

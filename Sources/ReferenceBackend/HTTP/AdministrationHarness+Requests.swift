@@ -15,13 +15,16 @@ extension AdministrationHarness {
     func newPlugin(in request: Request) async throws -> NewPlugin {
         let fields = try await RequestFields(
             request,
-            known: ["id", "name", "version", "description", "script", "hash", "commands", "signature", "key_id"],
+            known: [
+                "id", "name", "version", "description", "script", "hash", "commands", "signature", "key_id", "sandbox",
+            ],
             limit: Self.bodyLimit)
         return NewPlugin(
             id: try fields.optionalString("id"), name: try fields.string("name"), version: try version(in: fields),
             description: try fields.optionalString("description"), script: try fields.string("script"),
             hash: try fields.optionalString("hash"), commands: try commands(in: fields),
-            signature: try fields.optionalString("signature"), keyID: try fields.optionalString("key_id"))
+            signature: try fields.optionalString("signature"), keyID: try fields.optionalString("key_id"),
+            sandbox: fields.value("sandbox").flatMap { $0 == .null ? nil : SandboxRequest($0) })
     }
 
     func newTask(in request: Request) async throws -> NewTask {

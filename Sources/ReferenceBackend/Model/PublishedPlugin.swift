@@ -11,7 +11,7 @@ public struct PublishedPlugin: Equatable, Sendable {
 
 extension PublishedPlugin: Encodable {
     private enum CodingKeys: String, CodingKey {
-        case id, name, version, description, script, hash, commands, signature
+        case id, name, version, description, script, hash, commands, signature, sandbox
         case keyID = "key_id"
         case createdAt = "created_at"
     }
@@ -27,6 +27,7 @@ extension PublishedPlugin: Encodable {
         try container.encode(document.commands, forKey: .commands)
         try container.encodeIfPresent(document.signature, forKey: .signature)
         try container.encodeIfPresent(document.keyID, forKey: .keyID)
+        try container.encodeIfPresent(document.sandbox, forKey: .sandbox)
         try container.encode(RFC3339.string(from: createdAt), forKey: .createdAt)
     }
 }
@@ -46,10 +47,13 @@ public struct NewPlugin: Sendable {
     public var commands: [String: CommandDocument]
     public var signature: String?
     public var keyID: String?
+    /// What it asks of the sandbox.
+    public var sandbox: SandboxRequest?
 
     public init(
         id: String? = nil, name: String, version: PluginVersion? = nil, description: String? = nil, script: String,
-        hash: String? = nil, commands: [String: CommandDocument], signature: String? = nil, keyID: String? = nil
+        hash: String? = nil, commands: [String: CommandDocument], signature: String? = nil, keyID: String? = nil,
+        sandbox: SandboxRequest? = nil
     ) {
         self.id = id
         self.name = name
@@ -60,6 +64,7 @@ public struct NewPlugin: Sendable {
         self.commands = commands
         self.signature = signature
         self.keyID = keyID
+        self.sandbox = sandbox
     }
 
     /// With commands as the short form writes them: name → function.

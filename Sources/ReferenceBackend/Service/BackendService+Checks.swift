@@ -23,6 +23,13 @@ extension BackendService {
         }
     }
 
+    /// What agents would refuse, the first of it.
+    static func checkSandboxRequest(_ request: SandboxRequest) throws(ReferenceBackendError) {
+        guard let problem = request.problems.first else { return }
+        throw .invalidField(
+            problem.field.isEmpty ? "sandbox" : "sandbox." + problem.field, problem: problem.problem)
+    }
+
     static func checkCron(_ cron: String?) throws(ReferenceBackendError) {
         guard let cron else { return }
         do {

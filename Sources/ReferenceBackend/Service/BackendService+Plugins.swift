@@ -30,7 +30,7 @@ extension BackendService {
                 database,
                 sql: """
                     SELECT sequence, id, name, version, description, x'' AS script, hash, commands, signature, key_id,
-                        created_at
+                        sandbox, created_at
                     FROM plugin WHERE sequence > ? ORDER BY sequence LIMIT ?
                     """, arguments: [page.cursor ?? 0, page.limit + 1])
             return try Page(rows: rows, limit: page.limit) {
@@ -93,6 +93,7 @@ extension BackendService {
         }
         if let signature = plugin.signature { try checkText(signature, field: "signature") }
         if let keyID = plugin.keyID { try checkText(keyID, field: "key_id") }
+        if let sandbox = plugin.sandbox { try checkSandboxRequest(sandbox) }
         let hash = SHA512.hash(plugin.script.utf8).hex
         if let given = plugin.hash, given.lowercased() != hash {
             throw .invalidField("hash", problem: "the script's SHA-512 is \(hash); leave it out to have it computed")
@@ -100,7 +101,7 @@ extension BackendService {
         return PluginDocument(
             id: id, name: plugin.name, version: plugin.version, description: plugin.description,
             script: plugin.script, hash: hash, commands: try commands(plugin.commands, ofPlugin: id),
-            signature: plugin.signature, keyID: plugin.keyID)
+            signature: plugin.signature, keyID: plugin.keyID, sandbox: plugin.sandbox)
     }
 
     private static func commands(
@@ -143,17 +144,19 @@ extension BackendService {
         }
         try database.execute(
             sql: """
-                INSERT INTO plugin (id, name, version, description, script, hash, commands, signature, key_id, created_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO plugin (id, name, version, description, script, hash, commands, signature, key_id, sandbox,
+                    created_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version,
                     description = excluded.description, script = excluded.script, hash = excluded.hash,
-                    commands = excluded.commands, signature = excluded.signature, key_id = excluded.key_id
+                    commands = excluded.commands, signature = excluded.signature, key_id = excluded.key_id,
+                    sandbox = excluded.sandbox
                 """,
             arguments: [
                 document.id, document.name, try text(document.version),
                 document.description.map(ExactText.init), ExactText(document.script), document.hash,
                 try text(document.commands), document.signature,
-                document.keyID, now,
+                document.keyID, try document.sandbox.map(text), now,
             ])
     }
 
@@ -179,12 +182,14 @@ extension BackendService {
         }
         let script: ExactText = row["script"]
         let description: ExactText? = row["description"]
+        let hasSandbox = (row["sandbox"] as String?) != nil
         return PublishedPlugin(
             document: PluginDocument(
                 id: row["id"], name: row["name"], version: try value(PluginVersion?.self, "version"),
                 description: description?.text, script: script.text, hash: row["hash"],
                 commands: try value([String: CommandDocument].self, "commands"), signature: row["signature"],
-                keyID: row["key_id"]),
+                keyID: row["key_id"],
+                sandbox: hasSandbox ? try value(SandboxRequest.self, "sandbox") : nil),
             createdAt: row["created_at"])
     }
 }

@@ -68,6 +68,7 @@ public struct SeedFolder: Sendable {
         do {
             try BackendService.checkID(plugin.id, field: "id")
             try BackendService.checkText(plugin.name, field: "name")
+            if let sandbox = plugin.sandbox { try BackendService.checkSandboxRequest(sandbox) }
         } catch {
             throw .seed(file: file, problem: error.message)
         }

@@ -21,6 +21,9 @@ extension BackendDatabase {
         migrator.registerMigration("2: logins with a device code, tokens, sessions") { database in
             try createLogins(in: database)
         }
+        migrator.registerMigration("3: what plugins ask of the sandbox") { database in
+            try database.execute(sql: "ALTER TABLE plugin ADD COLUMN sandbox TEXT")
+        }
         return migrator
     }
 
