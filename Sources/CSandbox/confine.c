@@ -20,6 +20,10 @@
 
 #define SYS_RB_MOUNT_SETATTR 442
 #define SYS_RB_CLOSE_RANGE 436
+#define SYS_RB_OPEN_TREE 428
+#define SYS_RB_MOVE_MOUNT 429
+#define CLONE_TREE 1
+#define FROM_AND_TO_EMPTY_PATH 0x44
 #define ATTRIBUTE_READ_ONLY 1
 #define RECURSIVELY 0x8000
 
@@ -67,7 +71,6 @@ static int set_mount(const char *path, uint64_t set, uint64_t clear) {
 }
 
 static int mount_scratch(const struct rb_plan *plan) {
-    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return errno;
     char options[160];
     uid_t user = plan->user != 0 ? plan->user : geteuid();
     gid_t group = plan->user != 0 ? plan->group : getegid();
@@ -77,25 +80,35 @@ static int mount_scratch(const struct rb_plan *plan) {
     return mount("runbook", plan->scratch, "tmpfs", flags, options) == 0 ? 0 : errno;
 }
 
-/// Everything but the scratch folder and the paths to write to: what changes a file's mode, owner, times and
-/// attributes isn't among Landlock's rights.
+#define MOST_WRITABLE_PATHS 256
+
+/// Everything but the paths to write to: what changes a file's mode, owner, times and attributes isn't among Landlock's
+/// rights. Those are taken out of the tree by descriptor and put back, so that no link takes them elsewhere meanwhile.
 static int make_mounts_read_only(const struct rb_plan *plan) {
-    for (size_t index = 0; index < plan->path_count; index++) {
-        const struct rb_path *rule = &plan->paths[index];
-        if ((rule->access & RB_PATH_WRITE) == 0 || (rule->access & RB_PATH_DEVICE) != 0) continue;
-        if (strcmp(rule->path, plan->scratch) == 0) continue;
-        if (mount(rule->path, rule->path, NULL, MS_BIND | MS_REC, NULL) != 0 && errno != ENOENT) return errno;
-    }
-    int error = set_mount("/", ATTRIBUTE_READ_ONLY, 0);
-    if (error == 0) error = set_mount(plan->scratch, 0, ATTRIBUTE_READ_ONLY);
-    // The map of a user namespace that a child of root makes for itself is written there; Landlock keeps plugins out.
-    if (error == 0) error = set_mount("/proc", 0, ATTRIBUTE_READ_ONLY);
+    int places[MOST_WRITABLE_PATHS], trees[MOST_WRITABLE_PATHS];
+    size_t count = 0;
+    int error = 0;
     for (size_t index = 0; index < plan->path_count && error == 0; index++) {
         const struct rb_path *rule = &plan->paths[index];
-        if ((rule->access & RB_PATH_WRITE) == 0 || (rule->access & RB_PATH_DEVICE) != 0) continue;
-        error = set_mount(rule->path, 0, ATTRIBUTE_READ_ONLY);
-        if (error == ENOENT) error = 0;
+        if ((rule->access & RB_PATH_WRITE) == 0 || (rule->access & RB_PATH_LINKLESS) == 0) continue;
+        if (count == MOST_WRITABLE_PATHS) return E2BIG;
+        int place = rb_open_path(rule);
+        // Landlock's rules say what is wrong with it.
+        if (place < 0) continue;
+        places[count] = place;
+        trees[count] = (int)syscall(SYS_RB_OPEN_TREE, place, "", CLONE_TREE | O_CLOEXEC | AT_EMPTY_PATH | RECURSIVELY);
+        if (trees[count] < 0) error = errno;
+        count++;
     }
+    if (error == 0) error = set_mount("/", ATTRIBUTE_READ_ONLY, 0);
+    for (size_t index = 0; index < count; index++) {
+        if (error == 0 && syscall(SYS_RB_MOVE_MOUNT, trees[index], "", places[index], "", FROM_AND_TO_EMPTY_PATH) != 0)
+            error = errno;
+        if (trees[index] >= 0) close(trees[index]);
+        close(places[index]);
+    }
+    // The map of a user namespace that a child of root makes for itself is written there; Landlock keeps plugins out.
+    if (error == 0) error = set_mount("/proc", 0, ATTRIBUTE_READ_ONLY);
     return error;
 }
 
@@ -114,9 +127,13 @@ static void enter_namespaces(const struct rb_plan *plan, struct rb_report *repor
     reach(report, RB_IPC_NAMESPACE, unshare(CLONE_NEWIPC) == 0 ? 0 : errno);
     if (plan->network == RB_NETWORK_NONE)
         reach(report, RB_NETWORK_NAMESPACE, unshare(CLONE_NEWNET) == 0 ? 0 : errno);
-    int error = unshare(CLONE_NEWNS) == 0 ? mount_scratch(plan) : errno;
-    reach(report, RB_MOUNT_NAMESPACE, error);
-    reach(report, RB_READ_ONLY_MOUNTS, error == 0 ? make_mounts_read_only(plan) : error);
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
+        report->error[RB_MOUNT_NAMESPACE] = report->error[RB_READ_ONLY_MOUNTS] = errno;
+        return;
+    }
+    reach(report, RB_READ_ONLY_MOUNTS, make_mounts_read_only(plan));
+    // After that, because it is to be written to.
+    reach(report, RB_MOUNT_NAMESPACE, mount_scratch(plan));
 }
 
 static int limit(int resource, uint64_t value) {
@@ -158,6 +175,11 @@ static void confine_child(const struct rb_plan *plan, struct rb_report *report) 
     syscall(SYS_RB_CLOSE_RANGE, plan->supervision, ~0U, 0);
     setsid();
     report->memory_use = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    // A folder of the host's in its place would be written to.
+    if (plan->scratch_size > 0 && !has(report, RB_MOUNT_NAMESPACE)) {
+        errno = report->error[RB_MOUNT_NAMESPACE];
+        return fail(report, "the scratch folder can't be made");
+    }
     int ruleset = rb_make_ruleset(plan, report);
     if (report->failure != NULL) return;
     if (plan->user != 0) {

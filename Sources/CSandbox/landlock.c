@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "sandbox.h"
+#include "internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,8 @@
 #define SYS_RB_LANDLOCK_CREATE_RULESET 444
 #define SYS_RB_LANDLOCK_ADD_RULE 445
 #define SYS_RB_LANDLOCK_RESTRICT_SELF 446
+#define SYS_RB_OPENAT2 437
+#define RESOLVE_LINKLESS 0x04 /* RESOLVE_NO_SYMLINKS of openat2(2), Linux 5.6: older than Landlock */
 
 struct ruleset {
     uint64_t handled_access_fs;
@@ -62,8 +65,20 @@ static uint64_t handled_files(int abi) {
 /// Rights that only folders can have are refused for a file.
 static const uint64_t file_rights = ACCESS_FS_EXECUTE | ACCESS_FS_WRITE_FILE | ACCESS_FS_READ_FILE | ACCESS_FS_TRUNCATE;
 
+struct open_rules {
+    uint64_t flags;
+    uint64_t mode;
+    uint64_t resolve;
+};
+
+int rb_open_path(const struct rb_path *rule) {
+    if ((rule->access & RB_PATH_LINKLESS) == 0) return open(rule->path, O_PATH | O_CLOEXEC);
+    struct open_rules rules = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_LINKLESS};
+    return (int)syscall(SYS_RB_OPENAT2, AT_FDCWD, rule->path, &rules, sizeof rules);
+}
+
 static int allow_path(int ruleset, const struct rb_path *rule, uint64_t handled) {
-    int descriptor = open(rule->path, O_PATH | O_CLOEXEC);
+    int descriptor = rb_open_path(rule);
     if (descriptor < 0) return rule->access & RB_PATH_OPTIONAL ? 0 : errno;
     struct stat status;
     if (fstat(descriptor, &status) != 0) {

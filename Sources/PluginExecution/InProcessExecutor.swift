@@ -187,8 +187,8 @@ public final class InProcessExecutor: Executor {
 }
 
 extension Outcome {
-    static func rejected(_ error: RunError) -> Outcome {
-        Outcome(status: .rejected, error: error, startedAt: Date(), isolation: InProcessExecutor.isolation)
+    static func rejected(_ error: RunError, isolation: String = InProcessExecutor.isolation) -> Outcome {
+        Outcome(status: .rejected, error: error, startedAt: Date(), isolation: isolation)
     }
 
     /// Nothing of the plugin ran, and nothing speaks against running it later.

@@ -133,18 +133,20 @@ extension SandboxPlan {
         "/etc/pki/ca-trust/extracted", "/etc/ca-certificates", "/usr/share/ca-certificates",
         "/usr/local/share/ca-certificates", "/sys/devices/system/cpu",
     ]
-    private static let programFolders = ["/usr", "/lib", "/lib64", "/bin", "/sbin"]
+    /// Folders that every child may read and start programs from.
+    public static let programFolders = ["/usr", "/lib", "/lib64", "/bin", "/sbin"]
     private static let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"]
 
     private var rules: [(path: String, access: Int)] {
         let read = Int(RB_PATH_READ)
         let (execute, write) = (read | Int(RB_PATH_EXECUTE), read | Int(RB_PATH_WRITE))
-        let optional = Int(RB_PATH_OPTIONAL)
+        let (optional, linkless) = (Int(RB_PATH_OPTIONAL), Int(RB_PATH_LINKLESS))
         var rules = (Self.programFolders + pythonPath + libraryPaths).map { ($0, execute | optional) }
         rules += Self.systemFiles.map { ($0, read | optional) }
-        rules += Self.devices.map { ($0, write | Int(RB_PATH_DEVICE) | optional) }
-        rules += policy.readPaths.map { ($0, read) }
-        rules += (policy.writePaths + [scratch.path]).map { ($0, write) }
+        rules += Self.devices.map { ($0, write | optional) }
+        rules += policy.readPaths.map { ($0, read | linkless) }
+        rules += policy.writePaths.map { ($0, write | linkless) }
+        rules.append((scratch.path, write))
         return rules.map { (path: $0.0, access: $0.1) }
     }
 

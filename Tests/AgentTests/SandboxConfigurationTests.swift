@@ -163,6 +163,14 @@ import Testing
         }
     }
 
+    @Test(arguments: ["python_path = .", "python_path = lib:./state", "state_directory = /usr/local/agent"])
+    func whatEveryChildMayReadHoldsNothingOfTheAgents(_ line: String) throws {
+        #expect(try problems("isolation = sandbox\n\(line)\n").map(\.code) == ["configuration.exposed_file"])
+        #expect(
+            try problems("\(line)\n[plugin:a]\nisolation = sandbox\n").map(\.code) == ["configuration.exposed_file"])
+        #expect(try problems("\(line)\n").isEmpty)
+    }
+
     @Test func aStateDirectoryBehindALinkIsFound() throws {
         try FileManager.default.createDirectory(atPath: folder.path("real"), withIntermediateDirectories: false)
         try FileManager.default.createSymbolicLink(

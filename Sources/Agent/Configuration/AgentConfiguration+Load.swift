@@ -65,6 +65,7 @@ struct ConfigurationLoader {
         readOperation()
         readSandbox()
         readPlugins()
+        refuseExposedFiles()
         refuseUnusedDefaults()
         if let first = problems.first { throw ConfigurationError(first, Array(problems.dropFirst())) }
         return configuration

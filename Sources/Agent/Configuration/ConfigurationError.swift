@@ -32,6 +32,8 @@ public enum ConfigurationProblem: Sendable, Equatable {
     /// `value` is nil where it is secret or may hold a secret.
     case invalidValue(key: String, value: String?, origin: ConfigurationOrigin, allowed: String)
     case missingValue(key: ConfigurationKey)
+    /// Sandboxed plugins may read a folder in which something of the agent's own lies.
+    case exposedFile(path: String, folder: String)
 
     public var code: String {
         switch self {
@@ -42,6 +44,7 @@ public enum ConfigurationProblem: Sendable, Equatable {
         case .unknownSection: "configuration.unknown_section"
         case .invalidValue: "configuration.invalid_value"
         case .missingValue: "configuration.missing_value"
+        case .exposedFile: "configuration.exposed_file"
         }
     }
 
@@ -58,6 +61,9 @@ public enum ConfigurationProblem: Sendable, Equatable {
             "\(origin): there is no section \(quoted(name))" + Self.suggestion(nearest)
         case .invalidValue(let key, let value, let origin, let allowed):
             "\(origin): \(quoted(key)) is \(value.map { quoted($0) } ?? "wrong"), which must be \(allowed)"
+        case .exposedFile(let path, let folder):
+            "\(quoted(path)) is the agent's own and lies in \(quoted(folder)), which sandboxed plugins may read; put "
+                + "one of them elsewhere"
         case .missingValue(let key):
             "\(quoted(key.rawValue)) is not set; write it in the section [agent] of the configuration file or set "
                 + "\(key.environmentName)"

@@ -75,14 +75,29 @@ extension ConfigurationLoader {
         _ key: PolicyKey, _ text: String, _ origin: ConfigurationOrigin
     ) -> [String]? {
         let directory = directory(for: origin)
-        let keptOut = [
+        let keptOut = keptOut
+        return read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+            try SettingParser.sandboxPaths(text, in: directory, keptOut: keptOut)
+        }
+    }
+
+    /// The agent's own files and folders.
+    private var keptOut: [String] {
+        [
             configuration.stateDirectory, configuration.pluginDirectory,
             configuration.keyFile ?? configuration.defaultKeyFile, configuration.credentialsDirectory,
             // The key of the certificate may be in one file with it.
             configuration.clientKey, configuration.clientCertificate, configuration.file,
         ].compactMap(\.self)
-        return read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
-            try SettingParser.sandboxPaths(text, in: directory, keptOut: keptOut)
+    }
+
+    /// What every sandboxed plugin may read, whatever its policy says, must not hold what is the agent's own.
+    mutating func refuseExposedFiles() {
+        let settings = [configuration.pluginDefaults] + configuration.plugins.values
+        guard settings.contains(where: { $0.isolation == .sandbox }) else { return }
+        for folder in SandboxPlan.programFolders + configuration.pythonPath {
+            guard let own = keptOut.first(where: { SettingParser.lies($0, in: folder) }) else { continue }
+            problems.append(.exposedFile(path: own, folder: folder))
         }
     }
 

@@ -68,6 +68,13 @@ extension SettingParser {
         }
         return result
     }
+
+    /// Whether a path lies in a folder, as they are written or where their links lead.
+    static func lies(_ path: String, in folder: String) -> Bool {
+        let folders = [SandboxPath(folder), SandboxPath(resolving: folder)].compactMap(\.self)
+        return [SandboxPath(path), SandboxPath(resolving: path)].compactMap(\.self)
+            .contains { path in folders.contains { path.lies(in: $0) } }
+    }
 }
 
 extension SandboxPath {

@@ -30,7 +30,16 @@ enum rb_mechanism {
     RB_MECHANISM_COUNT
 };
 
-enum { RB_PATH_READ = 1, RB_PATH_EXECUTE = 2, RB_PATH_WRITE = 4, RB_PATH_OPTIONAL = 8, RB_PATH_DEVICE = 16 };
+enum {
+    RB_PATH_READ = 1,
+    RB_PATH_EXECUTE = 2,
+    RB_PATH_WRITE = 4,
+    /// It need not be there.
+    RB_PATH_OPTIONAL = 8,
+    /// A path of a policy, which has no links in it: one that is there now was put there to have the rule bind
+    /// elsewhere.
+    RB_PATH_LINKLESS = 16
+};
 
 struct rb_path {
     const char *path;

@@ -174,8 +174,10 @@ public final class SandboxExecutor: Executor {
             defer { version.checkIn(child, channel: channel) }
             return exchange(call, with: version, child, channel)
         } catch {
-            return .notBegun(
-                RunError(code: error.code, message: error.message, traceback: error.traceback), status: .rejected)
+            let reason = RunError(code: error.code, message: error.message, traceback: error.traceback)
+            // The host may have room for a child later; what the script does when it is loaded is the same then.
+            if case .sandbox = error { return .notBegun(reason, status: .rejected) }
+            return .rejected(reason, isolation: "sandbox")
         }
     }
 
@@ -185,7 +187,7 @@ public final class SandboxExecutor: Executor {
         let (invocation, id) = (call.invocation, parts.nextID())
         let message = CallMessage(
             id: id, function: invocation.function, arguments: invocation.arguments, outputLimit: parts.outputLimit)
-        guard let order = message.encoded() else { return .notBegun(.argumentsTooLarge, status: .rejected) }
+        guard let order = message.encoded() else { return .rejected(.argumentsTooLarge, isolation: child.level) }
         // Only that it began: its end is not this process's.
         observer?.codeBegins(
             of: invocation.pluginID, runID: invocation.runID, scriptHash: version.image.scriptHash)
