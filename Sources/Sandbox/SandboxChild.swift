@@ -244,6 +244,12 @@ public final class SandboxChild: @unchecked Sendable {
 
     public var hasEnded: Bool { state.withLock { $0 != nil } }
 
+    /// Whether it is there, whoever may have ended it. One look at a socket.
+    public var isAlive: Bool {
+        var entry = pollfd(fd: supervision, events: Int16(POLLIN), revents: 0)
+        return !hasEnded && poll(&entry, 1, 0) == 0
+    }
+
     private func endConfined(_ isGone: Bool) -> Ending {
         let notice = Self.readNotice(from: supervision, until: .now + (isGone ? .seconds(2) : .zero))
         // In a namespace of its own everything ends with its first process; otherwise that sees to it by itself.

@@ -140,7 +140,7 @@ public final class SandboxWorker: @unchecked Sendable {
     private enum Control {
         case ask(channel: Int, id: UInt64)
         case inject(channel: Int, id: UInt64)
-        case listMissing([String])
+        case listMissing(id: UInt64, [String])
     }
 
     /// On the main thread, which never takes the GIL itself: it must hear the agent whatever the plugin does.
@@ -153,8 +153,8 @@ public final class SandboxWorker: @unchecked Sendable {
             case .inject(let channel, let id):
                 guard let slot = slots.withLock({ $0[channel] }) else { continue }
                 interpreter.enqueue { gil in slot.inject(into: id, gil: gil) }
-            case .listMissing(let functions):
-                interpreter.enqueue { [self] gil in answer(functions, gil: gil) }
+            case .listMissing(let id, let functions):
+                interpreter.enqueue { [self] gil in answer(functions, id: id, gil: gil) }
             }
         }
     }
@@ -164,16 +164,18 @@ public final class SandboxWorker: @unchecked Sendable {
         case SandboxMessage.ask: return .ask(channel: Int(try reader.integer()), id: try reader.integer())
         case SandboxMessage.inject: return .inject(channel: Int(try reader.integer()), id: try reader.integer())
         case SandboxMessage.listMissing:
+            let id = try reader.integer()
             var functions: [String] = []
             for _ in 0..<(try reader.integer()) { functions.append(try reader.text()) }
-            return .listMissing(functions)
+            return .listMissing(id: id, functions)
         default: throw .malformed
         }
     }
 
-    private func answer(_ functions: [String], gil: borrowing GIL) {
+    private func answer(_ functions: [String], id: UInt64, gil: borrowing GIL) {
         let instance = plugin.withLock { $0 }
         var writer = WireWriter(kind: SandboxMessage.missing)
+        writer.integer(id)
         let missing = functions.filter { function in !(instance?.hasMethod(function, gil: gil) ?? false) }
         writer.integer(UInt64(missing.count))
         for function in missing { writer.text(function) }
