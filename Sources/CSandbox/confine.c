@@ -99,10 +99,16 @@ static int make_mounts_read_only(const struct rb_plan *plan) {
     return error;
 }
 
+/// Returns 0, or an errno.
+static int enter_namespace(const struct rb_plan *plan, enum rb_mechanism mechanism, int flag) {
+    if ((plan->withheld >> mechanism) & 1) return ENOSYS;
+    return unshare(flag) == 0 ? 0 : errno;
+}
+
 static void enter_namespaces(const struct rb_plan *plan, struct rb_report *report) {
     // Root makes them as they are: the child gives that up afterwards.
     if (geteuid() != 0) {
-        int error = enter_user_namespace();
+        int error = (plan->withheld >> RB_USER_NAMESPACE) & 1 ? ENOSYS : enter_user_namespace();
         reach(report, RB_USER_NAMESPACE, error);
         if (error != 0) {
             report->error[RB_PID_NAMESPACE] = report->error[RB_MOUNT_NAMESPACE] = report->error[RB_IPC_NAMESPACE] =
@@ -110,11 +116,12 @@ static void enter_namespaces(const struct rb_plan *plan, struct rb_report *repor
             return;
         }
     }
-    reach(report, RB_PID_NAMESPACE, unshare(CLONE_NEWPID) == 0 ? 0 : errno);
-    reach(report, RB_IPC_NAMESPACE, unshare(CLONE_NEWIPC) == 0 ? 0 : errno);
+    reach(report, RB_PID_NAMESPACE, enter_namespace(plan, RB_PID_NAMESPACE, CLONE_NEWPID));
+    reach(report, RB_IPC_NAMESPACE, enter_namespace(plan, RB_IPC_NAMESPACE, CLONE_NEWIPC));
     if (plan->network == RB_NETWORK_NONE)
-        reach(report, RB_NETWORK_NAMESPACE, unshare(CLONE_NEWNET) == 0 ? 0 : errno);
-    int error = unshare(CLONE_NEWNS) == 0 ? mount_scratch(plan) : errno;
+        reach(report, RB_NETWORK_NAMESPACE, enter_namespace(plan, RB_NETWORK_NAMESPACE, CLONE_NEWNET));
+    int error = enter_namespace(plan, RB_MOUNT_NAMESPACE, CLONE_NEWNS);
+    if (error == 0) error = mount_scratch(plan);
     reach(report, RB_MOUNT_NAMESPACE, error);
     reach(report, RB_READ_ONLY_MOUNTS, error == 0 ? make_mounts_read_only(plan) : error);
 }
