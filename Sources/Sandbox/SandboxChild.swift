@@ -31,7 +31,7 @@ public final class SandboxChild: @unchecked Sendable {
     /// How long a child may take to come up.
     private static let startLimit = Duration.seconds(20)
     /// The longest answer: a result, its output, and what is around them.
-    private static let messageLimit = 80 << 20
+    public static let messageLimit = 80 << 20
     private static let requestLimit = 64 << 20
 
     public let plan: SandboxPlan

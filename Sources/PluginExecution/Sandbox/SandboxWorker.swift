@@ -121,10 +121,7 @@ public final class SandboxWorker: @unchecked Sendable {
                         message.function, of: $0, arguments: message.arguments, id: message.id,
                         outputLimit: message.outputLimit, gil: gil)
                 } ?? CallResult(value: .failure(.functionMissing), stdout: "", stderr: "")
-            var writer = WireWriter(kind: SandboxMessage.called)
-            writer.integer(message.id)
-            writer.result(result)
-            return writer.finished()
+            return Self.answer(message.id, result)
         case .shutDown(let id):
             var writer = WireWriter(kind: SandboxMessage.haveShutDown)
             writer.integer(id)
@@ -133,6 +130,16 @@ public final class SandboxWorker: @unchecked Sendable {
             if let exception { writer.exception(exception) }
             return writer.finished()
         }
+    }
+
+    private static func answer(_ id: UInt64, _ result: CallResult) -> [UInt8]? {
+        var writer = WireWriter(kind: SandboxMessage.called)
+        writer.integer(id)
+        writer.result(result)
+        guard writer.bytes.count > SandboxChild.messageLimit else { return writer.finished() }
+        // The agent would take it for an attack.
+        let failure = CallFailure.resultTooLarge(limit: SandboxChild.messageLimit)
+        return answer(id, CallResult(value: .failure(failure), stdout: result.stdout, stderr: result.stderr))
     }
 
     // MARK: Control
