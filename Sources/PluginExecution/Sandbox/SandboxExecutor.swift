@@ -250,12 +250,13 @@ public final class SandboxExecutor: Executor {
             of: invocation.pluginID, runID: invocation.runID, scriptHash: version.image.scriptHash)
         observer?.codeEnded()
         let (date, start) = (Date(), ContinuousClock.now)
-        var raw = SandboxExchange.RawOutput()
+        var (raw, isScratchFull) = (SandboxExchange.RawOutput(), false)
         let end = parts.exchange(
             on: child, channel: channel, id: id, limit: call.timeLimit, cpuLimit: version.kind.policy.cpuTime,
             stopDescriptor: stopSignal.descriptor
         ).run(order, raw: &raw) { kind, reader throws(WireError) -> CallResult in
             guard kind == SandboxMessage.called, try reader.integer() == id else { throw .malformed }
+            isScratchFull = try reader.integer() != 0
             return try reader.result()
         }
         let duration = start.duration(to: .now)
@@ -266,8 +267,8 @@ public final class SandboxExecutor: Executor {
             isStopped: stopping.isRequested.load(ordering: .acquiring)
         ).outcome(of: end)
         outcome.add(raw, limit: parts.outputLimit)
-        // What it holds of its memory would be in the way of the next.
-        if outcome.status == .outOfMemory { version.replace(child) }
+        // What it holds of its memory, or has left in its scratch folder, would be in the way of the next.
+        if outcome.status == .outOfMemory || isScratchFull { version.replace(child) }
         return outcome
     }
 

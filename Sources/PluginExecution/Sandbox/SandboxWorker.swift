@@ -121,7 +121,7 @@ public final class SandboxWorker: @unchecked Sendable {
                         message.function, of: $0, arguments: message.arguments, id: message.id,
                         outputLimit: message.outputLimit, gil: gil)
                 } ?? CallResult(value: .failure(.functionMissing), stdout: "", stderr: "")
-            return Self.answer(message.id, result)
+            return answer(message.id, result)
         case .shutDown(let id):
             var writer = WireWriter(kind: SandboxMessage.haveShutDown)
             writer.integer(id)
@@ -132,14 +132,23 @@ public final class SandboxWorker: @unchecked Sendable {
         }
     }
 
-    private static func answer(_ id: UInt64, _ result: CallResult) -> [UInt8]? {
+    private func answer(_ id: UInt64, _ result: CallResult) -> [UInt8]? {
         var writer = WireWriter(kind: SandboxMessage.called)
         writer.integer(id)
+        if case .failure = result.value { writer.integer(isScratchFull ? 1 : 0) } else { writer.integer(0) }
         writer.result(result)
         guard writer.bytes.count > SandboxChild.messageLimit else { return writer.finished() }
         // The agent would take it for an attack.
         let failure = CallFailure.resultTooLarge(limit: SandboxChild.messageLimit)
         return answer(id, CallResult(value: .failure(failure), stdout: result.stdout, stderr: result.stderr))
+    }
+
+    /// Whether less than a sixteenth of the scratch folder is free, where that is limited.
+    private var isScratchFull: Bool {
+        guard case .mounted = process.plan.scratch else { return false }
+        var status = statvfs()
+        guard statvfs(process.plan.scratch.path, &status) == 0 else { return false }
+        return status.f_bavail < status.f_blocks / 16 || status.f_favail < status.f_files / 16
     }
 
     // MARK: Control
