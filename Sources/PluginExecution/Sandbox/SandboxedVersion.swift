@@ -113,6 +113,8 @@ final class SandboxedVersion: @unchecked Sendable {
     func ensureChild() throws(PluginExecutionError) -> String {
         try replacing.withLock { _ throws(PluginExecutionError) -> String in
             if let child = state.withLock({ $0.child }), !child.hasEnded { return "" }
+            // What was to be made ready for the next call, and none comes.
+            if state.withLock({ $0.isRetired && $0.inUse == 0 }) { return "" }
             let child: SandboxChild
             do throws(SandboxError) {
                 child = try parts.nursery.take(kind)
@@ -188,8 +190,9 @@ final class SandboxedVersion: @unchecked Sendable {
     func retire(_ completion: @escaping @Sendable (RunError?) -> Void) {
         let finish: @Sendable () -> Void = { [self] in
             parts.work.push { [self] in
-                completion(shutDown())
+                let error = shutDown()
                 parts.nursery.release(kind)
+                completion(error)
             }
         }
         let isIdle = state.withLock { state in
@@ -212,14 +215,21 @@ final class SandboxedVersion: @unchecked Sendable {
         parts.work.push { [self] in _ = shutDown() }
     }
 
+    /// Not while another process is made, which would be left over, or is shut down, which must have ended afterwards.
     private func shutDown() -> RunError? {
-        let child = state.withLock { state -> SandboxChild? in
-            // A call may have come since it was seen to rest.
-            guard state.inUse == 0 else { return nil }
-            defer { (state.child, state.freeChannels) = (nil, []) }
-            return state.child
+        replacing.withLock { _ in
+            let child = state.withLock { state -> SandboxChild? in
+                // A call may have come since it was seen to rest.
+                guard state.inUse == 0 else { return nil }
+                defer { (state.child, state.freeChannels) = (nil, []) }
+                return state.child
+            }
+            guard let child, !child.hasEnded else { return nil }
+            return shutDown(child)
         }
-        guard let child, !child.hasEnded else { return nil }
+    }
+
+    private func shutDown(_ child: SandboxChild) -> RunError? {
         defer { child.end() }
         let id = parts.nextID()
         var writer = WireWriter(kind: SandboxMessage.shutDown)
