@@ -47,16 +47,20 @@ static int write_file(const char *path, const char *text) {
     return error;
 }
 
-/// A user namespace in which the process keeps its own user (user_namespaces(7)).
+/// What users without a name are called in their namespace: nobody, on every Linux.
+#define NO_ONE 65534
+
+/// A user namespace in which the process keeps its own user (user_namespaces(7)), or is `nobody` where its user has no
+/// name: programs look their user up.
 static int enter_user_namespace(void) {
-    uid_t user = geteuid();
-    gid_t group = getegid();
+    uid_t user = geteuid(), inside_user = user < RB_FIRST_UNNAMED_USER ? user : NO_ONE;
+    gid_t group = getegid(), inside_group = group < RB_FIRST_UNNAMED_USER ? group : NO_ONE;
     if (unshare(CLONE_NEWUSER) != 0) return errno;
     char map[64];
     int error = write_file("/proc/self/setgroups", "deny");
-    snprintf(map, sizeof map, "%u %u 1", (unsigned)user, (unsigned)user);
+    snprintf(map, sizeof map, "%u %u 1", (unsigned)inside_user, (unsigned)user);
     if (error == 0) error = write_file("/proc/self/uid_map", map);
-    snprintf(map, sizeof map, "%u %u 1", (unsigned)group, (unsigned)group);
+    snprintf(map, sizeof map, "%u %u 1", (unsigned)inside_group, (unsigned)group);
     if (error == 0) error = write_file("/proc/self/gid_map", map);
     return error;
 }

@@ -56,7 +56,7 @@ public struct SandboxHost: Sendable {
     /// host take different ones.
     private static func nextUser() -> SandboxUser {
         let number = lastUser.add(1, ordering: .relaxed).newValue & 0xFFF
-        let id = 0x7000_0000 | (UInt32(truncatingIfNeeded: getpid()) & 0xFFFF) << 12 | number
+        let id = UInt32(RB_FIRST_UNNAMED_USER) | (UInt32(truncatingIfNeeded: getpid()) & 0xFFFF) << 12 | number
         return SandboxUser(user: id, group: id)
     }
 

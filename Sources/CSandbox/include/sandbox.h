@@ -32,6 +32,9 @@ enum rb_mechanism {
 
 enum { RB_PATH_READ = 1, RB_PATH_EXECUTE = 2, RB_PATH_WRITE = 4, RB_PATH_OPTIONAL = 8, RB_PATH_DEVICE = 16 };
 
+/// Users from here on have no name.
+#define RB_FIRST_UNNAMED_USER 0x70000000U
+
 struct rb_path {
     const char *path;
     int access;
