@@ -41,7 +41,9 @@ import Testing
             def remember(self): self.seen = True
             def recall(self): return hasattr(self, "seen")
             def wait(self, name): return gate(name).wait()
-            def stopped(self): os.kill(os.getpid(), signal.SIGSTOP)
+            def stopped(self):
+                os.kill(os.getpid(), signal.SIGSTOP)
+                while True: signal.pause()
             def open(self, name): gate(name).set()
             def wedge(self): return sum(range(10 ** 12))
         """
