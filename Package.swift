@@ -180,7 +180,9 @@ let package = Package(
             ]),
         .testTarget(
             name: "PluginExecutionTests",
-            dependencies: ["AgentModel", "PluginExecution", "PythonEmbedding", "Sandbox", "runbook-agent"]),
+            dependencies: [
+                "AgentModel", "AgentTestSupport", "PluginExecution", "PythonEmbedding", "Sandbox", "runbook-agent",
+            ]),
         .testTarget(name: "SandboxTests", dependencies: ["AgentModel", "AgentTestSupport", "Sandbox"]),
         .testTarget(
             name: "SandboxEscapesTests",

@@ -51,16 +51,20 @@ static int write_file(const char *path, const char *text) {
     return error;
 }
 
-/// A user namespace in which the process keeps its own user (user_namespaces(7)).
+/// What users without a name are called in their namespace: nobody, on every Linux.
+#define NO_ONE 65534
+
+/// A user namespace in which the process keeps its own user (user_namespaces(7)), or is `nobody` where its user has no
+/// name: programs look their user up.
 static int enter_user_namespace(void) {
-    uid_t user = geteuid();
-    gid_t group = getegid();
+    uid_t user = geteuid(), inside_user = user < RB_FIRST_UNNAMED_USER ? user : NO_ONE;
+    gid_t group = getegid(), inside_group = group < RB_FIRST_UNNAMED_USER ? group : NO_ONE;
     if (unshare(CLONE_NEWUSER) != 0) return errno;
     char map[64];
     int error = write_file("/proc/self/setgroups", "deny");
-    snprintf(map, sizeof map, "%u %u 1", (unsigned)user, (unsigned)user);
+    snprintf(map, sizeof map, "%u %u 1", (unsigned)inside_user, (unsigned)user);
     if (error == 0) error = write_file("/proc/self/uid_map", map);
-    snprintf(map, sizeof map, "%u %u 1", (unsigned)group, (unsigned)group);
+    snprintf(map, sizeof map, "%u %u 1", (unsigned)inside_group, (unsigned)group);
     if (error == 0) error = write_file("/proc/self/gid_map", map);
     return error;
 }
@@ -112,10 +116,16 @@ static int make_mounts_read_only(const struct rb_plan *plan) {
     return error;
 }
 
+/// Returns 0, or an errno.
+static int enter_namespace(const struct rb_plan *plan, enum rb_mechanism mechanism, int flag) {
+    if ((plan->withheld >> mechanism) & 1) return ENOSYS;
+    return unshare(flag) == 0 ? 0 : errno;
+}
+
 static void enter_namespaces(const struct rb_plan *plan, struct rb_report *report) {
     // Root makes them as they are: the child gives that up afterwards.
     if (geteuid() != 0) {
-        int error = enter_user_namespace();
+        int error = (plan->withheld >> RB_USER_NAMESPACE) & 1 ? ENOSYS : enter_user_namespace();
         reach(report, RB_USER_NAMESPACE, error);
         if (error != 0) {
             report->error[RB_PID_NAMESPACE] = report->error[RB_MOUNT_NAMESPACE] = report->error[RB_IPC_NAMESPACE] =
@@ -123,17 +133,15 @@ static void enter_namespaces(const struct rb_plan *plan, struct rb_report *repor
             return;
         }
     }
-    reach(report, RB_PID_NAMESPACE, unshare(CLONE_NEWPID) == 0 ? 0 : errno);
-    reach(report, RB_IPC_NAMESPACE, unshare(CLONE_NEWIPC) == 0 ? 0 : errno);
+    reach(report, RB_PID_NAMESPACE, enter_namespace(plan, RB_PID_NAMESPACE, CLONE_NEWPID));
+    reach(report, RB_IPC_NAMESPACE, enter_namespace(plan, RB_IPC_NAMESPACE, CLONE_NEWIPC));
     if (plan->network == RB_NETWORK_NONE)
-        reach(report, RB_NETWORK_NAMESPACE, unshare(CLONE_NEWNET) == 0 ? 0 : errno);
-    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
-        report->error[RB_MOUNT_NAMESPACE] = report->error[RB_READ_ONLY_MOUNTS] = errno;
-        return;
-    }
-    reach(report, RB_READ_ONLY_MOUNTS, make_mounts_read_only(plan));
+        reach(report, RB_NETWORK_NAMESPACE, enter_namespace(plan, RB_NETWORK_NAMESPACE, CLONE_NEWNET));
+    int error = enter_namespace(plan, RB_MOUNT_NAMESPACE, CLONE_NEWNS);
+    if (error == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) error = errno;
+    reach(report, RB_READ_ONLY_MOUNTS, error == 0 ? make_mounts_read_only(plan) : error);
     // After that, because it is to be written to.
-    reach(report, RB_MOUNT_NAMESPACE, mount_scratch(plan));
+    reach(report, RB_MOUNT_NAMESPACE, error == 0 ? mount_scratch(plan) : error);
 }
 
 static int limit(int resource, uint64_t value) {

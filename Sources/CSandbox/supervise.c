@@ -128,23 +128,54 @@ double rb_processor_seconds(pid_t ancestor) {
     return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
+/// Reaps what has ended. Returns whether anything is left.
+static int reap(void) {
+    pid_t reaped;
+    while ((reaped = waitpid(-1, NULL, WNOHANG | __WALL)) > 0 || (reaped < 0 && errno == EINTR)) {}
+    return reaped == 0;
+}
+
+/// Ends the children of this process that there are now. Microseconds, where a look at all processes takes
+/// milliseconds: whatever forks and ends, over and over, would always be gone by the time it is found there.
+static void kill_children(int list) {
+    char text[4096];
+    ssize_t length = pread(list, text, sizeof text - 1, 0);
+    if (length <= 0) return;
+    text[length] = 0;
+    // The last one may have been cut: it is read again as one of fewer.
+    if (length == (ssize_t)sizeof text - 1) *strrchr(text, ' ') = 0;
+    char *rest = text, *end;
+    for (long id; (id = strtol(rest, &end, 10)) > 0 && end != rest; rest = end) kill((pid_t)id, SIGKILL);
+}
+
 /// Ends everything the child left, sessions of its own and double forks included: as the nearest subreaper this
 /// process is the parent of whatever lost its own.
-static void sweep(void) {
+static void sweep(int signals) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    int list = open(path, O_RDONLY | O_CLOEXEC);
     for (;;) {
         // Stopped first, all of them, so that none starts another while they are ended one by one.
         size_t stopped = 0, now;
         while ((now = signal_descendants(SIGSTOP)) > stopped) stopped = now;
         signal_descendants(SIGKILL);
-        pid_t reaped;
-        while ((reaped = waitpid(-1, NULL, __WALL)) > 0 || (reaped < 0 && errno == EINTR)) {}
-        if (errno == ECHILD) return;
+        for (int round = 0; round < 1000; round++) {
+            if (!reap()) return;
+            if (list >= 0) kill_children(list);
+        }
+        // What the kernel holds up for a while, such as a write to a slow disk.
+        struct pollfd ended = {.fd = signals, .events = POLLIN};
+        struct signalfd_siginfo information;
+        poll(&ended, 1, 10);
+        while (read(signals, &information, sizeof information) > 0) {}
     }
 }
 
 void rb_supervise(int supervision, int signals, pid_t child, int owns_processes) {
-    // The child's end must close its sockets.
+    // The child's end must close its sockets. What else was inherited is none of this process's business.
     if (supervision > 0) syscall(SYS_RB_CLOSE_RANGE, 0, supervision - 1, 0);
+    if (signals > supervision + 1) syscall(SYS_RB_CLOSE_RANGE, supervision + 1, signals - 1, 0);
+    if (signals > supervision) syscall(SYS_RB_CLOSE_RANGE, signals + 1, ~0U, 0);
     prctl(PR_SET_NAME, "runbook-keeper", 0, 0, 0);
     int status = 0, has_ended = 0;
     while (!has_ended) {
@@ -166,6 +197,6 @@ void rb_supervise(int supervision, int signals, pid_t child, int owns_processes)
         if (descriptors[0].revents != 0) break;
     }
     if (has_ended) rb_notify(supervision, RB_NOTICE_ENDED, status);
-    if (!owns_processes) sweep();
+    if (!owns_processes) sweep(signals);
     _exit(0);
 }

@@ -30,7 +30,7 @@ extension CallFailure {
         switch self {
         // None of the plugin's code ran.
         case .invalidArguments, .functionMissing, .functionNotCallable, .argumentMismatch: .rejected
-        case .raised, .exited, .resultNotJSON: .failed
+        case .raised, .exited, .resultNotJSON, .resultTooLarge: .failed
         case .timeLimitExceeded: .timedOut
         case .outputLimitExceeded: .outputLimit
         }
@@ -75,6 +75,11 @@ extension RunError {
                 code: "task.output_limit", type: exception.type,
                 message: "the run wrote more than \(exception.message); write less, or to a file",
                 traceback: exception.traceback)
+        case .resultTooLarge(let limit):
+            self.init(
+                code: "plugin.result_too_large",
+                message:
+                    "what the method returned is longer than \(limit >> 20) MiB; return less, or write it to a file")
         case .resultNotJSON(let exception):
             self.init(
                 code: "plugin.result_not_json", type: exception.type,

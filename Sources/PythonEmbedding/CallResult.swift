@@ -32,6 +32,8 @@ public enum CallFailure: Error, Equatable, Sendable {
     case outputLimitExceeded(PythonException)
     /// The method returned what JSON can't say.
     case resultNotJSON(PythonException)
+    /// The result, with what the call wrote, is longer than so many bytes.
+    case resultTooLarge(limit: Int)
 }
 
 /// Why a script did not become a plugin.

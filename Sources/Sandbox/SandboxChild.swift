@@ -31,7 +31,7 @@ public final class SandboxChild: @unchecked Sendable {
     /// How long a child may take to come up.
     private static let startLimit = Duration.seconds(20)
     /// The longest answer: a result, its output, and what is around them.
-    private static let messageLimit = 80 << 20
+    public static let messageLimit = 80 << 20
     private static let requestLimit = 64 << 20
 
     public let plan: SandboxPlan
@@ -243,6 +243,12 @@ public final class SandboxChild: @unchecked Sendable {
     }
 
     public var hasEnded: Bool { state.withLock { $0 != nil } }
+
+    /// Whether it is there, whoever may have ended it. One look at a socket.
+    public var isAlive: Bool {
+        var entry = pollfd(fd: supervision, events: Int16(POLLIN), revents: 0)
+        return !hasEnded && poll(&entry, 1, 0) == 0
+    }
 
     private func endConfined(_ isGone: Bool) -> Ending {
         let notice = Self.readNotice(from: supervision, until: .now + (isGone ? .seconds(2) : .zero))

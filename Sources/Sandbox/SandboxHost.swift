@@ -14,6 +14,8 @@ public struct SandboxHost: Sendable {
     /// Folders that the interpreter itself needs, beside those of the system.
     public var libraryPaths: [String]
     public var isUnconfined = false
+    /// Kinds of namespaces that are done without, as on a host that lacks them: only for seeing what the rest does.
+    public var withheld: Set<SandboxMechanism> = []
 
     public init(
         mode: SandboxMode = .require, user: SandboxUser? = nil, executable: String = "/proc/self/exe",
@@ -30,15 +32,20 @@ public struct SandboxHost: Sendable {
         let user = geteuid() == 0 ? user ?? Self.nextUser() : nil
         var plan = SandboxPlan(
             policy: policy, mode: mode, user: user,
-            scratch: Self.canMount && !isUnconfined ? .mounted : .folder(try Self.makeFolder(for: user)),
+            scratch: canMount && !isUnconfined ? .mounted : .folder(try Self.makeFolder(for: user)),
             pythonPath: pythonPath, libraryPaths: libraryPaths, channels: channels)
         plan.isUnconfined = isUnconfined
+        plan.withheld = withheld
         plan.parent = getpid()
         return plan
     }
 
+    private var canMount: Bool {
+        withheld.isDisjoint(with: [.mountNamespace, .userNamespace]) && Self.hostCanMount
+    }
+
     /// Asked once: it doesn't change while the process runs.
-    private static let canMount: Bool = {
+    private static let hostCanMount: Bool = {
         let needed = Int32(RB_TRY_MOUNT) | (geteuid() == 0 ? 0 : Int32(RB_TRY_USER))
         return rb_try_namespaces(needed) == 0
     }()
@@ -49,7 +56,7 @@ public struct SandboxHost: Sendable {
     /// host take different ones.
     private static func nextUser() -> SandboxUser {
         let number = lastUser.add(1, ordering: .relaxed).newValue & 0xFFF
-        let id = 0x7000_0000 | (UInt32(truncatingIfNeeded: getpid()) & 0xFFFF) << 12 | number
+        let id = UInt32(RB_FIRST_UNNAMED_USER) | (UInt32(truncatingIfNeeded: getpid()) & 0xFFFF) << 12 | number
         return SandboxUser(user: id, group: id)
     }
 

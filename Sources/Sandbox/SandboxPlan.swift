@@ -40,6 +40,8 @@ public struct SandboxPlan: Sendable, Hashable {
     public var channels: Int
     /// Nothing is confined. Only for showing that an attempt to break out can succeed.
     public var isUnconfined = false
+    /// What is done without although it may be there.
+    var withheld: Set<SandboxMechanism> = []
     /// The agent's process.
     var parent: Int32 = 0
 
@@ -92,6 +94,7 @@ extension SandboxPlan {
         writer.integer(UInt64(user?.group ?? 0))
         if case .folder(let path) = scratch { writer.text(Optional(path)) } else { writer.text(String?.none) }
         writer.integer(isUnconfined ? 1 : 0)
+        writer.integer(withheld.bits)
         writer.integer(UInt64(parent))
         return writer.finished()
     }
@@ -118,6 +121,7 @@ extension SandboxPlan {
         user = id == 0 ? nil : SandboxUser(user: id, group: group)
         scratch = try reader.optionalText().map(Scratch.folder) ?? .mounted
         isUnconfined = try reader.integer() != 0
+        withheld = Set(bits: try reader.integer())
         parent = Int32(try reader.integer())
     }
 }
@@ -204,6 +208,7 @@ extension SandboxPlan {
                 plan.parent = parent
                 plan.supervision = Descriptor.firstCall + Int32(channels)
                 plan.unconfined = isUnconfined ? 1 : 0
+                plan.withheld = UInt32(withheld.bits)
                 return body(&plan)
             }
         }

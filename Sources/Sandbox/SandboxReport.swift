@@ -85,7 +85,7 @@ public struct SandboxReport: Sendable, Hashable {
 extension SandboxReport {
     func write(to writer: inout WireWriter) {
         writer.integer(UInt64(landlockVersion))
-        writer.integer(reached.reduce(0) { $0 | 1 << UInt64($1.rawValue) })
+        writer.integer(reached.bits)
         writer.integer(UInt64(errors.count))
         for (mechanism, error) in errors {
             writer.integer(UInt64(mechanism.rawValue))
@@ -95,12 +95,20 @@ extension SandboxReport {
 
     init(from reader: inout WireReader) throws(WireError) {
         landlockVersion = Int(truncatingIfNeeded: try reader.integer())
-        let bits = try reader.integer()
-        reached = Set(SandboxMechanism.allCases.filter { bits & (1 << UInt64($0.rawValue)) != 0 })
+        reached = Set(bits: try reader.integer())
         for _ in 0..<min(try reader.integer(), 64) {
             let mechanism = SandboxMechanism(rawValue: Int(truncatingIfNeeded: try reader.integer()))
             let error = Int32(truncatingIfNeeded: try reader.integer())
             if let mechanism { errors[mechanism] = error }
         }
+    }
+}
+
+extension Set<SandboxMechanism> {
+    /// A bit for each.
+    var bits: UInt64 { reduce(0) { $0 | 1 << UInt64($1.rawValue) } }
+
+    init(bits: UInt64) {
+        self = Set(SandboxMechanism.allCases.filter { bits & (1 << UInt64($0.rawValue)) != 0 })
     }
 }

@@ -27,6 +27,9 @@ public final class WireChannel: @unchecked Sendable {
         buffer.deallocate()
     }
 
+    /// Ends it for both sides.
+    public func shutDown() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+
     // MARK: Sending
 
     /// Sends a message, waiting as long as it takes.
@@ -38,6 +41,26 @@ public final class WireChannel: @unchecked Sendable {
             case let count: sent += count
             }
         }
+    }
+
+    /// Sends a message, waiting for so long at most. False where the time has passed: the other end then has a part of
+    /// it, and the channel is of no more use.
+    public func send(_ message: [UInt8], within limit: Duration) throws(WireError) -> Bool {
+        let deadline = ContinuousClock.now + limit
+        var sent = 0
+        while true {
+            sent += try sendSome(message, from: sent)
+            guard sent < message.count else { return true }
+            let left = ContinuousClock.now.duration(to: deadline)
+            guard left > .zero else { return false }
+            _ = try wait(for: Int16(POLLOUT), milliseconds: Self.milliseconds(left))
+        }
+    }
+
+    /// Rounded up, so that waiting so long isn't waiting too little.
+    private static func milliseconds(_ duration: Duration) -> Int32 {
+        let (seconds, attoseconds) = duration.components
+        return Int32(clamping: seconds * 1000 + attoseconds / 1_000_000_000_000_000 + 1)
     }
 
     /// Sends what fits without waiting. Returns how many bytes.
@@ -78,8 +101,7 @@ public final class WireChannel: @unchecked Sendable {
             if let value = try next(body) { return value }
             let left = ContinuousClock.now.duration(to: deadline)
             guard left > .zero else { return nil }
-            let milliseconds = left.components.seconds * 1000 + left.components.attoseconds / 1_000_000_000_000_000
-            if try wait(for: Int16(POLLIN), milliseconds: Int32(clamping: milliseconds + 1)) { _ = try fill() }
+            if try wait(for: Int16(POLLIN), milliseconds: Self.milliseconds(left)) { _ = try fill() }
         }
     }
 

@@ -8,7 +8,7 @@ import Testing
 @Suite(.serialized) struct TimeLimitTests {
     private static let script = """
         \(Gates.script)
-        import re, time
+        import os, re, signal, time
         from runbooksolutions.agent import stop_requested, TimeLimitExceeded
         class Plugin:
             def __init__(self, api): self.api = api
@@ -38,6 +38,12 @@ import Testing
                 # Each holds the GIL for a while; some of them end after the limit.
                 while not stop_requested(): re.match("(a+)+$", "a" * 20 + "b")
             def fast(self): return 1
+            def remember(self): self.seen = True
+            def recall(self): return hasattr(self, "seen")
+            def wait(self, name): return gate(name).wait()
+            def stopped(self):
+                os.kill(os.getpid(), signal.SIGSTOP)
+                while True: signal.pause()
             def open(self, name): gate(name).set()
             def wedge(self): return sum(range(10 ** 12))
         """
@@ -53,16 +59,18 @@ import Testing
         var testDescription: String { function }
     }
 
-    @Test(arguments: [
-        StepCase(function: "polite", steps: [.asked], data: "stopped early", stdout: "asked\n", askGrace: .seconds(60)),
-        StepCase(function: "polite_function", steps: [.asked], askGrace: .seconds(60)),
-        StepCase(function: "spin", steps: [.injected], stdout: "before\n", hasTraceback: true),
-        StepCase(function: "sleep", steps: [.injected, .asked]),
-        StepCase(function: "clean_up", steps: [.injected], data: "cleaned up", stdout: "before\n"),
-        StepCase(function: "expression", steps: [.injected, .asked]),
-    ])
-    func step(_ testCase: StepCase) async throws {
-        let fixture = try ExecutorFixture(workers: 1, askGrace: testCase.askGrace)
+    @Test(
+        arguments: [
+            StepCase(
+                function: "polite", steps: [.asked], data: "stopped early", stdout: "asked\n", askGrace: .seconds(60)),
+            StepCase(function: "polite_function", steps: [.asked], askGrace: .seconds(60)),
+            StepCase(function: "spin", steps: [.injected], stdout: "before\n", hasTraceback: true),
+            StepCase(function: "sleep", steps: [.injected, .asked]),
+            StepCase(function: "clean_up", steps: [.injected], data: "cleaned up", stdout: "before\n"),
+            StepCase(function: "expression", steps: [.injected, .asked]),
+        ], Tier.allCases)
+    func step(_ testCase: StepCase, _ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier, workers: 1, askGrace: testCase.askGrace)
         try await fixture.load(Self.script)
         // Long enough for the method to be inside on a busy machine.
         let outcome = await fixture.execute(testCase.function, timeLimit: .milliseconds(500))
@@ -74,7 +82,7 @@ import Testing
         #expect(outcome.data == testCase.data || testCase.data == nil, "\(outcome)")
         #expect(outcome.stdout == testCase.stdout)
         if testCase.hasTraceback { #expect(outcome.error?.traceback?.contains("while True: pass") == true) }
-        // The same worker goes on.
+        // The same worker goes on, or the same process.
         #expect(await fixture.execute("fast").data == "1")
         await fixture.executor.shutDown()
     }
@@ -90,7 +98,7 @@ import Testing
     }
 
     @Test func threadThatCannotBeStoppedIsGivenUp() async throws {
-        let fixture = try ExecutorFixture(workers: 1, injectGrace: .milliseconds(50))
+        let fixture = try ExecutorFixture(.inProcess, workers: 1, injectGrace: .milliseconds(50))
         let helper = try PluginID("limit-gates")
         try await fixture.load(Self.script)
         try await fixture.load(Self.script, id: helper)
@@ -103,7 +111,7 @@ import Testing
     }
 
     @Test func stuckAfterThree() async throws {
-        let fixture = try ExecutorFixture(workers: 2, injectGrace: .milliseconds(20))
+        let fixture = try ExecutorFixture(.inProcess, workers: 2, injectGrace: .milliseconds(20))
         let helper = try PluginID("stuck-gates")
         try await fixture.load(Self.script)
         try await fixture.load(Self.script, id: helper)
@@ -121,7 +129,7 @@ import Testing
     }
 
     @Test func stuckPluginIsUnloadedWithoutItsShutdown() async throws {
-        let fixture = try ExecutorFixture(workers: 2, injectGrace: .milliseconds(20))
+        let fixture = try ExecutorFixture(.inProcess, workers: 2, injectGrace: .milliseconds(20))
         let helper = try PluginID("stuck-unload-gates")
         try await fixture.load(Self.script)
         try await fixture.load(Self.script, id: helper)
@@ -132,8 +140,9 @@ import Testing
     }
 
     /// Calls that end at about the moment of the injection: it must hit that call or none.
-    @Test func injectedExceptionNeverHitsTheNextCall() async throws {
-        let fixture = try ExecutorFixture(workers: 1, askGrace: .microseconds(1))
+    @Test(arguments: Tier.allCases)
+    func injectedExceptionNeverHitsTheNextCall(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier, workers: 1, askGrace: .microseconds(1))
         let script = """
             class Plugin:
                 def limited(self, rounds):
@@ -164,7 +173,7 @@ import Testing
     }
 
     @Test func loadThatCannotBeStoppedLeavesNothing() async throws {
-        let fixture = try ExecutorFixture(workers: 2, injectGrace: .milliseconds(20))
+        let fixture = try ExecutorFixture(.inProcess, workers: 2, injectGrace: .milliseconds(20))
         let helper = try PluginID("load-gates")
         try await fixture.load(Self.script, id: helper)
         let script = """
@@ -201,7 +210,7 @@ import Testing
         await #expect(processExitsWith: .exitCode(75)) {
             let reported = BlockingQueue<Outcome>()
             let fixture = try ExecutorFixture(
-                workers: 2, askGrace: .milliseconds(20), injectGrace: .milliseconds(20),
+                .inProcess, workers: 2, askGrace: .milliseconds(20), injectGrace: .milliseconds(20),
                 interpreterGrace: .milliseconds(200)
             ) {
                 // Not from the cooperative pool: this is the watchdog's thread.
@@ -224,5 +233,42 @@ import Testing
             for await _ in never.stream {}
             never.continuation.finish()
         }
+    }
+
+    // MARK: The same in the sandbox, where there is a process to end instead of a thread to give up
+
+    @Test(arguments: ["swallow", "wedge", "stopped"])
+    func callThatCannotBeStoppedEndsItsProcess(_ function: String) async throws {
+        let fixture = try ExecutorFixture(.sandbox, workers: 2, injectGrace: .milliseconds(50))
+        let other = try ExecutorFixture.newID("beside")
+        try await fixture.load(Self.script)
+        try await fixture.load(Self.script, id: other)
+        async let beside = fixture.execute("wait", #"{"name": "on"}"#, of: other)
+        _ = await fixture.execute("remember")
+        // On a busy machine an injected exception may come before the method's first line, and that ends it.
+        var outcome: Outcome
+        repeat {
+            _ = await fixture.execute("remember")
+            let arguments = function == "swallow" ? #"{"name": "never"}"# : "{}"
+            outcome = await fixture.execute(function, arguments, timeLimit: .milliseconds(200))
+            #expect(outcome.status == .timedOut)
+            #expect(outcome.error?.code == "task.timed_out")
+        } while outcome.error?.message.contains("(child_ended)") != true
+        // The next call has another process, whose plugin remembers nothing.
+        #expect(await fixture.execute("recall").data == "false")
+        fixture.open("on")
+        #expect(await beside.data == "true")
+        await fixture.executor.shutDown()
+    }
+
+    @Test func loadThatCannotBeStoppedEndsItsProcess() async throws {
+        let fixture = try ExecutorFixture(.sandbox, workers: 1, injectGrace: .milliseconds(20))
+        let error = await #expect(throws: PluginExecutionError.self) {
+            try await fixture.load("sum(range(10 ** 12))", timeLimit: .milliseconds(20))
+        }
+        #expect(error?.code == "plugin.load_timed_out")
+        try await fixture.load(Self.script)
+        #expect(await fixture.execute("fast").data == "1")
+        await fixture.executor.shutDown()
     }
 }

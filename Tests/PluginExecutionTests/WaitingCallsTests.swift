@@ -25,8 +25,9 @@ import Testing
         return invocation
     }
 
-    @Test func whatMayNotBeginAnyMoreSaysThatItHasNotBegun() async throws {
-        let fixture = try ExecutorFixture(workers: 1)
+    @Test(arguments: Tier.allCases)
+    func whatMayNotBeginAnyMoreSaysThatItHasNotBegun(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier, workers: 1)
         try await fixture.load(Self.script)
         let outcome = await fixture.executor.execute(invocation(fixture) { false })
         #expect(outcome.status == .interrupted && !outcome.hasBegun)
@@ -35,8 +36,9 @@ import Testing
         await fixture.executor.shutDown()
     }
 
-    @Test func anExecutorThatStartsNothingLetsWhatRunsFinish() async throws {
-        let fixture = try ExecutorFixture(workers: 2)
+    @Test(arguments: Tier.allCases)
+    func anExecutorThatStartsNothingLetsWhatRunsFinish(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier, workers: 2)
         let helper = try PluginID("waiting-gates")
         try await fixture.load(Self.script)
         try await fixture.load(
@@ -67,41 +69,53 @@ import Testing
         await fixture.executor.shutDown()
     }
 
-    @Test func aPluginThatIsNotThereHasNotBegun() async throws {
-        let fixture = try ExecutorFixture(workers: 1)
+    @Test(arguments: Tier.allCases)
+    func aPluginThatIsNotThereHasNotBegun(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier, workers: 1)
         let outcome = await fixture.execute("fast")
         #expect(outcome.error?.code == "plugin.not_loaded" && !outcome.hasBegun)
         await fixture.executor.shutDown()
     }
 
-    /// The child comes back from the method as the worker does, and must not work off the queue beside it.
+    private static let forkingScript = """
+        import os
+        class Plugin:
+            def fork(self):
+                self.reading, writing = os.pipe()
+                self.writing = writing
+                if os.fork() == 0: raise SystemExit(0)
+                os.close(writing)
+            def mark(self):
+                try: os.write(self.writing, b"x")
+                except OSError: return "closed"
+            def count(self):
+                return len(os.read(self.reading, 100))
+        """
+
+    /// Marks that a child of a plugin's made, which comes back from the method as the worker does: it must not work off
+    /// what waits beside it.
+    private static func marksOfAForkedChild(_ tier: Tier) async throws -> String? {
+        let fixture = try ExecutorFixture(tier, workers: 1)
+        try await fixture.load(forkingScript)
+        async let forked = fixture.execute("fork")
+        async let marks = withTaskGroup(of: Outcome.self) { group in
+            for _ in 0..<20 { group.addTask { await fixture.execute("mark") } }
+            return await group.reduce(into: []) { $0.append($1.data) }
+        }
+        _ = await (forked, marks)
+        // Nothing but the child could still have written: the parent has closed its end.
+        let count = await fixture.execute("count").data
+        await fixture.executor.shutDown()
+        return count
+    }
+
     @Test func aForkedChildRunsNothingMore() async {
         await #expect(processExitsWith: .success) {
-            let fixture = try ExecutorFixture(workers: 1)
-            try await fixture.load(
-                """
-                import os
-                class Plugin:
-                    def fork(self):
-                        self.reading, writing = os.pipe()
-                        self.writing = writing
-                        if os.fork() == 0: raise SystemExit(0)
-                        os.close(writing)
-                    def mark(self):
-                        try: os.write(self.writing, b"x")
-                        except OSError: return "closed"
-                    def count(self):
-                        return len(os.read(self.reading, 100))
-                """)
-            async let forked = fixture.execute("fork")
-            async let marks = withTaskGroup(of: Outcome.self) { group in
-                for _ in 0..<20 { group.addTask { await fixture.execute("mark") } }
-                return await group.reduce(into: []) { $0.append($1.data) }
-            }
-            _ = await (forked, marks)
-            // Nothing but the child could still have written: the parent has closed its end.
-            let count = await fixture.execute("count")
-            guard count.data == "0" else { _exit(2) }
+            guard try await Self.marksOfAForkedChild(.inProcess) == "0" else { _exit(2) }
         }
+    }
+
+    @Test func aForkedChildInTheSandboxRunsNothingMore() async throws {
+        #expect(try await Self.marksOfAForkedChild(.sandbox) == "0")
     }
 }

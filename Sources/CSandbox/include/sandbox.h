@@ -41,6 +41,9 @@ enum {
     RB_PATH_LINKLESS = 16
 };
 
+/// Users from here on have no name.
+#define RB_FIRST_UNNAMED_USER 0x70000000U
+
 struct rb_path {
     const char *path;
     int access;
@@ -75,6 +78,8 @@ struct rb_plan {
     pid_t parent;
     /// Descriptors below this are the child's; this one itself is that of the process that watches over it.
     int supervision;
+    /// A bit for each mechanism that is to be done without, as on a host that lacks it. Those of namespaces count.
+    uint32_t withheld;
     /// Nothing is confined: the twin of an attempt to break out, which shows that it can succeed.
     int unconfined;
 };

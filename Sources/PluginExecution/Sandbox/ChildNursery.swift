@@ -7,8 +7,8 @@ import Synchronization
 /// Keeps a child ready for each policy that is in use, so that one that was ended is replaced without waiting for
 /// another to start.
 ///
-/// All children are started on its one thread, which lives as long as the process: the kernel ends a child with the
-/// thread that started it.
+/// All children are started on its one thread, which lives longer than they: the kernel ends a child with the thread
+/// that started it.
 final class ChildNursery: Sendable {
     struct Kind: Hashable, Sendable {
         var policy: SandboxPolicy
@@ -24,28 +24,38 @@ final class ChildNursery: Sendable {
 
     private let host: SandboxHost
     private let state = BlockingLock(State())
-    private let work = BlockingQueue<@Sendable () -> Void>()
+    /// Nil ends the thread.
+    private let work = BlockingQueue<(@Sendable () -> Void)?>()
 
     /// - Throws: `PythonEmbeddingError` when no thread can be made.
     init(host: SandboxHost) throws(PythonEmbeddingError) {
         self.host = host
         let work = work
         try PythonInterpreter.startPlainThread(name: "sandbox-start") {
-            while true { work.pop()() }
+            while let item = work.pop() { item() }
         }
     }
 
     /// A child that no one else has. Blocks for as long as a child takes to come up, where none is ready.
     func take(_ kind: Kind) throws(SandboxError) -> SandboxChild {
-        if let ready = state.withLock({ $0.ready.removeValue(forKey: kind) }), !ready.hasEnded { return ready }
+        if let ready = state.withLock({ $0.ready.removeValue(forKey: kind) }) {
+            // Someone may have ended it while it waited, such as the kernel, out of memory.
+            if ready.isAlive { return ready }
+            ready.end()
+        }
         let answer = BlockingQueue<Result<SandboxChild, SandboxError>>()
         let host = host
-        work.push {
-            answer.push(
-                Result { () throws(SandboxError) in
-                    try SandboxChild.start(kind.policy, channels: kind.channels, on: host)
-                })
+        let isStopped = state.withLock { state in
+            if state.isStopped { return true }
+            work.push {
+                answer.push(
+                    Result { () throws(SandboxError) in
+                        try SandboxChild.start(kind.policy, channels: kind.channels, on: host)
+                    })
+            }
+            return false
         }
+        guard !isStopped else { throw .startFailed(reason: "the agent is being stopped") }
         return try answer.pop().get()
     }
 
@@ -79,7 +89,12 @@ final class ChildNursery: Sendable {
         }
     }
 
-    /// Ends those that are ready, and the one that is being started.
+    deinit {
+        work.push(nil)
+    }
+
+    /// Ends those that are ready, and the one that is being started. Those that were taken must have ended: their
+    /// thread ends. Once.
     func stop() async {
         let ready = state.withLock { state in
             state.isStopped = true
@@ -90,5 +105,6 @@ final class ChildNursery: Sendable {
         await withCheckedContinuation { continuation in
             work.push { continuation.resume() }
         }
+        work.push(nil)
     }
 }

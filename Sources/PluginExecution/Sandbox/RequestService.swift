@@ -18,18 +18,21 @@ struct RequestService: Sendable {
     private func serve() {
         do throws(WireError) {
             while true {
-                let response = try channel.receive { kind, reader throws(WireError) -> PluginHostResponse in
+                // Read as a whole before anything is asked of the backend.
+                let request = try channel.receive { kind, reader throws(WireError) in
                     guard kind == SandboxMessage.request else { throw .malformed }
-                    return answer(method: try reader.text(), path: try reader.text(), body: try reader.optionalText())
+                    return (method: try reader.text(), path: try reader.text(), body: try reader.optionalText())
                 }
                 var writer = WireWriter(kind: SandboxMessage.response)
-                writer.response(response)
-                guard let message = writer.finished() else { return }
+                writer.response(answer(method: request.method, path: request.path, body: request.body))
+                guard let message = writer.finished() else { break }
                 try channel.send(message)
             }
         } catch {
             // It has ended, or no one there keeps to what was agreed.
         }
+        // Whoever waits for an answer there is to know that none comes.
+        channel.shutDown()
     }
 
     /// The plugin is the one whose process asks, whatever it says.
@@ -44,11 +47,28 @@ extension APIAccess {
         switch self {
         case .none: false
         case .full: true
-        case .results:
-            // One segment, so that nothing is reached by way of it.
-            method == "POST" && path.wholeMatch(of: /\/api\/agent\/task\/(?!\.{1,2}$)[A-Za-z0-9._~%-]+/) != nil
-                && !path.lowercased().contains("%2e") && !path.lowercased().contains("%2f")
+        case .results: method == "POST" && Self.isResult(path)
         }
+    }
+
+    /// One segment under the tasks, so that nothing else is reached by way of it. Bytes are compared: to a `Character`
+    /// other letters can be equal.
+    private static func isResult(_ path: String) -> Bool {
+        let prefix = "/api/agent/task/"
+        guard path.utf8.starts(with: prefix.utf8) else { return false }
+        let segment = Array(path.utf8.dropFirst(prefix.utf8.count))
+        let isPlain = segment.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "~"),
+                UInt8(ascii: "."), UInt8(ascii: "%"):
+                true
+            default: false
+            }
+        }
+        let text = String(decoding: segment, as: UTF8.self).lowercased()
+        return isPlain && !segment.isEmpty && ![".", ".."].contains(text)
+            && !["%2e", "%2f", "%5c", "%00", "%25"].contains { text.contains($0) }
     }
 }
 

@@ -64,9 +64,9 @@ struct SandboxExchange {
         var deadline = limit.map { start + $0 }
         var nextCPUCheck = cpuLimit.map { start + $0 / 4 }
         let cpuBefore = cpuLimit == nil ? Duration.zero : child.processorTime()
+        var streams = [child.output, child.errors]
         var listensForStop = stopDescriptor != nil
         do throws(WireError) {
-            guard try isQuiet(wire) else { return .misbehaved }
             while true {
                 if sent < order.count { sent += try wire.sendSome(order, from: sent) }
                 if let value = try wire.next(read) {
@@ -75,7 +75,7 @@ struct SandboxExchange {
                 }
                 let wake = [deadline, nextCPUCheck].compactMap(\.self).min()
                 let events = wait(
-                    wire, sends: sent < order.count, listensForStop: listensForStop, until: wake)
+                    wire, sends: sent < order.count, streams: &streams, listensForStop: listensForStop, until: wake)
                 if events.answer { _ = try wire.fill() }
                 if events.output { drain(&raw) }
                 if raw.written > floodLimit { return .flooded }
@@ -123,42 +123,44 @@ struct SandboxExchange {
         writer.integer(UInt64(channel))
         writer.integer(id)
         guard let message = writer.finished() else { return }
-        // Where it can't be told, the next step comes.
-        child.withControl { control in try? control.send(message) }
+        // Where it can't be told, the next step comes: whoever stopped reading isn't waited for.
+        child.withControl { control in _ = try? control.sendSome(message, from: 0) }
     }
 
     // MARK: Waiting
 
-    /// Nothing may come before it was asked for. What was written in between is no one's.
-    private func isQuiet(_ wire: WireChannel) throws(WireError) -> Bool {
+    /// Whether the process is there and says nothing that no one asked for: then an order can be given. What it wrote
+    /// in between is no one's.
+    static func isFree(_ child: SandboxChild, channel: Int) -> Bool {
+        let wire = child.calls[channel]
         guard !wire.hasBytes else { return false }
-        var descriptors = [pollfd(fd: wire.descriptor, events: Int16(POLLIN), revents: 0)] + outputs
+        let streams = [child.output, child.errors]
+        var descriptors = ([wire.descriptor] + streams).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         guard poll(&descriptors, UInt(descriptors.count), 0) > 0 else { return true }
-        if descriptors[1].revents != 0 || descriptors[2].revents != 0 {
-            var stale = RawOutput()
-            drain(&stale)
+        var stale: [UInt8] = []
+        for (entry, stream) in zip(descriptors.dropFirst(), streams) where entry.revents & Int16(POLLIN) != 0 {
+            _ = read(stream, into: &stale, limit: 0)
         }
-        // Bytes, or the end of the process, which the first reading says.
-        if descriptors[0].revents == 0 { return true }
-        return try !wire.fill()
-    }
-
-    private var outputs: [pollfd] {
-        [child.output, child.errors].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        return descriptors[0].revents == 0
     }
 
     private func wait(
-        _ wire: WireChannel, sends: Bool, listensForStop: Bool, until wake: ContinuousClock.Instant?
+        _ wire: WireChannel, sends: Bool, streams: inout [Int32], listensForStop: Bool,
+        until wake: ContinuousClock.Instant?
     ) -> (answer: Bool, output: Bool, stop: Bool) {
         var descriptors = [
             pollfd(fd: wire.descriptor, events: Int16(sends ? POLLIN | POLLOUT : POLLIN), revents: 0)
         ]
-        descriptors += outputs
+        descriptors += streams.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         if listensForStop, let stopDescriptor {
             descriptors.append(pollfd(fd: stopDescriptor, events: Int16(POLLIN), revents: 0))
         }
         let count = poll(&descriptors, UInt(descriptors.count), wake.map(Self.milliseconds) ?? -1)
         guard count > 0 else { return (false, false, false) }
+        // Whoever has closed all of a stream is not waited for, which would never wait.
+        for index in streams.indices where descriptors[1 + index].revents & Int16(POLLIN | POLLHUP) == Int16(POLLHUP) {
+            streams[index] = -1
+        }
         let readable = Int16(POLLIN | POLLHUP | POLLERR)
         return (
             descriptors[0].revents & readable != 0,

@@ -12,6 +12,10 @@ public final class SandboxExecutor: Executor {
     private struct State {
         var plugins: [PluginID: SandboxedPlugin] = [:]
         var isShutDown = false
+        /// Loads and calls under way, and versions that are being taken down.
+        var pending = 0
+        /// Resumed when nothing is pending.
+        var waiting: [CheckedContinuation<Void, Never>] = []
     }
 
     private let parts: SandboxParts
@@ -52,12 +56,23 @@ public final class SandboxExecutor: Executor {
             }
         }
         // Loading waits for children to come up and for constructors to return.
-        for number in 1...4 {
+        for number in 1...Self.loaders {
             try PythonInterpreter.startPlainThread(name: "sandbox-load-\(number)") {
-                while true { work.pop()() }
+                while let item = work.pop() { item() }
             }
         }
         if let idleTimeout { try startResting(after: idleTimeout) }
+    }
+
+    private static let loaders = 4
+
+    deinit {
+        endThreads()
+    }
+
+    private func endThreads() {
+        for _ in 0..<workers { calls.push(nil) }
+        for _ in 0..<Self.loaders { parts.work.push(nil) }
     }
 
     private func startResting(after idleTimeout: Duration) throws(PythonEmbeddingError) {
@@ -76,7 +91,8 @@ public final class SandboxExecutor: Executor {
 
     @discardableResult
     public func load(_ image: PluginImage) async throws(PluginExecutionError) -> String {
-        guard !state.withLock({ $0.isShutDown }) else { throw .stopped }
+        guard beginPending() else { throw .stopped }
+        defer { endPending() }
         let version = SandboxedVersion(image: image, policy: image.sandbox ?? SandboxPolicy(), parts: parts)
         parts.nursery.retain(version.kind)
         let result = await withCheckedContinuation { continuation in
@@ -85,26 +101,61 @@ public final class SandboxExecutor: Executor {
                     returning: Result { () throws(PluginExecutionError) in try version.ensureChild() })
             }
         }
+        let output: String
         do {
-            let output = try result.get()
-            install(version)
-            return output
+            output = try result.get()
         } catch {
             parts.nursery.release(version.kind)
             throw error
         }
+        guard install(version) else {
+            await withCheckedContinuation { continuation in version.retire { _ in continuation.resume() } }
+            throw .stopped
+        }
+        return output
     }
 
-    private func install(_ version: SandboxedVersion) {
+    /// Puts a version into service and the one before it out of it, without waiting for that one's calls. False where
+    /// everything has been shut down meanwhile.
+    private func install(_ version: SandboxedVersion) -> Bool {
         let id = version.image.id
-        let slot = state.withLock { state -> SandboxedPlugin? in
-            if let slot = state.plugins[id] { return slot }
+        let (isShutDown, slot) = state.withLock { state -> (Bool, SandboxedPlugin?) in
+            if state.isShutDown { return (true, nil) }
+            if let slot = state.plugins[id] {
+                // For what retires below.
+                state.pending += 1
+                return (false, slot)
+            }
             state.plugins[id] = SandboxedPlugin(version: version)
-            return nil
+            return (false, nil)
         }
-        guard let slot else { return }
+        guard let slot else { return !isShutDown }
         turns.withLock { _ in slot.lane.concurrency = version.image.concurrency }
-        slot.exchange(version)?.retire { _ in }
+        if let replaced = slot.exchange(version) {
+            replaced.retire { [self] _ in endPending() }
+        } else {
+            endPending()
+        }
+        return true
+    }
+
+    /// False where nothing may be begun any more.
+    private func beginPending() -> Bool {
+        state.withLock { state in
+            guard !state.isShutDown else { return false }
+            state.pending += 1
+            return true
+        }
+    }
+
+    private func endPending() {
+        let waiting = state.withLock { state -> [CheckedContinuation<Void, Never>] in
+            state.pending -= 1
+            guard state.pending == 0 else { return [] }
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume() }
     }
 
     @discardableResult
@@ -135,8 +186,14 @@ public final class SandboxExecutor: Executor {
     // MARK: Calls
 
     public func execute(_ invocation: Invocation) async -> Outcome {
-        let (slot, isShutDown) = state.withLock { ($0.plugins[invocation.pluginID], $0.isShutDown) }
-        guard let slot, !isShutDown else {
+        let (slot, isShutDown) = state.withLock { state in
+            guard let slot = state.plugins[invocation.pluginID], !state.isShutDown else {
+                return (SandboxedPlugin?.none, state.isShutDown)
+            }
+            state.pending += 1
+            return (slot, false)
+        }
+        guard let slot else {
             return .notBegun(
                 isShutDown ? .executorStopped : .notLoaded(invocation.pluginID), status: .rejected)
         }
@@ -160,19 +217,21 @@ public final class SandboxExecutor: Executor {
         }
         for call in next { calls.push(call) }
         call.continuation.resume(returning: outcome)
+        endPending()
     }
 
     private func outcome(of call: SandboxedCall) -> Outcome {
         guard !stopping.startsNothing.load(ordering: .acquiring), call.invocation.mayBegin() else {
             return .notBegun(.notBegun, status: .interrupted)
         }
-        guard let version = call.plugin.current else {
-            return .notBegun(.notLoaded(call.invocation.pluginID), status: .rejected)
-        }
         do throws(PluginExecutionError) {
-            let (child, channel) = try version.checkOut()
-            defer { version.checkIn(child, channel: channel) }
-            return exchange(call, with: version, child, channel)
+            while let version = call.plugin.current {
+                let outcome = try version.withProcess { child, channel in
+                    exchange(call, with: version, child, channel)
+                }
+                if let outcome { return outcome }
+            }
+            return .notBegun(.notLoaded(call.invocation.pluginID), status: .rejected)
         } catch {
             let reason = RunError(code: error.code, message: error.message, traceback: error.traceback)
             // The host may have room for a child later; what the script does when it is loaded is the same then.
@@ -193,12 +252,13 @@ public final class SandboxExecutor: Executor {
             of: invocation.pluginID, runID: invocation.runID, scriptHash: version.image.scriptHash)
         observer?.codeEnded()
         let (date, start) = (Date(), ContinuousClock.now)
-        var raw = SandboxExchange.RawOutput()
+        var (raw, isScratchFull) = (SandboxExchange.RawOutput(), false)
         let end = parts.exchange(
             on: child, channel: channel, id: id, limit: call.timeLimit, cpuLimit: version.kind.policy.cpuTime,
             stopDescriptor: stopSignal.descriptor
         ).run(order, raw: &raw) { kind, reader throws(WireError) -> CallResult in
             guard kind == SandboxMessage.called, try reader.integer() == id else { throw .malformed }
+            isScratchFull = try reader.integer() != 0
             return try reader.result()
         }
         let duration = start.duration(to: .now)
@@ -209,8 +269,8 @@ public final class SandboxExecutor: Executor {
             isStopped: stopping.isRequested.load(ordering: .acquiring)
         ).outcome(of: end)
         outcome.add(raw, limit: parts.outputLimit)
-        // What it holds of its memory would be in the way of the next.
-        if outcome.status == .outOfMemory { version.replace(child) }
+        // What it holds of its memory, or has left in its scratch folder, would be in the way of the next.
+        if outcome.status == .outOfMemory || isScratchFull { version.replace(child) }
         return outcome
     }
 
@@ -225,15 +285,25 @@ public final class SandboxExecutor: Executor {
     }
 
     public func shutDown() async {
-        let ids = state.withLock { state in
-            state.isShutDown = true
-            return Array(state.plugins.keys)
+        let (isFirst, ids) = state.withLock { state in
+            defer { state.isShutDown = true }
+            return (!state.isShutDown, Array(state.plugins.keys))
         }
         await withTaskGroup(of: Void.self) { group in
             for id in ids { group.addTask { await self.unload(id) } }
         }
+        // A call may still be on a version that was replaced, or wait for a turn that tells it that it has none.
+        await withCheckedContinuation { continuation in
+            let isQuiet = state.withLock { state in
+                guard state.pending > 0 else { return true }
+                state.waiting.append(continuation)
+                return false
+            }
+            if isQuiet { continuation.resume() }
+        }
+        guard isFirst else { return }
         await parts.nursery.stop()
-        for _ in 0..<workers { calls.push(nil) }
+        endThreads()
     }
 
     private func plugin(_ id: PluginID) -> SandboxedPlugin? {

@@ -114,6 +114,9 @@ extension WireWriter {
         case .timeLimitExceeded(let exception): tagged(7, exception)
         case .resultNotJSON(let exception): tagged(8, exception)
         case .outputLimitExceeded(let exception): tagged(9, exception)
+        case .resultTooLarge(let limit):
+            integer(10)
+            integer(UInt64(limit))
         }
     }
 
@@ -163,6 +166,7 @@ extension WireReader {
         case 7: .timeLimitExceeded(try exception())
         case 8: .resultNotJSON(try exception())
         case 9: .outputLimitExceeded(try exception())
+        case 10: .resultTooLarge(limit: Int(truncatingIfNeeded: try integer()))
         default: throw .malformed
         }
     }

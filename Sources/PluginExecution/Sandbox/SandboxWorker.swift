@@ -121,10 +121,7 @@ public final class SandboxWorker: @unchecked Sendable {
                         message.function, of: $0, arguments: message.arguments, id: message.id,
                         outputLimit: message.outputLimit, gil: gil)
                 } ?? CallResult(value: .failure(.functionMissing), stdout: "", stderr: "")
-            var writer = WireWriter(kind: SandboxMessage.called)
-            writer.integer(message.id)
-            writer.result(result)
-            return writer.finished()
+            return answer(message.id, result)
         case .shutDown(let id):
             var writer = WireWriter(kind: SandboxMessage.haveShutDown)
             writer.integer(id)
@@ -135,12 +132,31 @@ public final class SandboxWorker: @unchecked Sendable {
         }
     }
 
+    private func answer(_ id: UInt64, _ result: CallResult) -> [UInt8]? {
+        var writer = WireWriter(kind: SandboxMessage.called)
+        writer.integer(id)
+        if case .failure = result.value { writer.integer(isScratchFull ? 1 : 0) } else { writer.integer(0) }
+        writer.result(result)
+        guard writer.bytes.count > SandboxChild.messageLimit else { return writer.finished() }
+        // The agent would take it for an attack.
+        let failure = CallFailure.resultTooLarge(limit: SandboxChild.messageLimit)
+        return answer(id, CallResult(value: .failure(failure), stdout: result.stdout, stderr: result.stderr))
+    }
+
+    /// Whether less than a sixteenth of the scratch folder is free, where that is limited.
+    private var isScratchFull: Bool {
+        guard case .mounted = process.plan.scratch else { return false }
+        var status = statvfs()
+        guard statvfs(process.plan.scratch.path, &status) == 0 else { return false }
+        return status.f_bavail < status.f_blocks / 16 || status.f_favail < status.f_files / 16
+    }
+
     // MARK: Control
 
     private enum Control {
         case ask(channel: Int, id: UInt64)
         case inject(channel: Int, id: UInt64)
-        case listMissing([String])
+        case listMissing(id: UInt64, [String])
     }
 
     /// On the main thread, which never takes the GIL itself: it must hear the agent whatever the plugin does.
@@ -153,8 +169,8 @@ public final class SandboxWorker: @unchecked Sendable {
             case .inject(let channel, let id):
                 guard let slot = slots.withLock({ $0[channel] }) else { continue }
                 interpreter.enqueue { gil in slot.inject(into: id, gil: gil) }
-            case .listMissing(let functions):
-                interpreter.enqueue { [self] gil in answer(functions, gil: gil) }
+            case .listMissing(let id, let functions):
+                interpreter.enqueue { [self] gil in answer(functions, id: id, gil: gil) }
             }
         }
     }
@@ -164,16 +180,18 @@ public final class SandboxWorker: @unchecked Sendable {
         case SandboxMessage.ask: return .ask(channel: Int(try reader.integer()), id: try reader.integer())
         case SandboxMessage.inject: return .inject(channel: Int(try reader.integer()), id: try reader.integer())
         case SandboxMessage.listMissing:
+            let id = try reader.integer()
             var functions: [String] = []
             for _ in 0..<(try reader.integer()) { functions.append(try reader.text()) }
-            return .listMissing(functions)
+            return .listMissing(id: id, functions)
         default: throw .malformed
         }
     }
 
-    private func answer(_ functions: [String], gil: borrowing GIL) {
+    private func answer(_ functions: [String], id: UInt64, gil: borrowing GIL) {
         let instance = plugin.withLock { $0 }
         var writer = WireWriter(kind: SandboxMessage.missing)
+        writer.integer(id)
         let missing = functions.filter { function in !(instance?.hasMethod(function, gil: gil) ?? false) }
         writer.integer(UInt64(missing.count))
         for function in missing { writer.text(function) }

@@ -10,6 +10,8 @@ final class SandboxedVersion: @unchecked Sendable {
     private struct State {
         var child: SandboxChild?
         var freeChannels: [Int] = []
+        /// Calls for which the process has no channel: more were admitted before its concurrency was lowered.
+        var waiting: [BlockingQueue<Void>] = []
         var inUse = 0
         var lastUse = ContinuousClock.now
         /// No call begins on it any more; called when the last has ended.
@@ -34,29 +36,46 @@ final class SandboxedVersion: @unchecked Sendable {
 
     // MARK: Processes
 
-    /// A process with the plugin loaded, and a channel of it for one call. Blocks while a process is made.
-    func checkOut() throws(PluginExecutionError) -> (child: SandboxChild, channel: Int) {
+    /// Runs a closure with a process that has the plugin loaded, and a channel of it that no one else uses. Blocks
+    /// while a process is made. Nil where another version has taken this one's place.
+    func withProcess<Value>(
+        _ body: (SandboxChild, _ channel: Int) -> Value
+    ) throws(PluginExecutionError) -> Value? {
+        // From here on it isn't retired.
+        guard state.withLock({ begin(&$0) }) else { return nil }
+        defer { endUse() }
         while true {
-            if let place = takePlace() { return place }
-            _ = try ensureChild()
-        }
-    }
-
-    private func takePlace() -> (SandboxChild, Int)? {
-        state.withLock { state in
-            guard let child = state.child, !child.hasEnded, let channel = state.freeChannels.popLast() else {
-                return nil
+            let place: (child: SandboxChild, channel: Int)
+            switch findPlace() {
+            case .free(let child, let channel): place = (child, channel)
+            case .taken(let wake):
+                wake.pop()
+                continue
+            case .none:
+                _ = try ensureChild()
+                continue
             }
-            state.inUse += 1
-            return (child, channel)
+            let (child, channel) = place
+            defer { giveBack(channel, of: child) }
+            guard SandboxExchange.isFree(child, channel: channel) else {
+                // It ended on its own, or said something that no one asked for: no call is to suffer from that.
+                replace(child)
+                continue
+            }
+            return body(child, channel)
         }
     }
 
-    func checkIn(_ child: SandboxChild, channel: Int) {
+    private func begin(_ state: inout State) -> Bool {
+        guard !state.isRetired else { return false }
+        state.inUse += 1
+        return true
+    }
+
+    private func endUse() {
         let idle = state.withLock { state -> (@Sendable () -> Void)? in
             state.inUse -= 1
             state.lastUse = .now
-            if state.child === child { state.freeChannels.append(channel) }
             guard state.inUse == 0, let onIdle = state.onIdle else { return nil }
             state.onIdle = nil
             return onIdle
@@ -64,18 +83,49 @@ final class SandboxedVersion: @unchecked Sendable {
         idle?()
     }
 
+    private enum Place {
+        case free(SandboxChild, channel: Int)
+        /// Something is pushed when it is worth another look.
+        case taken(BlockingQueue<Void>)
+        case none
+    }
+
+    private func findPlace() -> Place {
+        state.withLock { state in
+            guard let child = state.child, !child.hasEnded else { return .none }
+            if let channel = state.freeChannels.popLast() { return .free(child, channel: channel) }
+            let wake = BlockingQueue<Void>()
+            state.waiting.append(wake)
+            return .taken(wake)
+        }
+    }
+
+    private func giveBack(_ channel: Int, of child: SandboxChild) {
+        let woken = state.withLock { state in
+            if state.child === child { state.freeChannels.append(channel) }
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for wake in woken { wake.push(()) }
+    }
+
     /// Makes a process and loads the plugin into it, unless there is one. Returns what the script wrote.
     func ensureChild() throws(PluginExecutionError) -> String {
         try replacing.withLock { _ throws(PluginExecutionError) -> String in
-            if let child = state.withLock({ $0.child }), !child.hasEnded {
-                // All its channels are taken by calls of this plugin, which are no more than it has.
-                return ""
-            }
+            if let child = state.withLock({ $0.child }), !child.hasEnded { return "" }
+            // What was to be made ready for the next call, and none comes.
+            if state.withLock({ $0.isRetired && $0.inUse == 0 }) { return "" }
             let child: SandboxChild
             do throws(SandboxError) {
                 child = try parts.nursery.take(kind)
             } catch {
                 throw .sandbox(plugin: image.id, error)
+            }
+            // Before the script runs: its constructor may ask for something already.
+            if kind.policy.api != .none {
+                RequestService(
+                    plugin: image.id, access: kind.policy.api, host: parts.host, channel: child.requests
+                ).start()
             }
             let output: String
             do throws(PluginExecutionError) {
@@ -84,16 +134,13 @@ final class SandboxedVersion: @unchecked Sendable {
                 child.end()
                 throw error
             }
-            if kind.policy.api != .none {
-                RequestService(
-                    plugin: image.id, access: kind.policy.api, host: parts.host, channel: child.requests
-                ).start()
-            }
-            let isRetired = state.withLock { state in
+            let isWanted = state.withLock { state in
+                // A call that came before the plugin was retired still runs.
+                guard !state.isRetired || state.inUse > 0 else { return false }
                 (state.child, state.freeChannels) = (child, Array(child.calls.indices))
-                return state.isRetired
+                return true
             }
-            if isRetired { child.end() } else { parts.nursery.replenish(kind) }
+            if isWanted { parts.nursery.replenish(kind) } else { child.end() }
             return output
         }
     }
@@ -143,8 +190,9 @@ final class SandboxedVersion: @unchecked Sendable {
     func retire(_ completion: @escaping @Sendable (RunError?) -> Void) {
         let finish: @Sendable () -> Void = { [self] in
             parts.work.push { [self] in
-                completion(shutDown())
+                let error = shutDown()
                 parts.nursery.release(kind)
+                completion(error)
             }
         }
         let isIdle = state.withLock { state in
@@ -167,14 +215,21 @@ final class SandboxedVersion: @unchecked Sendable {
         parts.work.push { [self] in _ = shutDown() }
     }
 
+    /// Not while another process is made, which would be left over, or is shut down, which must have ended afterwards.
     private func shutDown() -> RunError? {
-        let child = state.withLock { state -> SandboxChild? in
-            // A call may have come since it was seen to rest.
-            guard state.inUse == 0 else { return nil }
-            defer { (state.child, state.freeChannels) = (nil, []) }
-            return state.child
+        replacing.withLock { _ in
+            let child = state.withLock { state -> SandboxChild? in
+                // A call may have come since it was seen to rest.
+                guard state.inUse == 0 else { return nil }
+                defer { (state.child, state.freeChannels) = (nil, []) }
+                return state.child
+            }
+            guard let child, !child.hasEnded else { return nil }
+            return shutDown(child)
         }
-        guard let child, !child.hasEnded else { return nil }
+    }
+
+    private func shutDown(_ child: SandboxChild) -> RunError? {
         defer { child.end() }
         let id = parts.nextID()
         var writer = WireWriter(kind: SandboxMessage.shutDown)
@@ -195,22 +250,32 @@ final class SandboxedVersion: @unchecked Sendable {
 
     /// Which of these functions can't be called; all of them where the process doesn't say.
     func missingFunctions(among functions: [String]) -> [String] {
-        guard let child else { return functions }
+        // It may have been idle for long, or have ended.
+        guard (try? ensureChild()) != nil, let child else { return functions }
+        let id = parts.nextID()
         var writer = WireWriter(kind: SandboxMessage.listMissing)
+        writer.integer(id)
         writer.integer(UInt64(functions.count))
         for function in functions { writer.text(function) }
         guard let order = writer.finished() else { return functions }
-        let answer = child.withControl { control -> [String]? in
-            try? control.send(order)
-            return try? control.receive(within: .seconds(10)) { kind, reader throws(WireError) -> [String] in
-                guard kind == SandboxMessage.missing else { throw .malformed }
-                var missing: [String] = []
-                for _ in 0..<min(try reader.integer(), UInt64(functions.count)) { missing.append(try reader.text()) }
+        let answer = child.withControl { control -> Set<String>? in
+            guard (try? control.send(order, within: Self.controlLimit)) == true else { return nil }
+            return try? control.receive(within: Self.controlLimit) { kind, reader throws(WireError) -> Set<String> in
+                guard kind == SandboxMessage.missing, try reader.integer() == id else { throw .malformed }
+                var missing: Set<String> = []
+                for _ in 0..<min(try reader.integer(), UInt64(functions.count)) { missing.insert(try reader.text()) }
                 return missing
             }
         }
-        return answer ?? functions
+        guard let answer else {
+            // What it says from now on answers who knows what.
+            replace(child)
+            return functions
+        }
+        return functions.filter { answer.contains($0) }
     }
+
+    private static let controlLimit = Duration.seconds(10)
 }
 
 /// What all sandboxed plugins of one executor share.
@@ -219,7 +284,8 @@ struct SandboxParts: Sendable {
     static let loadLimit = Duration.seconds(60)
 
     let nursery: ChildNursery
-    let work: BlockingQueue<@Sendable () -> Void>
+    /// Nil ends one of its threads.
+    let work: BlockingQueue<(@Sendable () -> Void)?>
     let host: any PluginHost
     let policy: TimeLimitPolicy
     let outputLimit: Int

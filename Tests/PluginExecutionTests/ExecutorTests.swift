@@ -3,7 +3,7 @@ import PluginExecution
 import PythonEmbedding
 import Testing
 
-@Suite struct InProcessExecutorTests {
+@Suite struct ExecutorTests {
     private static let script = """
         \(Gates.script)
         import sys
@@ -41,59 +41,74 @@ import Testing
         var testDescription: String { "\(function) \(arguments)" }
     }
 
-    @Test(arguments: [
-        OutcomeCase(function: "echo", arguments: #"{"value": "x"}"#, status: .succeeded, data: "x"),
-        OutcomeCase(function: "echo", arguments: #"{"value": [1]}"#, status: .succeeded, data: "[1]"),
-        OutcomeCase(function: "echo", arguments: #"{"value": null}"#, status: .succeeded),
-        OutcomeCase(function: "greet", status: .succeeded, data: "Hello!\n"),
-        OutcomeCase(function: "fail", status: .failed, code: "plugin.exception", message: "no good"),
-        OutcomeCase(function: "leave", status: .failed, code: "plugin.exit", message: "sys.exit(4)"),
-        OutcomeCase(function: "bad", status: .failed, code: "plugin.result_not_json", message: "object"),
-        OutcomeCase(function: "nothing", status: .rejected, code: "plugin.function_missing"),
-        OutcomeCase(function: "inside", status: .rejected, code: "plugin.function_not_callable", message: "int"),
-        OutcomeCase(function: "echo", status: .rejected, code: "task.argument_mismatch", message: "value"),
-        OutcomeCase(function: "echo", arguments: "[]", status: .rejected, code: "task.invalid_arguments"),
-    ])
-    func outcome(_ testCase: OutcomeCase) async throws {
-        let fixture = try ExecutorFixture(workers: 1)
+    @Test(
+        arguments: [
+            OutcomeCase(function: "echo", arguments: #"{"value": "x"}"#, status: .succeeded, data: "x"),
+            OutcomeCase(function: "echo", arguments: #"{"value": [1]}"#, status: .succeeded, data: "[1]"),
+            OutcomeCase(function: "echo", arguments: #"{"value": null}"#, status: .succeeded),
+            OutcomeCase(function: "greet", status: .succeeded, data: "Hello!\n"),
+            OutcomeCase(function: "fail", status: .failed, code: "plugin.exception", message: "no good"),
+            OutcomeCase(function: "leave", status: .failed, code: "plugin.exit", message: "sys.exit(4)"),
+            OutcomeCase(function: "bad", status: .failed, code: "plugin.result_not_json", message: "object"),
+            OutcomeCase(function: "nothing", status: .rejected, code: "plugin.function_missing"),
+            OutcomeCase(function: "inside", status: .rejected, code: "plugin.function_not_callable", message: "int"),
+            OutcomeCase(function: "echo", status: .rejected, code: "task.argument_mismatch", message: "value"),
+            OutcomeCase(function: "echo", arguments: "[]", status: .rejected, code: "task.invalid_arguments"),
+        ], Tier.allCases)
+    func outcome(_ testCase: OutcomeCase, _ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier, workers: 1)
         try await fixture.load(Self.script)
         let outcome = await fixture.execute(testCase.function, testCase.arguments)
         #expect(outcome.status == testCase.status)
         #expect(outcome.data == testCase.data)
         #expect(outcome.error?.code == testCase.code)
         #expect(testCase.message.isEmpty || outcome.error?.message.contains(testCase.message) == true)
-        #expect(outcome.isolation == "in-process")
+        #expect(outcome.isolation == tier.rawValue)
         #expect(outcome.finishedAt >= outcome.startedAt)
         await fixture.executor.shutDown()
     }
 
-    @Test func notLoaded() async throws {
-        let fixture = try ExecutorFixture()
+    @Test(arguments: Tier.allCases)
+    func notLoaded(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier)
         #expect(await fixture.execute("echo").error?.code == "plugin.not_loaded")
         #expect(await fixture.executor.missingFunctions(among: ["echo"], of: fixture.id) == ["echo"])
         #expect(await fixture.executor.unload(fixture.id) == nil)
+        await fixture.executor.shutDown()
     }
 
-    @Test func missingFunctions() async throws {
-        let fixture = try ExecutorFixture()
+    @Test(arguments: Tier.allCases)
+    func missingFunctions(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier)
         try await fixture.load(Self.script)
         let functions = ["echo", "nothing", "inside", "greet"]
         #expect(await fixture.executor.missingFunctions(among: functions, of: fixture.id) == ["nothing", "inside"])
+        await fixture.executor.shutDown()
     }
 
-    @Test(arguments: [
-        ("class Plugin", "plugin.syntax_error", "can compile"),
-        ("raise ValueError('top')", "plugin.script_failed", "top"),
-        ("x = 1", "plugin.class_missing", "no class"),
-        ("class Plugin:\n    def __init__(self): 1 / 0", "plugin.constructor_failed", "division"),
-        ("while True: pass", "plugin.load_timed_out", "TimeLimitExceeded"),
-        (
-            "class Plugin:\n    def __init__(self):\n        while True: pass", "plugin.load_timed_out",
-            "TimeLimitExceeded"
-        ),
-    ])
-    func loadFailure(_ script: String, _ code: String, _ part: String) async throws {
-        let fixture = try ExecutorFixture(workers: 1)
+    struct LoadFailureCase: Sendable, CustomTestStringConvertible {
+        let script: String
+        let code: String
+        let part: String
+        var testDescription: String { "\(code): \(script)" }
+    }
+
+    @Test(
+        arguments: [
+            LoadFailureCase(script: "class Plugin", code: "plugin.syntax_error", part: "can compile"),
+            LoadFailureCase(script: "raise ValueError('top')", code: "plugin.script_failed", part: "top"),
+            LoadFailureCase(script: "x = 1", code: "plugin.class_missing", part: "no class"),
+            LoadFailureCase(
+                script: "class Plugin:\n    def __init__(self): 1 / 0", code: "plugin.constructor_failed",
+                part: "division"),
+            LoadFailureCase(script: "while True: pass", code: "plugin.load_timed_out", part: "TimeLimitExceeded"),
+            LoadFailureCase(
+                script: "class Plugin:\n    def __init__(self):\n        while True: pass",
+                code: "plugin.load_timed_out", part: "TimeLimitExceeded"),
+        ], Tier.allCases)
+    func loadFailure(_ testCase: LoadFailureCase, _ tier: Tier) async throws {
+        let (script, code, part) = (testCase.script, testCase.code, testCase.part)
+        let fixture = try ExecutorFixture(tier, workers: 1)
         // Short only where it must pass: on a busy machine any loading may take that long.
         let limit: Duration = code == "plugin.load_timed_out" ? .milliseconds(200) : .seconds(60)
         let error = await #expect(throws: PluginExecutionError.self) {
@@ -113,9 +128,9 @@ import Testing
 
     // MARK: Turns
 
-    @Test(arguments: [1, 2])
-    func atMostSoManyCallsOfOnePlugin(_ concurrency: Int) async throws {
-        let fixture = try ExecutorFixture(workers: 4)
+    @Test(arguments: [1, 2], Tier.allCases)
+    func atMostSoManyCallsOfOnePlugin(_ concurrency: Int, _ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier, workers: 4)
         try await fixture.load(Self.script, concurrency: concurrency)
         let most = await withTaskGroup(of: String?.self) { group in
             // Long enough for CPython to give the GIL to another thread in between.
@@ -127,26 +142,31 @@ import Testing
     }
 
     /// Each waits until the other is inside.
-    @Test func twoCallsOfOnePluginMeet() async throws {
-        let fixture = try ExecutorFixture()
+    @Test(arguments: Tier.allCases)
+    func twoCallsOfOnePluginMeet(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier)
         try await fixture.load(Self.script, concurrency: 2)
         async let one = fixture.execute("meet", #"{"mine": "c1", "other": "c2"}"#)
         async let two = fixture.execute("meet", #"{"mine": "c2", "other": "c1"}"#)
         #expect(await [one.data, two.data] == ["true", "true"])
+        await fixture.executor.shutDown()
     }
 
-    @Test func callsOfTwoPluginsMeet() async throws {
-        let fixture = try ExecutorFixture()
+    @Test(arguments: Tier.allCases)
+    func callsOfTwoPluginsMeet(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier)
         let other = try PluginID("other")
         try await fixture.load(Self.script)
         try await fixture.load(Self.script, id: other)
         async let one = fixture.execute("meet", #"{"mine": "p1", "other": "p2"}"#)
         async let two = fixture.execute("meet", #"{"mine": "p2", "other": "p1"}"#, of: other)
         #expect(await [one.data, two.data] == ["true", "true"])
+        await fixture.executor.shutDown()
     }
 
-    @Test func tenThousandCallers() async throws {
-        let fixture = try ExecutorFixture(workers: 4)
+    @Test(arguments: Tier.allCases)
+    func tenThousandCallers(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier, workers: 4)
         let ids = try (0..<4).map { try PluginID("many-\($0)") }
         for id in ids { try await fixture.load(Self.script, id: id) }
         let wrong = await withTaskGroup(of: Bool.self) { group in
@@ -179,8 +199,9 @@ import Testing
     }
 
     /// The call in flight finishes on the old version; those that wait run on the new one; loading doesn't wait.
-    @Test func replacedWhileCallsWait() async throws {
-        let fixture = try ExecutorFixture(workers: 3)
+    @Test(arguments: Tier.allCases)
+    func replacedWhileCallsWait(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier, workers: 3)
         let helper = try PluginID("replacing-gates")
         try await fixture.load(Self.script, id: helper)
         try await fixture.load(Self.version(1))
@@ -195,8 +216,9 @@ import Testing
         await fixture.executor.shutDown()
     }
 
-    @Test func unloadWaitsForTheCallInFlight() async throws {
-        let fixture = try ExecutorFixture(workers: 3)
+    @Test(arguments: Tier.allCases)
+    func unloadWaitsForTheCallInFlight(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier, workers: 3)
         let helper = try PluginID("unloading-gates")
         let script = """
             \(Gates.script)
@@ -218,20 +240,25 @@ import Testing
         #expect(await held.status == .succeeded)
         #expect(await error == nil)
         #expect(await fixture.execute("hold").error?.code == "plugin.not_loaded")
+        await fixture.executor.shutDown()
     }
 
-    @Test(arguments: [
-        ("raise ValueError('closing')", "plugin.shutdown_failed", 60_000),
-        ("while True: pass", "plugin.shutdown_timed_out", 50),
-    ])
-    func shutdownThatFails(_ body: String, _ code: String, _ limit: Int) async throws {
-        let fixture = try ExecutorFixture(shutdownLimit: .milliseconds(limit))
+    @Test(
+        arguments: [
+            ("raise ValueError('closing')", "plugin.shutdown_failed", 60_000),
+            ("while True: pass", "plugin.shutdown_timed_out", 50),
+        ], Tier.allCases)
+    func shutdownThatFails(_ failure: (body: String, code: String, limit: Int), _ tier: Tier) async throws {
+        let (body, code, limit) = failure
+        let fixture = try ExecutorFixture(tier, shutdownLimit: .milliseconds(limit))
         try await fixture.load("class Plugin:\n    def shutdown(self):\n        \(body)")
         #expect(await fixture.executor.unload(fixture.id)?.code == code)
+        await fixture.executor.shutDown()
     }
 
-    @Test func afterShutDown() async throws {
-        let fixture = try ExecutorFixture()
+    @Test(arguments: Tier.allCases)
+    func afterShutDown(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier)
         try await fixture.load(Self.script)
         await fixture.executor.shutDown()
         #expect(await fixture.execute("echo", #"{"value": 1}"#).error?.code == "executor.stopped")
@@ -240,12 +267,12 @@ import Testing
         await fixture.executor.shutDown()
     }
 
-    /// The workers and the watchdog end with the executor.
+    /// The workers and the watchdog end with the executor. What the sandbox leaves: SandboxSurvivorTests.
     @Test func threadsEnd() async {
         await #expect(processExitsWith: .success) {
             let idle = try threadCount()
             for _ in 0..<5 {
-                let fixture = try ExecutorFixture(workers: 3)
+                let fixture = try ExecutorFixture(.inProcess, workers: 3)
                 try await fixture.load(Self.script, timeLimit: .seconds(60))
                 _ = await fixture.execute("greet")
                 await fixture.executor.shutDown()

@@ -1,0 +1,168 @@
+import AgentModel
+import PluginExecution
+import PythonEmbedding
+import Sandbox
+import Testing
+
+/// A plugin that writes to the descriptors which its process speaks to the agent through.
+@Suite struct SandboxProtocolTests {
+    /// Descriptor 3 is for control, 4 for requests, 5 for calls. A call's number is in the order it was given.
+    private static let script = """
+        import os, socket, struct, threading, time
+        def text(value):
+            value = value.encode()
+            return struct.pack("=Q", len(value)) + value
+        def message(kind, body): return struct.pack("=II", len(body), kind) + body
+        def answer(number, value): return message(12, struct.pack("=QQQQ", number, 0, 0, 1) + text(value) + text("") + text(""))
+        def send(descriptor, data):
+            while data: data = data[os.write(descriptor, data):]
+        class Plugin:
+            def remember(self): self.seen = True
+            def recall(self): return hasattr(self, "seen")
+            def innocent(self): return "innocent"
+            def garbage(self):
+                send(5, os.urandom(4096)); time.sleep(3600)
+            def half(self):
+                send(5, answer(1, "x")[:20]); time.sleep(3600)
+            def announces(self, length):
+                send(5, struct.pack("=II", length, 12)); time.sleep(3600)
+            def announces_and_sends(self, length):
+                send(5, struct.pack("=II", length, 12))
+                while True: send(5, bytes(65536))
+            def for_another(self):
+                send(5, answer(1 << 40, "forged")); time.sleep(3600)
+            def wrong_kind(self):
+                send(5, message(11, bytes(64))); time.sleep(3600)
+            def wrong_tag(self):
+                for number in range(1, 64): send(5, message(12, struct.pack("=QQQ", number, 0, 99)))
+                time.sleep(3600)
+            def wrong_length(self):
+                for number in range(1, 64): send(5, message(12, struct.pack("=QQQQQ", number, 0, 0, 1, 1 << 63)))
+                time.sleep(3600)
+            def forged(self, value):
+                # Whichever number it is: the others are answers to no one.
+                for number in range(1, 64): send(5, answer(number, value))
+                time.sleep(3600)
+            def twice(self):
+                send(5, answer(1 << 40, "second"))
+            def later(self):
+                def run():
+                    time.sleep(0.02)
+                    send(5, answer(1 << 40, "late"))
+                threading.Thread(target=run).start()
+            def closes(self):
+                os.close(5); time.sleep(3600)
+            def shuts(self):
+                socket.socket(fileno=os.dup(5)).shutdown(socket.SHUT_WR); time.sleep(3600)
+            def missing(self): send(3, message(33, struct.pack("=QQ", 0, 1) + text("innocent")))
+            def control(self): send(3, os.urandom(1000))
+            def steals(self):
+                # What the agent says to the process: to ask it to stop.
+                while True: os.read(3, 4096)
+            def requests(self): send(4, os.urandom(4096))
+            def floods_requests(self):
+                while True: send(4, message(40, text("POST") + text("/api/agent/task/x") + struct.pack("=Q", 0)))
+        """
+
+    struct Case: Sendable, CustomTestStringConvertible {
+        let function: String
+        var arguments = "{}"
+        var status = RunStatus.crashed
+        var code = "sandbox.protocol"
+        var timeLimit: Duration?
+        var testDescription: String { "\(function) \(arguments)" }
+    }
+
+    @Test(arguments: [
+        Case(function: "garbage"),
+        Case(function: "half", status: .timedOut, code: "task.timed_out", timeLimit: .milliseconds(200)),
+        Case(function: "announces", arguments: #"{"length": 1073741824}"#),
+        Case(function: "announces", arguments: #"{"length": 4294967295}"#),
+        Case(
+            function: "announces", arguments: #"{"length": 80000000}"#, status: .timedOut, code: "task.timed_out",
+            timeLimit: .milliseconds(200)),
+        Case(function: "announces_and_sends", arguments: #"{"length": 1000000}"#),
+        Case(function: "for_another"),
+        Case(function: "wrong_kind"),
+        Case(function: "wrong_tag"),
+        Case(function: "wrong_length"),
+        Case(function: "twice"),
+        Case(function: "closes", code: "run.crashed"),
+        Case(function: "shuts", code: "run.crashed"),
+        Case(function: "steals", status: .timedOut, code: "task.timed_out", timeLimit: .milliseconds(200)),
+    ])
+    func endsAsOneFailedRun(_ testCase: Case) async throws {
+        let fixture = try ExecutorFixture(.sandbox, injectGrace: .milliseconds(50))
+        let other = try ExecutorFixture.newID("beside")
+        try await fixture.load(Self.script)
+        try await fixture.load(Self.script, id: other)
+        _ = await fixture.execute("remember")
+        _ = await fixture.execute("remember", of: other)
+        async let beside = withTaskGroup(of: String?.self) { group in
+            for _ in 0..<20 { group.addTask { await fixture.execute("innocent", of: other).data } }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        let outcome = await fixture.execute(testCase.function, testCase.arguments, timeLimit: testCase.timeLimit)
+        #expect(outcome.status == testCase.status, "\(outcome)")
+        #expect(outcome.error?.code == testCase.code)
+        #expect(await fixture.execute("recall").data == "false")
+        #expect(await fixture.execute("innocent").data == "innocent")
+        #expect(await beside == Array(repeating: "innocent", count: 20))
+        #expect(await fixture.execute("recall", of: other).data == "true")
+        await fixture.executor.shutDown()
+    }
+
+    /// Only its own run's result is ever a plugin's to say.
+    @Test func forgedAnswersReachNoOtherCall() async throws {
+        let fixture = try ExecutorFixture(.sandbox)
+        let other = try ExecutorFixture.newID("beside")
+        try await fixture.load(Self.script)
+        try await fixture.load(Self.script, id: other)
+        for _ in 0..<5 {
+            let outcome = await fixture.execute("forged", #"{"value": "forged"}"#)
+            #expect(outcome.status == .crashed || outcome.data == "forged")
+            #expect(await fixture.execute("innocent").data == "innocent")
+            #expect(await fixture.execute("innocent", of: other).data == "innocent")
+        }
+        await fixture.executor.shutDown()
+    }
+
+    /// An answer that comes between two calls belongs to no one, and costs no one a run.
+    @Test func lateAnswerCostsNoRun() async throws {
+        let fixture = try ExecutorFixture(.sandbox)
+        try await fixture.load(Self.script)
+        _ = await fixture.execute("remember")
+        _ = await fixture.execute("later")
+        // Until the process was replaced for it. What comes in the middle of a call is that call's.
+        var outcome = await fixture.execute("recall")
+        while outcome.data == "true" { outcome = await fixture.execute("recall") }
+        #expect(outcome.data == "false" || outcome.error?.code == "sandbox.protocol")
+        #expect(await fixture.execute("innocent").data == "innocent")
+        await fixture.executor.shutDown()
+    }
+
+    @Test(arguments: ["missing", "control"])
+    func forgedControlMessages(_ function: String) async throws {
+        let fixture = try ExecutorFixture(.sandbox)
+        try await fixture.load(Self.script)
+        #expect(await fixture.executor.missingFunctions(among: ["innocent", "nothing"], of: fixture.id) == ["nothing"])
+        #expect(await fixture.execute(function).status == .succeeded)
+        let claimed = await fixture.executor.missingFunctions(among: ["innocent", "nothing"], of: fixture.id)
+        #expect(claimed.contains("nothing"))
+        // From a process that says nothing unasked.
+        #expect(await fixture.executor.missingFunctions(among: ["innocent", "nothing"], of: fixture.id) == ["nothing"])
+        #expect(await fixture.execute("innocent").data == "innocent")
+        await fixture.executor.shutDown()
+    }
+
+    @Test(arguments: APIAccess.allCases, ["requests", "floods_requests"])
+    func garbageAmongRequests(_ access: APIAccess, _ function: String) async throws {
+        let fixture = try ExecutorFixture(.sandbox, injectGrace: .milliseconds(50), policy: { $0.api = access })
+        try await fixture.load(Self.script)
+        let limit: Duration? = function == "requests" ? nil : .milliseconds(200)
+        let outcome = await fixture.execute(function, timeLimit: limit)
+        #expect(outcome.status == (limit == nil ? .succeeded : .timedOut), "\(outcome)")
+        #expect(await fixture.execute("innocent").data == "innocent")
+        await fixture.executor.shutDown()
+    }
+}
