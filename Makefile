@@ -19,11 +19,13 @@ build: setup ## Build the agent and the backend for use, in .build/release
 demo: setup ## Start the backend and the agent on this host and run the example
 	@Scripts/demo.sh
 
-test: setup ## Run every test
+test: ## Run every test; as root those of the executors as an ordinary user too
+	@Scripts/install-dependencies.sh test
 	$(SWIFT) build -j $(JOBS) --build-tests
 	Scripts/check-imports.sh
 	$(SWIFT) test --skip-build --filter 'ChaosTests|LoadTests'
 	$(SWIFT) test --skip-build --skip 'ChaosTests|LoadTests'
+	Scripts/test-as-user.sh
 
 test-login: ## Test the login in a real browser (ARGS="-k denied")
 	@Scripts/test-login.sh $(ARGS)

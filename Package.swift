@@ -139,6 +139,7 @@ let package = Package(
                 "Agent", "AgentModel", "DeviceAuthorization", "ReferenceBackend",
                 .product(name: "Logging", package: "swift-log"),
             ]),
+        .target(name: "PythonCallCases", dependencies: ["PythonEmbedding"]),
         .target(
             name: "ReliabilityTesting",
             dependencies: [
@@ -157,7 +158,7 @@ let package = Package(
         .testTarget(
             name: "PythonEmbeddingTests",
             dependencies: [
-                "AgentModel", "PythonEmbedding", "PluginExecution",
+                "AgentModel", "PythonCallCases", "PythonEmbedding", "PluginExecution",
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
@@ -181,7 +182,8 @@ let package = Package(
         .testTarget(
             name: "PluginExecutionTests",
             dependencies: [
-                "AgentModel", "AgentTestSupport", "PluginExecution", "PythonEmbedding", "Sandbox", "runbook-agent",
+                "AgentModel", "AgentTestSupport", "PluginExecution", "PythonCallCases", "PythonEmbedding", "Sandbox",
+                "runbook-agent",
             ]),
         .testTarget(name: "SandboxTests", dependencies: ["AgentModel", "AgentTestSupport", "Sandbox"]),
         .testTarget(

@@ -2,7 +2,8 @@
 # Installs the Debian packages that are missing, with sudo where needed, saying so first. Where apt isn't there it
 # names what to install. Does nothing, and says nothing, where all is there.
 #
-#   Scripts/install-dependencies.sh            what building and testing needs
+#   Scripts/install-dependencies.sh            what building needs
+#   Scripts/install-dependencies.sh test       also what the tests use: a scanner, the system's certificates
 #   Scripts/install-dependencies.sh login      also what the tests of the login need: a browser and Python's venv
 set -euo pipefail
 
@@ -20,6 +21,11 @@ has_module libcrypto || missing+=(libssl-dev)
 has_module libcurl || missing+=(libcurl4-openssl-dev)
 has_module sqlite3 || missing+=(libsqlite3-dev)
 [ -e /usr/share/zoneinfo/Europe/Berlin ] || missing+=(tzdata)
+if [ "${1:-}" = test ]; then
+    [ -x /usr/bin/nmap ] || missing+=(nmap)
+    [ -x /usr/bin/openssl ] || missing+=(openssl)
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+fi
 if [ "${1:-}" = login ]; then
     command -v chromium >/dev/null 2>&1 || missing+=(chromium)
     command -v chromedriver >/dev/null 2>&1 || missing+=(chromium-driver)

@@ -43,8 +43,8 @@ static int has(const struct rb_report *report, enum rb_mechanism mechanism) {
     return (report->reached >> mechanism) & 1;
 }
 
-static int write_file(const char *path, const char *text) {
-    int descriptor = open(path, O_WRONLY | O_CLOEXEC);
+static int write_file(int folder, const char *name, const char *text) {
+    int descriptor = openat(folder, name, O_WRONLY | O_CLOEXEC);
     if (descriptor < 0) return errno;
     int error = write(descriptor, text, strlen(text)) < 0 ? errno : 0;
     close(descriptor);
@@ -54,34 +54,40 @@ static int write_file(const char *path, const char *text) {
 /// What users without a name are called in their namespace: nobody, on every Linux.
 #define NO_ONE 65534
 
-/// A user namespace in which the process keeps its own user (user_namespaces(7)), or is `nobody` where its user has no
-/// name: programs look their user up.
-static int enter_user_namespace(void) {
+int rb_enter_user_namespace(int own_folder) {
     uid_t user = geteuid(), inside_user = user < RB_FIRST_UNNAMED_USER ? user : NO_ONE;
     gid_t group = getegid(), inside_group = group < RB_FIRST_UNNAMED_USER ? group : NO_ONE;
     if (unshare(CLONE_NEWUSER) != 0) return errno;
     char map[64];
-    int error = write_file("/proc/self/setgroups", "deny");
+    int error = write_file(own_folder, "setgroups", "deny");
     snprintf(map, sizeof map, "%u %u 1", (unsigned)inside_user, (unsigned)user);
-    if (error == 0) error = write_file("/proc/self/uid_map", map);
+    if (error == 0) error = write_file(own_folder, "uid_map", map);
     snprintf(map, sizeof map, "%u %u 1", (unsigned)inside_group, (unsigned)group);
-    if (error == 0) error = write_file("/proc/self/gid_map", map);
+    if (error == 0) error = write_file(own_folder, "gid_map", map);
     return error;
 }
 
-static int set_mount(const char *path, uint64_t set, uint64_t clear) {
+static int set_mount(const char *path, unsigned flags, uint64_t set, uint64_t clear) {
     struct mount_attributes attributes = {.set = set, .clear = clear};
-    return syscall(SYS_RB_MOUNT_SETATTR, AT_FDCWD, path, RECURSIVELY, &attributes, sizeof attributes) == 0 ? 0 : errno;
+    return syscall(SYS_RB_MOUNT_SETATTR, AT_FDCWD, path, flags, &attributes, sizeof attributes) == 0 ? 0 : errno;
+}
+
+int rb_detach_mounts(void) { return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 ? 0 : errno; }
+
+int rb_make_everything_read_only(void) { return set_mount("/", RECURSIVELY, ATTRIBUTE_READ_ONLY, 0); }
+
+int rb_mount_memory(const char *path, uint64_t size, uid_t user, gid_t group, unsigned long more_flags) {
+    char options[160];
+    snprintf(options, sizeof options, "size=%llu,nr_inodes=65536,mode=0700,uid=%u,gid=%u", (unsigned long long)size,
+             (unsigned)user, (unsigned)group);
+    unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | more_flags;
+    return mount("runbook", path, "tmpfs", flags, options) == 0 ? 0 : errno;
 }
 
 static int mount_scratch(const struct rb_plan *plan) {
-    char options[160];
     uid_t user = plan->user != 0 ? plan->user : geteuid();
     gid_t group = plan->user != 0 ? plan->group : getegid();
-    snprintf(options, sizeof options, "size=%llu,nr_inodes=65536,mode=0700,uid=%u,gid=%u",
-             (unsigned long long)plan->scratch_size, (unsigned)user, (unsigned)group);
-    unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-    return mount("runbook", plan->scratch, "tmpfs", flags, options) == 0 ? 0 : errno;
+    return rb_mount_memory(plan->scratch, plan->scratch_size, user, group, 0);
 }
 
 #define MOST_WRITABLE_PATHS 256
@@ -104,15 +110,16 @@ static int make_mounts_read_only(const struct rb_plan *plan) {
         if (trees[count] < 0) error = errno;
         count++;
     }
-    if (error == 0) error = set_mount("/", ATTRIBUTE_READ_ONLY, 0);
+    if (error == 0) error = rb_make_everything_read_only();
     for (size_t index = 0; index < count; index++) {
         if (error == 0 && syscall(SYS_RB_MOVE_MOUNT, trees[index], "", places[index], "", FROM_AND_TO_EMPTY_PATH) != 0)
             error = errno;
         if (trees[index] >= 0) close(trees[index]);
         close(places[index]);
     }
-    // The map of a user namespace that a child of root makes for itself is written there; Landlock keeps plugins out.
-    if (error == 0) error = set_mount("/proc", 0, ATTRIBUTE_READ_ONLY);
+    // The map of a user namespace that a child of root makes for itself is written there. What lies over parts of it stays
+    // as it is: an ordinary user's child could not change that, and needs nothing of it.
+    if (error == 0 && plan->user != 0) error = set_mount("/proc", 0, 0, ATTRIBUTE_READ_ONLY);
     return error;
 }
 
@@ -122,10 +129,17 @@ static int enter_namespace(const struct rb_plan *plan, enum rb_mechanism mechani
     return unshare(flag) == 0 ? 0 : errno;
 }
 
+static int enter_own_user_namespace(void) {
+    int folder = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int error = folder < 0 ? errno : rb_enter_user_namespace(folder);
+    close(folder);
+    return error;
+}
+
 static void enter_namespaces(const struct rb_plan *plan, struct rb_report *report) {
     // Root makes them as they are: the child gives that up afterwards.
     if (geteuid() != 0) {
-        int error = (plan->withheld >> RB_USER_NAMESPACE) & 1 ? ENOSYS : enter_user_namespace();
+        int error = (plan->withheld >> RB_USER_NAMESPACE) & 1 ? ENOSYS : enter_own_user_namespace();
         reach(report, RB_USER_NAMESPACE, error);
         if (error != 0) {
             report->error[RB_PID_NAMESPACE] = report->error[RB_MOUNT_NAMESPACE] = report->error[RB_IPC_NAMESPACE] =
@@ -138,7 +152,7 @@ static void enter_namespaces(const struct rb_plan *plan, struct rb_report *repor
     if (plan->network == RB_NETWORK_NONE)
         reach(report, RB_NETWORK_NAMESPACE, enter_namespace(plan, RB_NETWORK_NAMESPACE, CLONE_NEWNET));
     int error = enter_namespace(plan, RB_MOUNT_NAMESPACE, CLONE_NEWNS);
-    if (error == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) error = errno;
+    if (error == 0) error = rb_detach_mounts();
     reach(report, RB_READ_ONLY_MOUNTS, error == 0 ? make_mounts_read_only(plan) : error);
     // After that, because it is to be written to.
     reach(report, RB_MOUNT_NAMESPACE, error == 0 ? mount_scratch(plan) : error);
@@ -152,7 +166,8 @@ static int limit(int resource, uint64_t value) {
 }
 
 static int set_limits(const struct rb_plan *plan, int is_alone) {
-    int error = limit(RLIMIT_CORE, 0);
+    // core(5): 0 keeps the kernel from writing a file, 1 also from handing the memory to a program of the host's.
+    int error = limit(RLIMIT_CORE, 1);
     if (error == 0) error = limit(RLIMIT_NOFILE, plan->open_files);
     if (error == 0) error = limit(RLIMIT_FSIZE, plan->file_size);
     if (error == 0) error = limit(RLIMIT_MSGQUEUE, 0);
@@ -179,10 +194,18 @@ static void fail(struct rb_report *report, const char *what) {
     report->failure_error = errno;
 }
 
+/// Puts an empty folder over /proc: nothing in it can be opened, and what doesn't ask Landlock (stat(2), readlink(2)) would
+/// tell which processes the host has. Not where the keeper has to look at them.
+static void hide_processes(const struct rb_report *report) {
+    if (has(report, RB_MOUNT_NAMESPACE) && has(report, RB_PID_NAMESPACE))
+        rb_mount_memory("/proc", 4096, geteuid(), getegid(), MS_RDONLY);
+}
+
 static void confine_child(const struct rb_plan *plan, struct rb_report *report) {
     syscall(SYS_RB_CLOSE_RANGE, plan->supervision, ~0U, 0);
     setsid();
     report->memory_use = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    int own_folder = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
     // A folder of the host's in its place would be written to.
     if (plan->scratch_size > 0 && !has(report, RB_MOUNT_NAMESPACE)) {
         errno = report->error[RB_MOUNT_NAMESPACE];
@@ -190,6 +213,7 @@ static void confine_child(const struct rb_plan *plan, struct rb_report *report) 
     }
     int ruleset = rb_make_ruleset(plan, report);
     if (report->failure != NULL) return;
+    hide_processes(report);
     if (plan->user != 0) {
         if (setgroups(0, NULL) != 0 || setresgid(plan->group, plan->group, plan->group) != 0
             || setresuid(plan->user, plan->user, plan->user) != 0)
@@ -197,8 +221,9 @@ static void confine_child(const struct rb_plan *plan, struct rb_report *report) 
         reach(report, RB_OWN_USER, 0);
         // Changing the user took it away, and with it the right to write the map.
         prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-        reach(report, RB_USER_NAMESPACE, enter_user_namespace());
+        reach(report, RB_USER_NAMESPACE, rb_enter_user_namespace(own_folder));
     }
+    close(own_folder);
     // After every change of the user, which clears it (prctl(2)).
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return fail(report, "it can't be tied to its parent");
     if (chdir(plan->scratch) != 0) return fail(report, "the scratch folder can't be entered");
@@ -237,6 +262,8 @@ void rb_confine(const struct rb_plan *plan, struct rb_report *report) {
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != plan->parent) _exit(1);
+    // Where the host runs out of memory this is what ends first, and not the agent (proc(5)).
+    write_file(AT_FDCWD, "/proc/self/oom_score_adj", "1000");
     enter_namespaces(plan, report);
     int owns_processes = has(report, RB_PID_NAMESPACE);
     if (owns_processes) {

@@ -17,8 +17,10 @@
 
 #if defined(__x86_64__)
 #define NATIVE_ARCHITECTURE AUDIT_ARCH_X86_64
+#define NATIVE_IO_PGETEVENTS 333
 #elif defined(__aarch64__)
 #define NATIVE_ARCHITECTURE AUDIT_ARCH_AARCH64
+#define NATIVE_IO_PGETEVENTS 292
 #else
 #error "the sandbox knows the system calls of x86_64 and aarch64"
 #endif
@@ -28,11 +30,18 @@
     (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
 #define FAST_OPEN 0x20000000
 #define SOCKET_TYPE 0xF
+#define TCP_UPPER_LAYER 31
 #define TERMINAL_INPUT 0x5412
 #define TERMINAL_LINUX 0x541C
 
-/// Numbers that are the same on every architecture of today, for headers that are older than the calls.
+/// FS_IOC_SETFLAGS in both widths, and FS_IOC_FSSETXATTR (ioctl_iflags(2)).
+#define SET_FILE_FLAGS 0x40086602
+#define SET_FILE_FLAGS_32 0x40046602
+#define SET_FILE_ATTRIBUTES 0x401C5820
+
+/// For headers that are older than the calls.
 enum {
+    RB_SYS_io_pgetevents = NATIVE_IO_PGETEVENTS,
     RB_SYS_io_uring_setup = 425,
     RB_SYS_io_uring_enter = 426,
     RB_SYS_io_uring_register = 427,
@@ -82,16 +91,19 @@ static const int refused[] = {
     // Memory and queues that all processes of a user share.
     SYS_shmget, SYS_shmat, SYS_shmctl, SYS_semget, SYS_semop, SYS_semctl, SYS_semtimedop, SYS_msgget, SYS_msgsnd,
     SYS_msgrcv, SYS_msgctl, SYS_mq_open, SYS_mq_unlink,
+    // Of these contexts the whole host has one number (aio-max-nr of proc_sys_fs(5)).
+    SYS_io_setup, SYS_io_submit, SYS_io_getevents, RB_SYS_io_pgetevents, SYS_io_cancel, SYS_io_destroy,
 #if defined(__x86_64__)
     SYS_inotify_init, SYS_mknod, SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_uselib, SYS_ustat, SYS_sysfs, SYS__sysctl,
     SYS_create_module, SYS_get_kernel_syms, SYS_query_module, SYS_nfsservctl,
 #endif
 };
 
-/// What changes who may do what with a file without opening it, which Landlock doesn't see.
+/// What changes who may do what with a file, by its name or by a descriptor that may only read: Landlock sees none of it.
 static const int attributes[] = {
-    SYS_fchmodat, RB_SYS_fchmodat2, SYS_fchownat, SYS_utimensat, SYS_setxattr, SYS_lsetxattr, SYS_removexattr,
-    SYS_lremovexattr, RB_SYS_setxattrat, RB_SYS_removexattrat, RB_SYS_file_setattr,
+    SYS_fchmod, SYS_fchmodat, RB_SYS_fchmodat2, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_setxattr, SYS_lsetxattr,
+    SYS_fsetxattr, SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, RB_SYS_setxattrat, RB_SYS_removexattrat,
+    RB_SYS_file_setattr,
 #if defined(__x86_64__)
     SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat,
 #endif
@@ -172,6 +184,18 @@ static void require_value(struct program *program, int number, int argument, uns
     require(program, number, &allowed, 1);
 }
 
+/// Where the first two of the arguments `level` and `option` of setsockopt(2) are these, answers with `error`. 0: it is
+/// taken and not done.
+static void answer_option(struct program *program, unsigned level, unsigned option, int error) {
+    JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setsockopt, 0, 6);
+    LOAD_ARGUMENT(1);
+    JUMP(BPF_JMP | BPF_JEQ | BPF_K, level, 0, 3);
+    LOAD_ARGUMENT(2);
+    JUMP(BPF_JMP | BPF_JEQ | BPF_K, option, 0, 1);
+    RETURN_ERROR(error);
+    LOAD_NUMBER();
+}
+
 static void allow_sockets(struct program *program, int network) {
     if (network == RB_NETWORK_NONE) {
         refuse(program, SYS_socket, EPERM);
@@ -179,6 +203,16 @@ static void allow_sockets(struct program *program, int network) {
     }
     // Never raw, and never a protocol that Landlock's rules for TCP don't cover.
     int is_full = network == RB_NETWORK_FULL;
+    if (is_full) {
+        // Of what the kernel has to say there, that on interfaces and routes: `NETLINK_ROUTE`, which is 0.
+        JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 6);
+        LOAD_ARGUMENT(0);
+        JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 3);
+        LOAD_ARGUMENT(2);
+        JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
+        RETURN_ERROR(EPERM);
+        LOAD_NUMBER();
+    }
     struct allowed allowed[] = {
         {0, ~0U, is_full ? 3 : 2, {AF_INET, AF_INET6, AF_NETLINK}},
         {1, SOCKET_TYPE, is_full ? 2 : 1, {SOCK_STREAM, SOCK_DGRAM}},
@@ -209,8 +243,10 @@ int rb_install_filter(const struct rb_plan *plan, int refuses_attributes) {
     refuse(program, RB_SYS_clone3, ENOSYS);
     refuse_bits(program, SYS_clone, 0, NAMESPACES);
 
-    static const unsigned terminal[] = {TERMINAL_INPUT, TERMINAL_LINUX};
-    refuse_values(program, SYS_ioctl, 1, terminal, 2);
+    // No plugin needs to make a file immutable, with mounts that are read-only or without.
+    static const unsigned requests[] = {
+        TERMINAL_INPUT, TERMINAL_LINUX, SET_FILE_FLAGS, SET_FILE_FLAGS_32, SET_FILE_ATTRIBUTES};
+    refuse_values(program, SYS_ioctl, 1, requests, 5);
     // What makes its end, and that of what it starts, certain.
     static const unsigned options[] = {PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_MM};
     refuse_values(program, SYS_prctl, 0, options, 4);
@@ -221,6 +257,7 @@ int rb_install_filter(const struct rb_plan *plan, int refuses_attributes) {
     require_value(program, SYS_sched_setaffinity, 0, 0);
     require_value(program, SYS_sched_setscheduler, 0, 0);
     require_value(program, SYS_sched_setparam, 0, 0);
+    require_value(program, SYS_sched_setattr, 0, 0);
     struct allowed itself[] = {{0, ~0U, 1, {PRIO_PROCESS}}, {1, ~0U, 1, {0}}};
     require(program, SYS_setpriority, itself, 2);
 
@@ -228,6 +265,12 @@ int rb_install_filter(const struct rb_plan *plan, int refuses_attributes) {
     struct allowed streams = {1, SOCKET_TYPE, 1, {SOCK_STREAM}};
     require(program, SYS_socketpair, &streams, 1);
     allow_sockets(program, plan->network);
+    // What waits in sockets is the kernel's memory, which counts for no process: 125 pairs held 2 GB with buffers as large
+    // as they get, and hold 50 MB with those they are made with.
+    answer_option(program, SOL_SOCKET, SO_SNDBUF, 0);
+    answer_option(program, SOL_SOCKET, SO_RCVBUF, 0);
+    // Another protocol in TCP's place, such as SMC, that Landlock's rules don't cover.
+    answer_option(program, IPPROTO_TCP, TCP_UPPER_LAYER, EPERM);
     if (plan->network != RB_NETWORK_FULL) {
         // Landlock asks about connect(2) and bind(2) only.
         refuse(program, SYS_listen, EPERM);

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "sandbox.h"
+#include "internal.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -32,17 +34,35 @@ static int try_in_child(int (*attempt)(int), int argument) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
 }
 
-static int make_namespaces(int flags) { return unshare(flags) == 0 ? 0 : errno; }
-
-int rb_try_namespaces(int namespaces) {
-    int flags = 0;
-    if (namespaces & RB_TRY_USER) flags |= CLONE_NEWUSER;
+/// As a child does it, and what it does in them: some hosts give a namespace and refuse its use.
+static int use_namespaces(int namespaces) {
+    if (namespaces & RB_TRY_USER) {
+        int folder = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int error = folder < 0 ? errno : rb_enter_user_namespace(folder);
+        if (error != 0) return error;
+    }
+    int flags = 0, error = 0;
     if (namespaces & RB_TRY_PID) flags |= CLONE_NEWPID;
-    if (namespaces & RB_TRY_MOUNT) flags |= CLONE_NEWNS;
+    if (namespaces & (RB_TRY_MOUNT | RB_TRY_READ_ONLY)) flags |= CLONE_NEWNS;
     if (namespaces & RB_TRY_IPC) flags |= CLONE_NEWIPC;
     if (namespaces & RB_TRY_NETWORK) flags |= CLONE_NEWNET;
-    return try_in_child(make_namespaces, flags);
+    if (flags != 0 && unshare(flags) != 0) return errno;
+    if (flags & CLONE_NEWNS) error = rb_detach_mounts();
+    if (error == 0 && namespaces & RB_TRY_READ_ONLY) error = rb_make_everything_read_only();
+    if (error == 0 && namespaces & RB_TRY_MOUNT) error = rb_mount_memory("/dev/shm", 4096, geteuid(), getegid(), 0);
+    return error;
 }
+
+int rb_try_namespaces(int namespaces) { return try_in_child(use_namespaces, namespaces); }
+
+static int lower_limits(int unused) {
+    (void)unused;
+    struct rlimit none = {0};
+    if (setrlimit(RLIMIT_MSGQUEUE, &none) != 0 || setrlimit(RLIMIT_CORE, &none) != 0) return errno;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : errno;
+}
+
+int rb_try_limits(void) { return try_in_child(lower_limits, 0); }
 
 const char *rb_signal_name(int number) { return sigabbrev_np(number); }
 
@@ -95,34 +115,57 @@ static int allows_port(const struct rb_plan *plan, uint16_t port) {
     return 0;
 }
 
-const char *rb_try_forbidden(const struct rb_plan *plan) {
-    int descriptor = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    if (descriptor >= 0) return "opening /proc/self/status";
-    descriptor = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor >= 0) return "listing /";
-    descriptor = open("/etc/runbook-agent-probe", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (descriptor >= 0) {
-        unlink("/etc/runbook-agent-probe");
-        return "writing to /etc";
-    }
-    if (socket(AF_UNIX, SOCK_STREAM, 0) >= 0) return "making a path socket";
+/// Whether that gave a descriptor, which is closed.
+static int came(int descriptor) { return descriptor >= 0 && close(descriptor) == 0; }
+
+/// What Landlock must refuse.
+static const char *try_files(void) {
+    if (came(open("/proc/self/status", O_RDONLY | O_CLOEXEC))) return "opening /proc/self/status";
+    if (came(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC))) return "listing /";
+    if (!came(open("/etc/runbook-agent-probe", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600))) return NULL;
+    unlink("/etc/runbook-agent-probe");
+    return "writing to /etc";
+}
+
+static int makes_socket(int family, int type, int protocol) {
+    return came(socket(family, type | SOCK_CLOEXEC, protocol));
+}
+
+static int makes_pair(int type) {
     int pair[2];
-    if (socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0) return "making a pair of datagram sockets";
-    if (socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0) return "making a raw socket";
-    if (plan->network == RB_NETWORK_NONE && socket(AF_INET, SOCK_STREAM, 0) >= 0) return "making a TCP socket";
-    if (plan->network != RB_NETWORK_FULL) {
-        if (socket(AF_INET, SOCK_DGRAM, 0) >= 0) return "making a UDP socket";
-        for (uint16_t port = 1; plan->network == RB_NETWORK_PORTS && port < 1024; port++) {
-            if (allows_port(plan, port)) continue;
-            if (connects(port)) return "connecting to a port that isn't allowed";
-            break;
-        }
-    }
+    return socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) == 0 && came(pair[0]) && came(pair[1]);
+}
+
+/// What seccomp must refuse.
+static const char *try_calls(const struct rb_plan *plan) {
+    if (makes_socket(AF_UNIX, SOCK_STREAM, 0)) return "making a path socket";
+    if (makes_pair(SOCK_DGRAM)) return "making a pair of datagram sockets";
+    if (makes_socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)) return "making a raw socket";
+    if (plan->network == RB_NETWORK_NONE && makes_socket(AF_INET, SOCK_STREAM, 0)) return "making a TCP socket";
+    if (plan->network != RB_NETWORK_FULL && makes_socket(AF_INET, SOCK_DGRAM, 0)) return "making a UDP socket";
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0) return "being traced";
     if (unshare(CLONE_NEWUSER) == 0) return "making a user namespace";
     if (kill(-1, 0) == 0) return "signalling every process";
-    if (setuid(0) == 0 && geteuid() == 0) return "becoming root";
     return NULL;
+}
+
+static const char *try_ports(const struct rb_plan *plan) {
+    for (uint16_t port = 1; port < 1024; port++) {
+        if (allows_port(plan, port)) continue;
+        return connects(port) ? "connecting to a port that isn't allowed" : NULL;
+    }
+    return NULL;
+}
+
+const char *rb_try_forbidden(const struct rb_plan *plan, const struct rb_report *report) {
+    const char *through = NULL;
+    if (report->reached & 1U << RB_LANDLOCK_FILES) through = try_files();
+    if (through == NULL && report->reached & 1U << RB_SECCOMP) through = try_calls(plan);
+    if (through == NULL && plan->network == RB_NETWORK_PORTS && report->reached & 1U << RB_LANDLOCK_NETWORK)
+        through = try_ports(plan);
+    if (through == NULL && geteuid() != 0 && report->reached & 1U << RB_NO_NEW_PRIVILEGES && setuid(0) == 0)
+        through = "becoming root";
+    return through;
 }
 
 pid_t rb_spawn(const char *program, char *const arguments[], char *const environment[], const int *descriptors,

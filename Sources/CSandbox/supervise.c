@@ -47,11 +47,44 @@ struct process {
     pid_t id;
     pid_t parent;
     int is_descendant;
-    /// Clock ticks, those of children it has waited for included.
+    /// Tells it from another that got the same id later.
+    unsigned long long start;
+    /// Clock ticks of its own, and those of children it has waited for.
     unsigned long ticks;
+    unsigned long waited_ticks;
 };
 
-/// Fills in the processes of the machine (proc(5)). Returns how many.
+static int read_process(long id, struct process *process) {
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%ld/stat", id);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return 0;
+    ssize_t length = read(descriptor, text, sizeof text - 1);
+    close(descriptor);
+    if (length <= 0) return 0;
+    text[length] = 0;
+    // The name in parentheses may hold anything, parentheses included.
+    char *rest = strrchr(text, ')');
+    int parent;
+    unsigned long user, system;
+    long waited_user, waited_system;
+    unsigned long long start;
+    if (rest == NULL
+        || sscanf(rest + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld %*d %*d %*d %*d %llu", &parent,
+                  &user, &system, &waited_user, &waited_system, &start) != 6)
+        return 0;
+    *process = (struct process){
+        .id = (pid_t)id, .parent = parent, .start = start, .ticks = user + system,
+        .waited_ticks = (unsigned long)waited_user + (unsigned long)waited_system};
+    return 1;
+}
+
+static int compare_ids(const void *left, const void *right) {
+    pid_t first = ((const struct process *)left)->id, second = ((const struct process *)right)->id;
+    return (first > second) - (first < second);
+}
+
+/// Fills in the processes of the machine (proc(5)), in the order of their ids. Returns how many.
 static size_t list_processes(struct process *processes, size_t capacity) {
     DIR *folder = opendir("/proc");
     if (folder == NULL) return 0;
@@ -60,47 +93,33 @@ static size_t list_processes(struct process *processes, size_t capacity) {
     while ((entry = readdir(folder)) != NULL && count < capacity) {
         char *end;
         long id = strtol(entry->d_name, &end, 10);
-        if (*end != 0 || id <= 0) continue;
-        char path[64], text[512];
-        snprintf(path, sizeof path, "/proc/%ld/stat", id);
-        int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-        if (descriptor < 0) continue;
-        ssize_t length = read(descriptor, text, sizeof text - 1);
-        close(descriptor);
-        if (length <= 0) continue;
-        text[length] = 0;
-        // The name in parentheses may hold anything, parentheses included.
-        char *rest = strrchr(text, ')');
-        int parent;
-        unsigned long user, system;
-        long waited_user, waited_system;
-        if (rest == NULL
-            || sscanf(rest + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &parent, &user, &system,
-                      &waited_user, &waited_system) != 5)
-            continue;
-        processes[count++] = (struct process){
-            .id = (pid_t)id, .parent = parent,
-            .ticks = user + system + (unsigned long)waited_user + (unsigned long)waited_system};
+        if (*end == 0 && id > 0) count += (size_t)read_process(id, &processes[count]);
     }
     closedir(folder);
+    qsort(processes, count, sizeof *processes, compare_ids);
     return count;
+}
+
+static struct process *find_process(struct process *processes, size_t count, pid_t id) {
+    struct process wanted = {.id = id};
+    return bsearch(&wanted, processes, count, sizeof *processes, compare_ids);
 }
 
 /// Marks what descends from a process. Returns how many that are.
 static size_t mark_descendants(struct process *processes, size_t count, pid_t ancestor) {
-    size_t found = 0, before;
-    do {
-        before = found;
-        for (size_t index = 0; index < count; index++) {
-            if (processes[index].is_descendant) continue;
-            int descends = processes[index].parent == ancestor;
-            for (size_t other = 0; other < count && !descends; other++)
-                descends = processes[other].is_descendant && processes[other].id == processes[index].parent;
-            if (!descends) continue;
-            processes[index].is_descendant = 1;
-            found++;
+    size_t found = 0;
+    for (size_t index = 0; index < count; index++) {
+        struct process *above = &processes[index];
+        // The list was read while processes came and went: it may hold a circle.
+        for (size_t steps = 0; above != NULL && steps < count; steps++) {
+            if (above->parent == ancestor || above->is_descendant) {
+                processes[index].is_descendant = 1;
+                found++;
+                break;
+            }
+            above = find_process(processes, count, above->parent);
         }
-    } while (found != before);
+    }
     return found;
 }
 
@@ -116,16 +135,68 @@ static size_t signal_descendants(int number) {
     return found;
 }
 
-double rb_processor_seconds(pid_t ancestor) {
+struct rb_meter {
+    pid_t ancestor;
+    /// The ancestor and its descendants as they were at the last reading.
+    struct process *known;
+    size_t count;
+    /// Of the time since the start.
+    unsigned long ticks;
+};
+
+/// Fills in a process and its descendants, in the order of their ids. Returns nil where memory runs out.
+static struct process *read_family(pid_t ancestor, size_t *count) {
     struct process *processes = malloc(MOST_PROCESSES * sizeof *processes);
-    if (processes == NULL) return 0;
-    size_t count = list_processes(processes, MOST_PROCESSES);
-    mark_descendants(processes, count, ancestor);
-    unsigned long ticks = 0;
-    for (size_t index = 0; index < count; index++)
-        if (processes[index].is_descendant || processes[index].id == ancestor) ticks += processes[index].ticks;
-    free(processes);
-    return (double)ticks / (double)sysconf(_SC_CLK_TCK);
+    if (processes == NULL) return NULL;
+    size_t all = list_processes(processes, MOST_PROCESSES), kept = 0;
+    mark_descendants(processes, all, ancestor);
+    for (size_t index = 0; index < all; index++)
+        if (processes[index].is_descendant || processes[index].id == ancestor) processes[kept++] = processes[index];
+    *count = kept;
+    struct process *family = realloc(processes, (kept == 0 ? 1 : kept) * sizeof *processes);
+    return family == NULL ? processes : family;
+}
+
+struct rb_meter *rb_meter_start(pid_t ancestor) {
+    struct rb_meter *meter = calloc(1, sizeof *meter);
+    if (meter == NULL) return NULL;
+    meter->ancestor = ancestor;
+    meter->known = read_family(ancestor, &meter->count);
+    if (meter->known != NULL) return meter;
+    free(meter);
+    return NULL;
+}
+
+static struct process *find_same(struct process *processes, size_t count, const struct process *process) {
+    struct process *found = find_process(processes, count, process->id);
+    return found != NULL && found->start == process->start ? found : NULL;
+}
+
+double rb_meter_read(struct rb_meter *meter) {
+    size_t count;
+    struct process *now = read_family(meter->ancestor, &count);
+    if (now != NULL) {
+        unsigned long waited = 0, ended = 0;
+        for (size_t index = 0; index < count; index++) {
+            struct process *before = find_same(meter->known, meter->count, &now[index]);
+            meter->ticks += now[index].ticks - (before == NULL ? 0 : before->ticks);
+            waited += now[index].waited_ticks - (before == NULL ? 0 : before->waited_ticks);
+        }
+        for (size_t index = 0; index < meter->count; index++)
+            if (find_same(now, count, &meter->known[index]) == NULL)
+                ended += meter->known[index].ticks + meter->known[index].waited_ticks;
+        // What has ended was counted as far as it was seen. The rest of it is there where someone waited for it.
+        if (waited > ended) meter->ticks += waited - ended;
+        free(meter->known);
+        meter->known = now;
+        meter->count = count;
+    }
+    return (double)meter->ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+void rb_meter_free(struct rb_meter *meter) {
+    if (meter != NULL) free(meter->known);
+    free(meter);
 }
 
 /// Reaps what has ended. Returns whether anything is left.

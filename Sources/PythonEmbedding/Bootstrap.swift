@@ -89,7 +89,8 @@ final class Bootstrap: @unchecked Sendable {
         PythonException(
             type: gil.text(of: rb_tuple_item(description, 0)), message: gil.text(of: rb_tuple_item(description, 1)),
             traceback: gil.text(of: rb_tuple_item(description, 2)),
-            raisedInside: PyObject_IsTrue(rb_tuple_item(description, 3)) == 1)
+            raisedInside: PyObject_IsTrue(rb_tuple_item(description, 3)) == 1,
+            isMemoryError: PyObject_IsTrue(rb_tuple_item(description, 4)) == 1)
     }
 
     private static func prepare(

@@ -285,7 +285,7 @@ enum BootstrapScript {
             )
             if len(text) > 65536:
                 text = text[:32768] + "\n[traceback cut]\n" + text[-32768:]
-            return kind, message[:65536], text, trace is not None
+            return kind, message[:65536], text, trace is not None, isinstance(exception, MemoryError)
 
 
         # --- the modules that existing scripts import -----------------------------------------------------------

@@ -48,11 +48,16 @@ public struct PythonException: Error, Hashable, Sendable {
     /// Whether any Python code of the callee ran before it was raised. A call whose arguments don't fit raises
     /// before that.
     public var raisedInside: Bool
+    /// Whether it is a `MemoryError`, or of a class made of that.
+    public var isMemoryError: Bool
 
-    public init(type: String, message: String, traceback: String?, raisedInside: Bool = true) {
+    public init(
+        type: String, message: String, traceback: String?, raisedInside: Bool = true, isMemoryError: Bool = false
+    ) {
         self.type = type
         self.message = message
         self.traceback = traceback
         self.raisedInside = raisedInside
+        self.isMemoryError = isMemoryError
     }
 }

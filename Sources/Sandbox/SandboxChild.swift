@@ -71,12 +71,17 @@ public final class SandboxChild: @unchecked Sendable {
     // MARK: Using
 
     /// Gives a closure the control channel, which several threads use.
-    public func withControl<Value>(_ body: (WireChannel) -> Value) -> Value {
-        controlTurn.withLock { _ in body(control) }
+    public func withControl<Value, Failure: Error>(
+        _ body: (WireChannel) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        let result = controlTurn.withLock { _ in
+            Result { () throws(Failure) in try body(control) }
+        }
+        return try result.get()
     }
 
-    /// What it and everything it started have used of the processors.
-    public func processorTime() -> Duration { .seconds(rb_processor_seconds(supervisor)) }
+    /// Counts from now on what it and everything it starts use of the processors.
+    public func meter() -> ProcessorMeter { ProcessorMeter(of: supervisor) }
 
     // MARK: Starting
 
@@ -102,7 +107,7 @@ public final class SandboxChild: @unchecked Sendable {
             let (ends, spawned) = try spawn(plan, host.executable)
             return try greet(plan, ends, spawned)
         } catch {
-            plan.removeScratch()
+            plan.giveBack()
             throw error
         }
     }
@@ -237,7 +242,7 @@ public final class SandboxChild: @unchecked Sendable {
             if let state { return state }
             let ending = plan.isUnconfined ? endUnconfined(isGone) : endConfined(isGone)
             state = ending
-            plan.removeScratch()
+            plan.giveBack()
             return ending
         }
     }
@@ -313,7 +318,9 @@ extension SandboxError {
 }
 
 extension SandboxPlan {
-    fileprivate func removeScratch() {
+    /// What was taken for a child that is no more.
+    fileprivate func giveBack() {
+        UnnamedUsers.giveBack(user)
         guard case .folder(let path) = scratch else { return }
         try? FileManager.default.removeItem(atPath: path)
     }

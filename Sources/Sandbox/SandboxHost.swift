@@ -1,6 +1,5 @@
 internal import CSandbox
 import Glibc
-import Synchronization
 
 /// What all children of one agent have in common.
 public struct SandboxHost: Sendable {
@@ -14,7 +13,8 @@ public struct SandboxHost: Sendable {
     /// Folders that the interpreter itself needs, beside those of the system.
     public var libraryPaths: [String]
     public var isUnconfined = false
-    /// Kinds of namespaces that are done without, as on a host that lacks them: only for seeing what the rest does.
+    /// Namespaces and users of their own that are done without, as on a host that lacks them: only for seeing what the
+    /// rest does.
     public var withheld: Set<SandboxMechanism> = []
 
     public init(
@@ -29,7 +29,9 @@ public struct SandboxHost: Sendable {
     }
 
     func plan(for policy: SandboxPolicy, channels: Int) throws(SandboxError) -> SandboxPlan {
-        let user = geteuid() == 0 ? user ?? Self.nextUser() : nil
+        let changesUser = geteuid() == 0 && !withheld.contains(.ownUser)
+        let user = changesUser ? user ?? UnnamedUsers.take() : nil
+        guard user != nil || !changesUser else { throw .startFailed(reason: "there are 4096 children already") }
         var plan = SandboxPlan(
             policy: policy, mode: mode, user: user,
             scratch: canMount && !isUnconfined ? .mounted : .folder(try Self.makeFolder(for: user)),
@@ -49,16 +51,6 @@ public struct SandboxHost: Sendable {
         let needed = Int32(RB_TRY_MOUNT) | (geteuid() == 0 ? 0 : Int32(RB_TRY_USER))
         return rb_try_namespaces(needed) == 0
     }()
-
-    private static let lastUser = Atomic<UInt32>(0)
-
-    /// Of the range of ids that neither the system's own users nor those of containers come from. Two agents of one
-    /// host take different ones.
-    private static func nextUser() -> SandboxUser {
-        let number = lastUser.add(1, ordering: .relaxed).newValue & 0xFFF
-        let id = UInt32(RB_FIRST_UNNAMED_USER) | (UInt32(truncatingIfNeeded: getpid()) & 0xFFFF) << 12 | number
-        return SandboxUser(user: id, group: id)
-    }
 
     private static func makeFolder(for user: SandboxUser?) throws(SandboxError) -> String {
         var template = Array("/tmp/runbook-agent-XXXXXX".utf8CString)

@@ -20,7 +20,7 @@ public struct SandboxLayer: Sendable, Hashable {
     /// Every layer, tried on this host in processes of its own.
     public static func probe() -> [SandboxLayer] {
         let isRoot = geteuid() == 0
-        return landlock() + [seccomp(), users(isRoot)] + namespaces(isRoot)
+        return landlock() + [seccomp(), limits(), users(isRoot)] + namespaces(isRoot)
     }
 
     private static func landlock() -> [SandboxLayer] {
@@ -50,6 +50,14 @@ public struct SandboxLayer: Sendable, Hashable {
                 ? nil : "\(text(error)): a kernel with CONFIG_SECCOMP_FILTER is needed, and a container that allows it")
     }
 
+    private static func limits() -> SandboxLayer {
+        let error = rb_try_limits()
+        return SandboxLayer(
+            name: "limits", works: error == 0,
+            purpose: "memory, descriptors, file sizes, no core dumps, no new privileges, no capabilities",
+            advice: error == 0 ? nil : "\(text(error)): the agent's own environment refuses to lower them")
+    }
+
     private static func users(_ isRoot: Bool) -> SandboxLayer {
         guard !isRoot else {
             return SandboxLayer(
@@ -69,7 +77,8 @@ public struct SandboxLayer: Sendable, Hashable {
     private static func namespaces(_ isRoot: Bool) -> [SandboxLayer] {
         [
             (Int32(RB_TRY_PID), "pid namespace", "everything a plugin started ends with it"),
-            (Int32(RB_TRY_MOUNT), "mount namespace", "a scratch folder of bounded size, everything else read-only"),
+            (Int32(RB_TRY_MOUNT), "mount namespace", "a scratch folder of bounded size, /proc out of sight"),
+            (Int32(RB_TRY_READ_ONLY), "read-only mounts", "modes, owners and times of files, beside seccomp"),
             (Int32(RB_TRY_IPC), "ipc namespace", "shared memory and queues of its own"),
             (Int32(RB_TRY_NETWORK), "network namespace", "no network at all with 'network = none'"),
         ].map { flag, name, purpose in
@@ -80,8 +89,9 @@ public struct SandboxLayer: Sendable, Hashable {
                     ? nil
                     : "\(text(error)): "
                         + (isRoot
-                            ? "the agent lacks CAP_SYS_ADMIN; give it that, or run it as an ordinary user where user "
-                                + "namespaces are allowed" : userNamespaceAdvice))
+                            ? "the agent lacks CAP_SYS_ADMIN, or its container or security module forbids it; allow "
+                                + "that, or run it as an ordinary user where user namespaces are allowed"
+                            : userNamespaceAdvice))
         }
     }
 

@@ -133,9 +133,10 @@ extension SandboxPlan {
     private static let systemFiles = [
         "/etc/ld.so.cache", "/etc/localtime", "/etc/timezone", "/etc/nsswitch.conf", "/etc/hosts", "/etc/host.conf",
         "/etc/gai.conf", "/etc/resolv.conf", "/etc/services", "/etc/protocols", "/etc/passwd", "/etc/group",
-        "/etc/mime.types", "/etc/ssl/openssl.cnf", "/etc/ssl/cert.pem", "/etc/ssl/certs", "/etc/pki/tls",
-        "/etc/pki/ca-trust/extracted", "/etc/ca-certificates", "/usr/share/ca-certificates",
-        "/usr/local/share/ca-certificates", "/sys/devices/system/cpu",
+        "/etc/mime.types", "/etc/ssl/openssl.cnf", "/etc/ssl/cert.pem", "/etc/ssl/certs", "/etc/pki/tls/openssl.cnf",
+        "/etc/pki/tls/cert.pem", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted",
+        "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
+        "/sys/devices/system/cpu",
     ]
     /// Folders that every child may read and start programs from.
     public static let programFolders = ["/usr", "/lib", "/lib64", "/bin", "/sbin"]
@@ -171,9 +172,10 @@ extension SandboxPlan {
                 return "\(text) (\(String(cString: strerror(report.failure_error))))"
             }
             guard !isUnconfined else { return nil }
-            return rb_try_forbidden(&plan).map { "what must be refused was not: \(String(cString: $0))" }
+            // Whatever the mode: it is about mechanisms that are said to be in force.
+            return rb_try_forbidden(&plan, &report).map { "what must be refused was not: \(String(cString: $0))" }
         }
-        if let refusal, mode == .require || report.failure != nil { throw Failure(message: refusal) }
+        if let refusal { throw Failure(message: refusal) }
         return Confinement(raw: report)
     }
 

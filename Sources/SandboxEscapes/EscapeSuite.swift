@@ -87,6 +87,12 @@ public struct EscapeSuite: Sendable {
                 else { throw Failure(message: "the attempts' script names no allowed port") }
                 policy.network = network
             case "full": policy.network = .full
+            case "readable":
+                guard case .object(let fields) = context, case .string(let folder)? = fields["outside"] else {
+                    throw Failure(message: "the attempts' script names no folder outside")
+                }
+                (policy.network, policy.readPaths) = (.full, [folder])
+            case "no-programs": policy.startsPrograms = false
             default: policy.network = .none
             }
             return policy

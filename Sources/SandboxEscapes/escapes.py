@@ -151,10 +151,14 @@ NUMBERS = {
     "add_key": (248, 217), "adjtimex": (159, 171), "bpf": (321, 280), "chroot": (161, 51),
     "clock_adjtime": (305, 266), "clock_settime": (227, 112), "clone": (56, 220), "clone3": 435,
     "delete_module": (176, 106), "execveat": (322, 281), "fanotify_init": (300, 262),
-    "fanotify_mark": (301, 263), "fchmodat": (268, 53), "fchmodat2": 452, "fchownat": (260, 54),
+    "fanotify_mark": (301, 263), "fchmod": (91, 52),
+    "fchmodat": (268, 53), "fchmodat2": 452, "fchown": (93, 55), "fremovexattr": (199, 16), "fsetxattr": (190, 7),
+    "fchownat": (260, 54),
     "finit_module": (313, 273), "fsconfig": 431, "fsmount": 432, "fsopen": 430, "fspick": 433,
     "futimesat": (261, None), "getpid": (39, 172), "init_module": (175, 105), "inotify_add_watch": (254, 27),
-    "inotify_init1": (294, 26), "io_uring_enter": 426, "io_uring_register": 427, "io_uring_setup": 425,
+    "inotify_init1": (294, 26), "io_cancel": (210, 3), "io_destroy": (207, 1),
+    "io_getevents": (208, 4), "io_pgetevents": (333, 292), "io_setup": (206, 0), "io_submit": (209, 2),
+    "io_uring_enter": 426, "io_uring_register": 427, "io_uring_setup": 425,
     "ioctl": (16, 29), "ioprio_set": (251, 30), "kcmp": (312, 272), "kexec_file_load": (320, 294),
     "kexec_load": (246, 104), "keyctl": (250, 219), "lchown": (94, None), "listmount": 458,
     "lremovexattr": (198, 15), "lsetxattr": (189, 6), "memfd_create": (319, 279), "memfd_secret": 447,
@@ -167,7 +171,8 @@ NUMBERS = {
     "process_mrelease": 448, "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
     "ptrace": (101, 117), "quotactl": (179, 60), "quotactl_fd": 443, "removexattr": (197, 14),
     "request_key": (249, 218), "semctl": (66, 191), "semget": (64, 190), "semop": (65, 193),
-    "semtimedop": (220, 192), "sendmmsg": (307, 269), "setdomainname": (171, 162), "sethostname": (170, 161),
+    "sched_setattr": (314, 274), "semtimedop": (220, 192), "sendmmsg": (307, 269), "setdomainname": (171, 162),
+    "sethostname": (170, 161),
     "setns": (308, 268), "settimeofday": (164, 170), "shmat": (30, 196), "shmctl": (31, 195),
     "shmget": (29, 194), "socket": (41, 198), "statmount": 457, "syslog": (103, 116), "tgkill": (234, 131),
     "umount2": (166, 39), "unshare": (272, 97), "userfaultfd": (323, 282), "utime": (132, None),
@@ -380,6 +385,17 @@ def read_agent_environ(context):
 @attempt("files", "read the agent's command line in /proc")
 def read_agent_cmdline(context):
     return expect(context, "cmdline", read_file(f"/proc/{context['agent']['pid']}/cmdline"))
+
+
+@attempt("processes", "see that the agent's process is there")
+def see_process(context):
+    os.stat(f"/proc/{context['agent']['pid']}")
+    return f"process {context['agent']['pid']} is there"
+
+
+@attempt("processes", "learn its own number on the host")
+def learn_own_number(context):
+    return f"it is process {os.readlink('/proc/self')}"
 
 
 @attempt("files", "read the own entry in /proc")
@@ -669,6 +685,58 @@ def by_other_call(name, arguments):
 
 PATH = object()
 ATTRIBUTE = b"user.other"
+
+
+def by_reading_descriptor(name, *arguments):
+    """The right to read a file is not that to change who may do what with it."""
+
+    def run(context):
+        path = outside(context, "target")
+        with setting_up():
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with undoing(os.chmod, path, 0o666):
+            try:
+                call(name, descriptor, *arguments)
+            except OSError as error:
+                if error.errno != errno.ENODATA:  # It looked for the attribute to remove.
+                    raise
+            finally:
+                os.close(descriptor)
+            return f"{name}() was accepted"
+
+    return run
+
+
+# A file that a policy lets it read, of the same user or of everybody.
+for name, what, arguments in [
+    ("fchmod", "mode", (0o666,)),
+    ("fchown", "owner", (os.geteuid(), os.getegid())),
+    ("fsetxattr", "attributes", (ATTRIBUTE, b"1", 1, 0)),
+    ("fremovexattr", "other attributes", (ATTRIBUTE,)),
+]:
+    add_check(f"change_by_{name}", "files", f"change the {what} of a file that may only be read", "readable",
+              by_reading_descriptor(name, *arguments))
+
+
+@attempt("files", "set the flags of a file that may only be read", "readable")
+def change_flags(context):
+    with setting_up():
+        descriptor = os.open(outside(context, "target"), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flags = ctypes.c_long(0)
+        with contextlib.suppress(OSError):
+            call("ioctl", descriptor, 0x80086601, ctypes.byref(flags))  # FS_IOC_GETFLAGS
+        try:
+            call("ioctl", descriptor, 0x40086602, ctypes.byref(flags))  # FS_IOC_SETFLAGS, to what they are.
+        except OSError as error:
+            if error.errno not in (errno.ENOTTY, errno.EOPNOTSUPP):  # A file system that has none.
+                raise
+            return f"ioctl() reached the file system: {code_name(error.errno)}"
+        return "the flags were accepted"
+    finally:
+        os.close(descriptor)
+
+
 for name, arguments in [
     ("fchmodat", (-100, PATH, 0o606)),
     ("lsetxattr", (PATH, ATTRIBUTE, b"1", 1, 0)),
@@ -730,6 +798,36 @@ def execute_by_descriptor(context):
 def execute_descriptor(descriptor):
     arguments = (ctypes.c_char_p * 2)(b"true", None)
     call("execveat", descriptor, b"", arguments, (ctypes.c_char_p * 1)(None), 0x1000)  # AT_EMPTY_PATH
+
+
+@attempt("files", "run a file from the scratch folder through the dynamic loader")
+def execute_through_loader(context):
+    loaders = [path for path in ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1") if os.path.exists(path)]
+    if not loaders:
+        raise Refused("the dynamic loader of this host is not known")
+    path = copy_program(context)
+    try:
+        return must_succeed(exit_code_of(lambda: os.execv(loaders[0], [loaders[0], path])))
+    finally:
+        os.unlink(path)
+
+
+@attempt("files", "start a program where the policy allows none", "no-programs")
+def start_program(context):
+    with trying("execve()"):
+        return must_succeed(exit_code_of(lambda: os.execv("/bin/true", ["true"])))
+
+
+@attempt("files", "run a script of its own by a shell where the policy allows no programs", "no-programs")
+def run_script(context):
+    path = scratch(context, "script")
+    with setting_up(), open(path, "w") as file:
+        file.write("exit 0\n")
+    try:
+        with trying("execve()"):
+            return must_succeed(exit_code_of(lambda: os.execv("/bin/sh", ["sh", path])))
+    finally:
+        os.unlink(path)
 
 
 @attempt("files", "make a file in memory")
@@ -856,6 +954,12 @@ CALLS = [
     ("io_uring_register", "register with an io_uring", (-1, EVERY_BIT, None, 0), ()),
     ("fanotify_mark", "watch more file systems", (-1, EVERY_BIT, 0, -1, BAD), ()),
     ("memfd_secret", "make secret memory", (EVERY_BIT,), ()),
+    ("io_setup", "take of the host's contexts for asynchronous files", (1, BAD), ()),
+    ("io_submit", "submit to a context for asynchronous files", (0, 1, BAD), ()),
+    ("io_getevents", "read from a context for asynchronous files", (0, 1, 1, BAD, None), ()),
+    ("io_pgetevents", "wait for a context for asynchronous files", (0, 1, 1, BAD, None, None), ()),
+    ("io_cancel", "cancel in a context for asynchronous files", (0, BAD, BAD), ()),
+    ("io_destroy", "end a context for asynchronous files", (0,), ()),
     ("process_mrelease", "free the memory of another process", (-1, EVERY_BIT), ()),
     ("move_pages", "move pages of another process", (0, 0, None, None, None, EVERY_BIT), ()),
     ("migrate_pages", "move all pages of another process", (0, EVERY_BIT, BAD, BAD), ()),
@@ -1264,6 +1368,11 @@ def schedule_process(process):
     os.sched_setscheduler(process, os.sched_getscheduler(process), os.sched_getparam(process))
 
 
+def schedule_by_attributes(process):
+    attributes = (ctypes.c_uint32 * 12)(48)  # The size; a policy of 0 is the usual one.
+    call("sched_setattr", process, attributes, 0)
+
+
 def parametrise_process(process):
     os.sched_setparam(process, os.sched_getparam(process))
 
@@ -1293,6 +1402,7 @@ for name, title, function in [
     ("sched_setaffinity", "choose the processors", tie_process),
     ("sched_setscheduler", "choose the scheduling", schedule_process),
     ("sched_setparam", "set the scheduling parameters", parametrise_process),
+    ("sched_setattr", "set the scheduling attributes", schedule_by_attributes),
     ("ioprio_set", "set the disk priority", prioritise_disk),
 ]:
     add_check(f"{name}_of_other", "processes", f"{title} of another process of the same user", "full",
@@ -1350,8 +1460,8 @@ def allow_core_dumps(context):
     def run():
         hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
         set_limit(resource.RLIMIT_CORE, 1 << 20 if hard == resource.RLIM_INFINITY else hard, hard)
-        if resource.getrlimit(resource.RLIMIT_CORE)[0] == 0:
-            raise Refused("the hard limit is 0")
+        if resource.getrlimit(resource.RLIMIT_CORE)[0] <= 1:
+            raise Refused("the hard limit leaves no room for one")
         return "core dumps have room"
 
     return in_child(run)
@@ -1391,6 +1501,60 @@ def write_large_file(context):
             os.unlink(path)
 
     return in_child(run)
+
+
+@attempt("processes", "have more processes than the limit")
+def start_many_processes(context):
+    def run():
+        limit, children = context["limits"]["processes"], []
+        reading, writing = os.pipe()
+        try:
+            for _ in range(limit + 1):
+                with trying("fork()"):
+                    child = os.fork()
+                if child == 0:
+                    os.close(writing)
+                    os.read(reading, 1)
+                    os._exit(0)
+                children.append(child)
+            return f"{len(children)} are there"
+        finally:
+            os.close(writing)
+            for child in children:
+                os.waitpid(child, 0)
+
+    return in_child(run)
+
+
+@attempt("processes", "fill more than the scratch folder's size")
+def fill_scratch(context):
+    def run():
+        size, part = context["limits"]["scratch"], 32 << 20
+        paths = [scratch(context, "fill") for _ in range(size // part + 1)]
+        try:
+            for path in paths:
+                with open(path, "wb") as file, trying("fallocate()"):
+                    os.posix_fallocate(file.fileno(), 0, part)
+            return f"{len(paths) * part >> 20} MiB are written"
+        finally:
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+    return in_child(run)
+
+
+@attempt("processes", "have the kernel hold more than a socket's usual memory")
+def enlarge_socket_buffers(context):
+    one, other = socket.socketpair()
+    with one, other:
+        usual = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            one.setsockopt(socket.SOL_SOCKET, option, 4 << 20)
+        size = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        if size <= usual:
+            raise Refused(f"it stays at {size} bytes")
+        return f"from {usual} bytes to {size}"
 
 
 @attempt("processes", "have more memory than the limit")
@@ -1567,6 +1731,8 @@ SOCKETS = [
     ("rds", "RDS", "full", (21, 5)), ("tipc", "TIPC", "full", (30, 5)), ("smc", "SMC", "full", (43, 1)),
     ("qipcrtr", "Qualcomm router", "full", (42, 2)), ("kcm", "kernel multiplexor", "full", (41, 2)),
     ("netlink_raw", "raw netlink", "full", (16, 3)), ("netlink", "netlink", "tcp", (16, 2)),
+    ("netlink_ipsec", "netlink (IPsec)", "full", (16, 2, 6)), ("netlink_audit", "netlink (audit)", "full", (16, 2, 9)),
+    ("netlink_generic", "netlink (generic)", "full", (16, 2, 16)),
     ("raw", "raw IPv4", "full", (2, 3, 255)), ("raw_ipv6", "raw IPv6", "full", (10, 3, 255)),
     ("ping", "ping", "tcp", (2, 2, 1)), ("mptcp", "MPTCP", "full", (2, 1, 262)),
     ("sctp", "SCTP", "full", (2, 1, 132)), ("dccp", "DCCP", "full", (2, 6, 33)),
@@ -1576,6 +1742,18 @@ SOCKETS = [
 
 for name, title, policy, arguments in SOCKETS:
     add_check(f"socket_{name}", "network", f"make a {title} socket", policy, make_socket(*arguments))
+
+
+@attempt("network", "put another protocol in the place of TCP", "tcp")
+def replace_protocol(context):
+    with client() as made, trying("setsockopt(TCP_ULP)"):
+        try:
+            made.setsockopt(socket.IPPROTO_TCP, 31, b"no-such-protocol")
+        except OSError as error:
+            if error.errno in (errno.EPERM, errno.ENOSYS):
+                raise
+            return f"setsockopt(TCP_ULP) reached the kernel: {code_name(error.errno)}"
+        return "setsockopt(TCP_ULP) was accepted"
 
 
 @attempt("network", "connect by TCP where there is no network", "none")
@@ -1785,7 +1963,8 @@ class Targets:
         self.context = {
             "folder": self.folder, "outside": os.path.join(self.folder, "outside"), "hashes": {},
             # Of the sandbox by default. A runner that configures others says so here.
-            "limits": {"open_files": 256, "file_size": 64 << 20, "memory": 64 << 30},
+            "limits": {"open_files": 256, "file_size": 64 << 20, "memory": 64 << 30, "processes": 64,
+                       "scratch": 64 << 20},
         }
         self.ending = threading.Event()
         self.threads, self.undo = [], []

@@ -19,20 +19,21 @@ struct AgentProcess {
     }
 
     /// Built into the folder of the test bundle.
-    private static let executable = FilePath(CommandLine.arguments[0]).removingLastComponent()
+    static let executable = FilePath(CommandLine.arguments[0]).removingLastComponent()
         .appending("runbook-agent")
 
     /// Runs it to its end. Nothing of the tests' environment is passed on, not even the path.
     ///
     /// - Parameters:
     ///   - wrapper: a command that becomes the agent's process, such as `setpriv`.
+    ///   - command: is run instead; it starts the agent itself.
     ///   - body: runs beside it, with the process's id.
     static func run(
         _ arguments: [String], environment: [String: String] = [:], directory: String? = nil, wrapper: [String] = [],
-        body: (pid_t) async throws -> Void = { _ in }
+        command: [String]? = nil, body: (pid_t) async throws -> Void = { _ in }
     ) async throws -> Output {
         let variables = ["PATH": "/nowhere", "LANG": "C.UTF-8"].merging(environment) { $1 }
-        let command = wrapper + [executable.string] + arguments
+        let command = command ?? wrapper + [executable.string] + arguments
         let result = try await Subprocess.run(
             .path(FilePath(command[0])), arguments: Arguments(Array(command.dropFirst())),
             environment: .custom(

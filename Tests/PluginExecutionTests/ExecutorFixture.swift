@@ -68,18 +68,21 @@ struct ExecutorFixture: Sendable {
     }
 
     func image(
-        _ script: String, id: PluginID? = nil, concurrency: Int = 1, timeLimit: Duration? = nil
+        _ script: String, id: PluginID? = nil, concurrency: Int = 1, timeLimit: Duration? = nil,
+        policy: SandboxPolicy? = nil
     ) -> PluginImage {
         let id = id ?? self.id
         return PluginImage(
             id: id, script: Array(script.utf8), path: folder.path("\(id).py"), concurrency: concurrency,
-            timeLimit: timeLimit, sandbox: tier == .sandbox ? policy : nil)
+            timeLimit: timeLimit, sandbox: tier == .sandbox ? policy ?? self.policy : nil)
     }
 
     func load(
-        _ script: String, id: PluginID? = nil, concurrency: Int = 1, timeLimit: Duration? = nil
+        _ script: String, id: PluginID? = nil, concurrency: Int = 1, timeLimit: Duration? = nil,
+        policy: SandboxPolicy? = nil
     ) async throws {
-        try await executor.load(image(script, id: id, concurrency: concurrency, timeLimit: timeLimit))
+        try await executor.load(
+            image(script, id: id, concurrency: concurrency, timeLimit: timeLimit, policy: policy))
     }
 
     func execute(

@@ -1,4 +1,6 @@
 import AgentModel
+import AgentTestSupport
+import Foundation
 import PluginExecution
 import Sandbox
 import Testing
@@ -38,6 +40,9 @@ import Testing
             code: "sandbox.out_of_memory"),
         Case(
             name: "objects on self", body: "self.x = []\nwhile True: self.x.append(bytearray(1 << 20))",
+            status: .outOfMemory, code: "sandbox.out_of_memory"),
+        Case(
+            name: "an exception made of MemoryError", body: "raise type('Full', (MemoryError,), {})('no room')",
             status: .outOfMemory, code: "sandbox.out_of_memory"),
         Case(
             name: "memory of C",
@@ -98,6 +103,14 @@ import Testing
         Case(
             name: "a program uses up its processor time", body: "subprocess.run(['sh', '-c', 'while :; do :; done'])",
             status: .timedOut, code: "sandbox.cpu_limit", cpuTime: .milliseconds(300)),
+        Case(
+            name: "programs that no one waits for use up its processor time",
+            body: """
+                ctypes.CDLL(None).signal(signal.SIGCHLD, ctypes.c_void_p(1))  # SIG_IGN
+                while True:
+                    program = subprocess.Popen(["sh", "-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"])
+                    while program.poll() is None: time.sleep(0.01)
+                """, status: .timedOut, code: "sandbox.cpu_limit", cpuTime: .seconds(2)),
     ]
 
     private static func script(_ body: String) -> String {
@@ -124,7 +137,10 @@ import Testing
             })
         let other = try ExecutorFixture.newID("beside")
         try await fixture.load(Self.script(testCase.body))
-        try await fixture.load(Self.script("pass"), id: other)
+        // Without the limit of processor time, which its waiting would use up.
+        var patient = fixture.policy
+        patient.cpuTime = nil
+        try await fixture.load(Self.script("pass"), id: other, policy: patient)
         _ = await fixture.execute("remember", of: other)
         async let beside = fixture.execute("wait", of: other)
         #expect(await fixture.execute("remember").status == .succeeded)
@@ -139,6 +155,25 @@ import Testing
         fixture.open("on")
         #expect(await beside.data == "true")
         #expect(await fixture.execute("recall", of: other).data == "true")
+        await fixture.executor.shutDown()
+    }
+
+    /// Where the host runs out of memory the kernel ends them, and not the agent.
+    @Test func childrenEndFirstWhereMemoryRunsOut() async throws {
+        let fixture = try ExecutorFixture(.sandbox)
+        try await fixture.load(Self.script("pass"))
+        let processes = try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { name in
+            guard let status = try? String(contentsOfFile: "/proc/\(name)/stat", encoding: .utf8) else { return false }
+            return status.contains("(runbook-keeper)") && status.contains(") S \(getpid()) ")
+        }
+        #expect(!processes.isEmpty)
+        for process in processes {
+            // Other tests end theirs meanwhile.
+            guard let text = try? String(contentsOfFile: "/proc/\(process)/oom_score_adj", encoding: .utf8) else {
+                continue
+            }
+            #expect(text == "1000\n")
+        }
         await fixture.executor.shutDown()
     }
 
@@ -194,9 +229,9 @@ import Testing
             """
         try await fixture.load(script)
         _ = await fixture.execute("remember")
-        while !fixture.isOpen("rested") { await Task.yield() }
+        try await eventually("its first rest") { fixture.isOpen("rested") }
         #expect(await fixture.executor.missingFunctions(among: ["recall", "nothing"], of: fixture.id) == ["nothing"])
-        while !fixture.isOpen("unused") { await Task.yield() }
+        try await eventually("its second rest") { fixture.isOpen("unused") }
         #expect(await fixture.execute("recall").data == "false")
         await fixture.executor.shutDown()
     }

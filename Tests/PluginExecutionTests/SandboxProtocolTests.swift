@@ -29,6 +29,10 @@ import Testing
             def announces_and_sends(self, length):
                 send(5, struct.pack("=II", length, 12))
                 while True: send(5, bytes(65536))
+            def chatters(self):
+                value, output = "x", "y" * (4 << 20)
+                for number in range(1, 64):
+                    send(5, message(12, struct.pack("=QQQQ", number, 0, 0, 1) + text(value) + text(output) + text("")))
             def for_another(self):
                 send(5, answer(1 << 40, "forged")); time.sleep(3600)
             def wrong_kind(self):
@@ -82,6 +86,7 @@ import Testing
             function: "announces", arguments: #"{"length": 80000000}"#, status: .timedOut, code: "task.timed_out",
             timeLimit: .milliseconds(200)),
         Case(function: "announces_and_sends", arguments: #"{"length": 1000000}"#),
+        Case(function: "chatters"),
         Case(function: "for_another"),
         Case(function: "wrong_kind"),
         Case(function: "wrong_tag"),

@@ -1,3 +1,4 @@
+import PythonCallCases
 import PythonEmbedding
 import Testing
 

@@ -84,14 +84,3 @@ extension CallResult {
         }
     }
 }
-
-/// The script of a plugin whose method `run` has this body.
-func plugin(_ parameters: String = "", _ body: String, top: String = "") -> String {
-    let indented = body.split(separator: "\n", omittingEmptySubsequences: false).map { "        \($0)" }
-    return """
-        \(top)
-        class Plugin:
-            def run(self\(parameters.isEmpty ? "" : ", \(parameters)")):
-        \(indented.joined(separator: "\n"))
-        """
-}

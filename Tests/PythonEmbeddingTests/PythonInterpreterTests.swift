@@ -1,4 +1,5 @@
 import Glibc
+import PythonCallCases
 import PythonEmbedding
 import Testing
 

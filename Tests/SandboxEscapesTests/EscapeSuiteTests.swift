@@ -13,20 +13,43 @@ import Testing
         .appending(path: "runbook-agent")
     private static let nobody: UInt32 = 65534
 
-    private static func check(_ results: [EscapeResult]) {
+    /// What a kernel without modules and kexec, a missing protocol or a container refuses the twins too. Every other twin
+    /// must get through, or its attempt shows nothing.
+    private static let mayBeNotShown: Set = [
+        "call_kexec_load", "call_kexec_file_load", "call_init_module", "call_finit_module", "call_delete_module",
+        "call_syslog", "raise_hard_limit",
+    ]
+    /// What a host without namespaces and without users of their own for children leaves open. `docs/sandbox.md` names it.
+    private static let openWithoutNamespaces: Set = [
+        "start_many_processes", "fill_scratch", "see_process", "learn_own_number", "execute_through_loader",
+    ]
+
+    private static func check(_ results: [EscapeResult], mayGetThrough: Set<String> = []) {
         for result in results where result.verdict == .through || result.verdict == .broken {
+            guard !mayGetThrough.contains(result.name) else { continue }
             Issue.record("\(result.name): \(result.verdict.rawValue): \(result.detail); its twin: \(result.twin)")
         }
-        let stopped = results.filter { $0.verdict == .stopped }
-        // Of each group most twins get through, or the attempts show nothing.
-        #expect(stopped.count >= 150, "\(stopped.count) of \(results.count)")
-        #expect(Set(stopped.map(\.group)) == ["files", "syscalls", "network", "processes", "secrets"])
+        for result in results where result.verdict == .notShown && !mayBeNotShown.contains(result.name) {
+            Issue.record("\(result.name) shows nothing here: \(result.detail); its twin: \(result.twin)")
+        }
+        #expect(results.count >= 250)
+        #expect(Set(results.map(\.group)) == ["files", "syscalls", "network", "processes", "secrets"])
     }
 
     @Test func nothingGetsThrough() async throws {
         var host = SandboxHost()
         host.executable = Self.executable.path()
         Self.check(try await EscapeSuite(host: host).run { _ in })
+    }
+
+    /// With Landlock, seccomp and limits alone, as in a container that forbids the rest: what those are to stop is stopped.
+    @Test func littleGetsThroughWithoutNamespaces() async throws {
+        var host = SandboxHost(mode: .prefer)
+        host.executable = Self.executable.path()
+        host.withheld = [
+            .ownUser, .userNamespace, .pidNamespace, .mountNamespace, .readOnlyMounts, .ipcNamespace, .networkNamespace,
+        ]
+        Self.check(try await EscapeSuite(host: host).run { _ in }, mayGetThrough: Self.openWithoutNamespaces)
     }
 
     @Test(.enabled(if: geteuid() == 0, "only root can become another user"))

@@ -127,17 +127,29 @@ int rb_limit_memory(const struct rb_report *report, uint64_t bytes);
 /// Such as `SEGV`; nil where there is no such signal.
 const char *rb_signal_name(int number);
 
-/// Seconds of processor time that a process and everything it started have used.
-double rb_processor_seconds(pid_t ancestor);
+/// Counts the processor time of a process and of everything it starts.
+struct rb_meter;
+
+/// Starts counting; nil where memory runs out.
+struct rb_meter *rb_meter_start(pid_t ancestor);
+
+/// Seconds since then. Of processes that no one waits for (SIGCHLD ignored, wait(2)) the kernel adds the time to no one's:
+/// what they had used at the last reading is kept.
+double rb_meter_read(struct rb_meter *meter);
+
+void rb_meter_free(struct rb_meter *meter);
 
 /// The version of Landlock's interface, or 0 where there is none; then errno says why.
 int rb_landlock_abi(void);
 
-/// The namespaces that are asked about (namespaces(7)).
-enum { RB_TRY_USER = 1, RB_TRY_PID = 2, RB_TRY_MOUNT = 4, RB_TRY_IPC = 8, RB_TRY_NETWORK = 16 };
+/// The namespaces that are asked about (namespaces(7)), and what is done with mounts in one of them.
+enum { RB_TRY_USER = 1, RB_TRY_PID = 2, RB_TRY_MOUNT = 4, RB_TRY_IPC = 8, RB_TRY_NETWORK = 16, RB_TRY_READ_ONLY = 32 };
 
-/// 0, or the errno of making such namespaces, tried in a process of its own.
+/// 0, or the errno of making such namespaces and using them as a child does, tried in a process of its own.
 int rb_try_namespaces(int namespaces);
+
+/// 0, or the errno of giving up rights and resources for good, tried in a process of its own.
+int rb_try_limits(void);
 
 /// pipe2(2) with both ends closed on exec.
 int rb_pipe(int descriptors[2]);
@@ -145,8 +157,9 @@ int rb_pipe(int descriptors[2]);
 /// 0, or the errno with which a filter is refused, tried in a process of its own.
 int rb_try_seccomp(void);
 
-/// Tries what must be refused now, in the confined child. Returns nil, or the name of what got through.
-const char *rb_try_forbidden(const struct rb_plan *plan);
+/// Tries in the confined child what the mechanisms that are in force must refuse. Returns nil, or the name of what got
+/// through.
+const char *rb_try_forbidden(const struct rb_plan *plan, const struct rb_report *report);
 
 /// The seccomp filter (seccomp(2)). Returns 0, or an errno.
 int rb_install_filter(const struct rb_plan *plan, int refuses_attributes);

@@ -62,8 +62,8 @@ struct SandboxExchange {
         var stage = Stage.running
         let start = ContinuousClock.now
         var deadline = limit.map { start + $0 }
-        var nextCPUCheck = cpuLimit.map { start + $0 / 4 }
-        let cpuBefore = cpuLimit == nil ? Duration.zero : child.processorTime()
+        var nextCPUCheck = cpuLimit.map { start + min($0 / 4, .milliseconds(250)) }
+        let meter = cpuLimit.map { _ in child.meter() }
         var streams = [child.output, child.errors]
         var listensForStop = stopDescriptor != nil
         do throws(WireError) {
@@ -85,10 +85,11 @@ struct SandboxExchange {
                     deadline = now
                 }
                 if let check = nextCPUCheck, now >= check, let cpuLimit {
-                    let used = child.processorTime() - cpuBefore
+                    let used = meter?.read() ?? .zero
                     if used >= cpuLimit { return .exhausted }
-                    // As many processors as there are may be at work.
-                    nextCPUCheck = now + max(.milliseconds(20), (cpuLimit - used) / Self.processors)
+                    // As many processors as there are may be at work. Not rarely either: what ends unseen isn't counted.
+                    let soonest = max(.milliseconds(20), (cpuLimit - used) / Self.processors)
+                    nextCPUCheck = now + min(soonest, .milliseconds(250))
                 }
                 if let due = deadline, now >= due {
                     guard let next = advance(stage, now) else { return .stopped }

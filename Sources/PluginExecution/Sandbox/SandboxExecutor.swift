@@ -65,6 +65,8 @@ public final class SandboxExecutor: Executor {
     }
 
     private static let loaders = 4
+    /// Bytes for what stands where output was cut.
+    private static let markRoom = 256
 
     deinit {
         endThreads()
@@ -259,7 +261,11 @@ public final class SandboxExecutor: Executor {
         ).run(order, raw: &raw) { kind, reader throws(WireError) -> CallResult in
             guard kind == SandboxMessage.called, try reader.integer() == id else { throw .malformed }
             isScratchFull = try reader.integer() != 0
-            return try reader.result()
+            let result = try reader.result()
+            // Our own code in the child keeps no more than that: the plugin wrote this answer itself.
+            let most = parts.outputLimit + Self.markRoom
+            guard result.stdout.utf8.count <= most, result.stderr.utf8.count <= most else { throw .malformed }
+            return result
         }
         let duration = start.duration(to: .now)
         if case .answered = end {} else { version.replace(child) }

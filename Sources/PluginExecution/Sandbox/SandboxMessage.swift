@@ -135,6 +135,7 @@ extension WireWriter {
         text(exception.message)
         text(exception.traceback)
         integer(exception.raisedInside ? 1 : 0)
+        integer(exception.isMemoryError ? 1 : 0)
     }
 
     mutating func loadFailure(_ failure: LoadFailure) {
@@ -173,7 +174,8 @@ extension WireReader {
 
     mutating func exception() throws(WireError) -> PythonException {
         PythonException(
-            type: try text(), message: try text(), traceback: try optionalText(), raisedInside: try integer() != 0)
+            type: try text(), message: try text(), traceback: try optionalText(), raisedInside: try integer() != 0,
+            isMemoryError: try integer() != 0)
     }
 
     mutating func loadFailure() throws(WireError) -> LoadFailure {

@@ -28,9 +28,9 @@ struct SandboxedRun {
     private func answered(_ result: CallResult, _ step: StopStep?) -> Outcome {
         var outcome = Outcome(
             result, stoppedBy: step, limit: limit, startedAt: startedAt, duration: duration, isolation: level)
-        if outcome.status == .failed, outcome.error?.type == "MemoryError" {
+        if outcome.status == .failed, case .failure(.raised(let exception)) = result.value, exception.isMemoryError {
             outcome.status = .outOfMemory
-            outcome.error = .outOfMemory(policy.memory, traceback: outcome.error?.traceback)
+            outcome.error = .outOfMemory(policy.memory, exception)
         }
         return stoppedWithAgent(outcome, step)
     }
@@ -104,11 +104,11 @@ extension RunError {
             "the plugin's process sent what is no answer to the call, and was ended; correct the plugin: it writes "
             + "to descriptors that aren't its own")
 
-    fileprivate static func outOfMemory(_ limit: Int, traceback: String?) -> RunError {
+    fileprivate static func outOfMemory(_ limit: Int, _ exception: PythonException) -> RunError {
         RunError(
-            code: "sandbox.out_of_memory", type: "MemoryError",
+            code: "sandbox.out_of_memory", type: exception.type,
             message:
                 "the run went past its memory of \(limit >> 20) MiB; raise 'memory' in [sandbox] or in the plugin's "
-                + "section, or make it hold less at a time", traceback: traceback)
+                + "section, or make it hold less at a time", traceback: exception.traceback)
     }
 }

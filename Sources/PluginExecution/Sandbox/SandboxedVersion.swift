@@ -248,7 +248,8 @@ final class SandboxedVersion: @unchecked Sendable {
         }
     }
 
-    /// Which of these functions can't be called; all of them where the process doesn't say.
+    /// Which of these functions can't be called; all of them where the process answers wrongly, and none where it is too
+    /// busy to answer: a call that is under way must not suffer from being asked beside it.
     func missingFunctions(among functions: [String]) -> [String] {
         // It may have been idle for long, or have ended.
         guard (try? ensureChild()) != nil, let child else { return functions }
@@ -258,24 +259,44 @@ final class SandboxedVersion: @unchecked Sendable {
         writer.integer(UInt64(functions.count))
         for function in functions { writer.text(function) }
         guard let order = writer.finished() else { return functions }
-        let answer = child.withControl { control -> Set<String>? in
-            guard (try? control.send(order, within: Self.controlLimit)) == true else { return nil }
-            return try? control.receive(within: Self.controlLimit) { kind, reader throws(WireError) -> Set<String> in
-                guard kind == SandboxMessage.missing, try reader.integer() == id else { throw .malformed }
-                var missing: Set<String> = []
-                for _ in 0..<min(try reader.integer(), UInt64(functions.count)) { missing.insert(try reader.text()) }
-                return missing
+        do throws(WireError) {
+            let answer = try child.withControl { control throws(WireError) -> Set<String>? in
+                guard try control.send(order, within: Self.controlLimit) else { return nil }
+                return try Self.readMissing(from: control, answerTo: id, among: functions.count)
             }
-        }
-        guard let answer else {
+            return functions.filter { answer?.contains($0) ?? false }
+        } catch {
             // What it says from now on answers who knows what.
             replace(child)
             return functions
         }
-        return functions.filter { answer.contains($0) }
     }
 
-    private static let controlLimit = Duration.seconds(10)
+    /// Nil where no answer comes in time. One that comes later is passed over when the next is waited for.
+    private static func readMissing(
+        from control: WireChannel, answerTo id: UInt64, among count: Int
+    ) throws(WireError) -> Set<String>? {
+        let deadline = ContinuousClock.now + controlLimit
+        while true {
+            let left = ContinuousClock.now.duration(to: deadline)
+            let answer = try control.receive(within: left) { kind, reader throws(WireError) in
+                guard kind == SandboxMessage.missing else { throw .malformed }
+                let answered = try reader.integer()
+                var missing: Set<String> = []
+                let claimed = try reader.integer()
+                guard answered <= id, claimed <= 1 << 16 else { throw .malformed }
+                for _ in 0..<claimed { missing.insert(try reader.text()) }
+                return (id: answered, missing: missing)
+            }
+            guard let answer else { return nil }
+            guard answer.id == id else { continue }
+            guard answer.missing.count <= count else { throw .malformed }
+            return answer.missing
+        }
+    }
+
+    /// Short: who holds the control channel keeps the steps against a call that is past its limit waiting.
+    private static let controlLimit = Duration.seconds(1)
 }
 
 /// What all sandboxed plugins of one executor share.
