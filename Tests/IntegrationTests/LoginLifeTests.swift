@@ -63,6 +63,40 @@ import Testing
         }
     }
 
+    @Test func aServerThatRepeatsTheTokenGetsItIntoNoFile() async throws {
+        let token = "a-token+of/the=test"
+        let backend = try ScriptedBackend()
+        let folder = try TemporaryFolder()
+        let file = folder.path("token")
+        try #require(
+            FileManager.default.createFile(
+                atPath: file, contents: Data(token.utf8), attributes: [.posixPermissions: 0o600]))
+        let settings = ["--set", "server_url=\(backend.server.url)"]
+        let login = try await AgentProcess.run(["login", "--token-file", file] + settings, directory: folder.path)
+        try #require(login.status == 0, "\(login.stderr)")
+        try FileManager.default.removeItem(atPath: file)
+        // As a framework's debug page does.
+        for path in ["/api/agent", "/api/agent/tasks"] {
+            backend.server.route(path) { request in
+                let page = request.headers.map { "\($0.name): \($0.value)" }.joined(separator: "\n")
+                return .response(status: 500, headers: ["Content-Type": "text/plain"], body: Data(page.utf8))
+            }
+        }
+        let run = try await AgentProcess.run(
+            ["run", "--once", "--log-level", "debug"] + settings, directory: folder.path)
+        let status = try await AgentProcess.run(["status", "--json"] + settings, directory: folder.path)
+        for output in [run, status] {
+            let text = output.stdout + output.stderr
+            #expect(text.contains("Authorization: Bearer (hidden)"), "\(text)")
+            #expect(!text.contains(token))
+        }
+        let files = try #require(FileManager.default.enumerator(atPath: folder.path))
+        for case let name as String in files {
+            guard let content = FileManager.default.contents(atPath: folder.path(name)) else { continue }
+            #expect(content.range(of: Data(token.utf8)) == nil, "\(name)")
+        }
+    }
+
     @Test func accessTokensThatEndAreRenewed() async throws {
         try await withHost(login: LoginHost.login(accessTokenLifetime: 2)) { host in
             try await host.logIn(as: "cellar")
