@@ -225,7 +225,7 @@ def test_a_terminal_shows_a_code_that_a_phone_reads(foreign, padding):
     if child == 0:
         os.chdir(foreign.folder)
         os.execv(foreign.binaries / "runbook-agent", ["runbook-agent", "login", "--config", "config.ini"])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 120, 0, 0))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 80, 120, 0, 0))
     shown = b""
     while b"left" not in shown:
         shown += os.read(terminal, 65536)
