@@ -130,6 +130,8 @@ public actor LoginSession: CredentialProvider {
     /// Other tokens for these, which are no login yet; these are worth nothing afterwards.
     public func renewed(_ tokens: TokenSet) async throws(LoginError) -> TokenSet {
         guard let refreshToken = tokens.refreshToken else { throw .required(pending: nil) }
+        // Before they are worth nothing.
+        _ = try await recordToChange()
         switch await oauth.refresh(refreshToken) {
         case .content(let new): return new.keeping(refreshTokenOf: tokens)
         case .error(let error, let description, _, let url):

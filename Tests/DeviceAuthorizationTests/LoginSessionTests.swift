@@ -265,6 +265,15 @@ import Testing
         #expect(!lines.contains { $0.contains("refresh-1") })
     }
 
+    @Test func tokensFromElsewhereCanBeRenewedBeforeTheyAreALogin() async throws {
+        fixture.server.route("/oauth/token", LoginFixture.response("2"), LoginFixture.refusal("invalid_grant"))
+        let session = try fixture.session()
+        let new = try await session.renewed(fixture.tokens("1"))
+        #expect(new.authorization == Authorization(bearer: "access-2"))
+        #expect(try await !session.isLoggedIn())
+        #expect(await error { _ = try await session.renewed(fixture.tokens("1")) }?.code == "login.refused")
+    }
+
     @Test func aForeignLoginIsLeftAlone() async throws {
         fixture.server.route(
             "/oauth/device/code", .json(#"{"device_code": "d", "user_code": "U", "verification_uri": "https://b"}"#))
@@ -275,6 +284,7 @@ import Testing
         #expect(await error { try await DeviceLogin(session: second) { _ in }.run() }?.code == "login.foreign")
         let refused = await error { try await second.accept(fixture.tokens("2")) }
         #expect(refused?.code == "login.foreign")
+        #expect(await error { _ = try await second.renewed(fixture.tokens("2")) }?.code == "login.foreign")
         #expect(refused?.message.contains("first") == true)
         #expect(fixture.server.requests.isEmpty)
         #expect(try await fixture.session(clientID: "first").storedTokens() == fixture.tokens())
