@@ -246,6 +246,24 @@ import Testing
         }
     }
 
+    @Test func aTokenResponseWhoseAccessTokenHasEndedIsRenewedAndTaken() async throws {
+        let clock = ShiftedClock()
+        try await withHost(now: { clock.now }) { host in
+            let service = host.backend.service
+            let begun = try await service.beginLogin(clientID: "a-host", scope: "", address: "192.0.2.1")
+            _ = try await service.approveLogin("\(begun.userCode)", as: .new(name: "cellar"))
+            let tokens = try await service.redeem(deviceCode: begun.deviceCode, clientID: "a-host")
+            clock.advance(by: 4000)
+            let response = #"{"access_token": "\#(tokens.accessToken)", "refresh_token": "\#(tokens.refreshToken)"}"#
+            let file = host.folder.path("token")
+            try #require(
+                FileManager.default.createFile(
+                    atPath: file, contents: Data(response.utf8), attributes: [.posixPermissions: 0o600]))
+            let login = try await host.agent("login", "--token-file", file)
+            #expect(login.status == 0 && login.stdout.contains("cellar"), "\(login.stderr)")
+        }
+    }
+
     @Test func afterLoginAndLogoutStatusSaysSoAlsoWhereNoAgentHasRun() async throws {
         try await withHost { host in
             try await host.logIn(as: "cellar")
