@@ -26,7 +26,8 @@ public final class HTTPClient: Sendable {
         let deadline = deadline(of: request)
         var chain = RedirectChain(request, limit: configuration.redirectLimit)
         while true {
-            let response = try await transfer(chain.hop, deadline: deadline)
+            var response = try await transfer(chain.hop, deadline: deadline)
+            response.sentSecrets = chain.secrets
             guard try chain.follow(response) else { return response }
         }
     }
@@ -36,7 +37,8 @@ public final class HTTPClient: Sendable {
         let deadline = deadline(of: request)
         var chain = RedirectChain(request, limit: configuration.redirectLimit)
         while true {
-            let response = try transferAndWait(chain.hop, deadline: deadline)
+            var response = try transferAndWait(chain.hop, deadline: deadline)
+            response.sentSecrets = chain.secrets
             guard try chain.follow(response) else { return response }
         }
     }

@@ -57,11 +57,13 @@ public struct HTTPHeader: Sendable, CustomStringConvertible, CustomReflectable {
 }
 
 /// One request, with the limits that hold for it and for the redirects it leads to.
-public struct HTTPRequest: Sendable, CustomStringConvertible {
+public struct HTTPRequest: Sendable, CustomStringConvertible, CustomReflectable {
     public var method: HTTPMethod
     public var url: HTTPURL
     public var headers: [HTTPHeader]
     public var body: Data?
+    /// What of the body must be shown nowhere, also where the answer repeats it.
+    public var bodySecrets: [String]
     /// For all of it, redirects and the wait for a free slot included; nil for the client's.
     public var timeLimit: Duration?
     /// How long next to nothing may arrive or leave; nil for the client's. A long poll needs more.
@@ -76,13 +78,15 @@ public struct HTTPRequest: Sendable, CustomStringConvertible {
 
     public init(
         method: HTTPMethod = .get, url: HTTPURL, headers: [HTTPHeader] = [], body: Data? = nil,
-        timeLimit: Duration? = nil, idleLimit: Duration? = nil, responseLimit: Int? = nil, staysAtOrigin: Bool = false,
+        bodySecrets: [String] = [], timeLimit: Duration? = nil, idleLimit: Duration? = nil, responseLimit: Int? = nil,
+        staysAtOrigin: Bool = false,
         usesNewConnection: Bool = false
     ) {
         self.method = method
         self.url = url
         self.headers = headers
         self.body = body
+        self.bodySecrets = bodySecrets
         self.timeLimit = timeLimit
         self.idleLimit = idleLimit
         self.responseLimit = responseLimit
@@ -91,4 +95,7 @@ public struct HTTPRequest: Sendable, CustomStringConvertible {
     }
 
     public var description: String { "\(method.rawValue) \(url)" }
+
+    // `dump` goes through the mirror and not through `description`.
+    public var customMirror: Mirror { Mirror(self, children: ["description": description]) }
 }

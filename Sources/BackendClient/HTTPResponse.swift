@@ -11,6 +11,11 @@ public struct HTTPResponse: Sendable {
     public let url: HTTPURL
     /// Whether it came over a connection that an earlier request had opened.
     public let reusedConnection: Bool
+    /// Of the request.
+    var sentSecrets = SentSecrets()
+
+    /// A text of this answer, fit for logs and errors: without the secrets that were sent, should it repeat them.
+    public func hidingSecrets(_ text: String) -> String { sentSecrets.hidden(in: text) }
 
     /// The value of the first header field with this name, in any case.
     public func header(_ name: String) -> String? {

@@ -44,8 +44,7 @@ public struct ProxySettings: Sendable, Equatable, CustomStringConvertible, Custo
 
     /// The proxy for a URL. This host is always reached directly: seen from a proxy, loopback is another host.
     func proxy(for url: HTTPURL) -> String? {
-        let host = url.origin.host
-        if host == "localhost" || host.hasPrefix("127.") || host == "[::1]" { return nil }
+        if url.origin.isLoopback { return nil }
         return url.origin.scheme == "https" ? https : http
     }
 }

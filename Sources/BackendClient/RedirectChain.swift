@@ -6,6 +6,8 @@ import Foundation
 struct RedirectChain {
     /// What to send now.
     private(set) var hop: HTTPRequest
+    /// Of the original request: a redirect may give them back to a hop that gets none.
+    let secrets: SentSecrets
     private let original: HTTPRequest
     private let limit: Int
     private var count = 0
@@ -13,6 +15,7 @@ struct RedirectChain {
     init(_ request: HTTPRequest, limit: Int) {
         original = request
         hop = request
+        secrets = request.sentSecrets
         self.limit = limit
     }
 
@@ -23,6 +26,11 @@ struct RedirectChain {
         }
         count += 1
         guard count <= limit else { throw .redirectLoop(url: original.url.text, count: limit) }
+        // From here on the address stands in errors and logs, and whoever it leads to would see it.
+        let shown = secrets.hidden(in: location)
+        guard shown == location else {
+            throw .redirectRefused(from: hop.url.text, to: shown, problem: "it repeats a secret that was sent")
+        }
         let target: HTTPURL
         do {
             target = try hop.url.resolving(location)

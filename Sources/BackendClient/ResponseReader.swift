@@ -52,7 +52,7 @@ struct ResponseReader {
     private var url: String { response.url.text }
 
     private var excerpt: String {
-        let text = String(decoding: response.body.prefix(1000), as: UTF8.self)
+        let text = response.sentSecrets.excerpt(of: response.body, limit: 1000)
         return text.isEmpty ? "the body is empty" : quoted(text.trimmingCharacters(in: .whitespacesAndNewlines))
     }
 
@@ -65,12 +65,14 @@ struct ResponseReader {
         case .valueNotFound(_, let context) where context.codingPath.count <= 1: return .missingData(url: url)
         default:
             return .invalidDocument(
-                .invalidField(document: document, path: error.path, problem: error.sentence))
+                .invalidField(
+                    document: document, path: response.hidingSecrets(error.path),
+                    problem: response.hidingSecrets(error.sentence)))
         }
     }
 
     private func notDecodable(_ context: DecodingError.Context) -> BackendError {
-        let contentType = response.header("Content-Type") ?? "no content type"
+        let contentType = response.header("Content-Type").map(response.hidingSecrets) ?? "no content type"
         let first = response.body.first { !($0 == 0x20 || (0x09...0x0D).contains($0)) }
         // The type alone doesn't say it: there are backends that send JSON as text/html.
         let beginsLikeJSON = first.map { "{[\"-0123456789tfn".utf8.contains($0) } ?? true
@@ -80,7 +82,8 @@ struct ResponseReader {
         if response.body.isEmpty { return .invalidJSON(url: url, bytes: 0, problem: "it is empty") }
         let reason = (context.underlyingError as NSError?)?.userInfo["NSDebugDescription"] as? String
         return .invalidJSON(
-            url: url, bytes: response.body.count, problem: quoted(reason ?? context.debugDescription))
+            url: url, bytes: response.body.count,
+            problem: quoted(response.hidingSecrets(reason ?? context.debugDescription)))
     }
 }
 

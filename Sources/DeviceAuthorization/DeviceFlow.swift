@@ -33,6 +33,10 @@ struct DeviceFlow: Sendable, Equatable {
         /// Polls in a row that met nobody.
         var failures = 0
         var isResumed = false
+        /// Whether a poll was ever answered as OAuth has it.
+        var hasAnswer = false
+        /// The last answer that was none of OAuth, as a proxy between gives.
+        var nonsense: LoginError?
     }
 
     private enum State: Equatable {
@@ -67,7 +71,7 @@ struct DeviceFlow: Sendable, Equatable {
         case (.requesting(let failures), .code(let answer)): return take(answer, failures: failures, now: now)
         case (.waitingToRequest(let failures), .timer): return requestCode(failures: failures, now: now)
         case (.waitingToPoll(let pending), .timer):
-            guard pending.end > now else { return startOver(now: now) }
+            // Once more where its time is over: it may have been approved since the last poll.
             state = .polling(pending)
             return [.poll(pending.code)]
         case (.polling(let pending), .tokens(let answer)): return take(answer, pending, now: now)
@@ -95,8 +99,9 @@ struct DeviceFlow: Sendable, Equatable {
         case .error("slow_down", _, let interval, let url):
             return requestLater(
                 .unavailable(url: url, status: 429), failures: failures, atLeast: interval.map { .seconds($0) })
-        case .tooManyRequests(let url, let retryAfter):
-            return requestLater(.unavailable(url: url, status: 429), failures: failures, atLeast: retryAfter)
+        case .tooManyRequests(let url, let retryAfter, let interval):
+            let atLeast = max(retryAfter ?? .zero, .seconds(interval ?? 0))
+            return requestLater(.unavailable(url: url, status: 429), failures: failures, atLeast: atLeast)
         case .unavailable(let error, let retryAfter):
             return requestLater(error, failures: failures, atLeast: retryAfter)
         case .error("access_denied", _, _, _): return fail(.denied)
@@ -122,11 +127,13 @@ struct DeviceFlow: Sendable, Equatable {
             return [.succeed(tokens)]
         case .error("authorization_pending", _, _, _):
             pending.failures = 0
+            pending.hasAnswer = true
             return waitToPoll(pending, now: now)
         case .error("slow_down", _, let interval, _):
+            pending.hasAnswer = true
             return slowDown(&pending, interval: interval, now: now)
-        case .tooManyRequests(_, let retryAfter):
-            return slowDown(&pending, interval: nil, atLeast: retryAfter, now: now)
+        case .tooManyRequests(_, let retryAfter, let interval):
+            return slowDown(&pending, interval: interval, atLeast: retryAfter, now: now)
         case .error("expired_token", _, _, _): return startOver(now: now)
         // Another process may have fetched the tokens, or the backend has lost the code meanwhile.
         case .error("invalid_grant", _, _, _) where pending.isResumed: return startOver(now: now)
@@ -134,12 +141,22 @@ struct DeviceFlow: Sendable, Equatable {
         case .error(let error, let description, _, let url):
             return fail(.refused(url: url, error: error, description: description))
         case .unavailable(let error, let retryAfter):
-            let wait = max(
-                backoff(.seconds(pending.code.interval), failures: pending.failures + 1), retryAfter ?? .zero)
-            pending.failures += 1
-            return [.trouble(error, retryIn: wait)] + waitToPoll(pending, for: wait, now: now)
-        case .unusable(let error): return fail(error)
+            return pollLater(&pending, error, atLeast: retryAfter, now: now)
+        // The code is used up.
+        case .unusable(let error) where error.isUnusableToken: return fail(error)
+        // The code came from there, so whoever answers that is in between, and not for ever.
+        case .unusable(let error):
+            pending.nonsense = error
+            return pollLater(&pending, error, atLeast: nil, now: now)
         }
+    }
+
+    private mutating func pollLater(
+        _ pending: inout Pending, _ error: LoginError, atLeast: Duration?, now: Duration
+    ) -> [Effect] {
+        let wait = max(backoff(.seconds(pending.code.interval), failures: pending.failures + 1), atLeast ?? .zero)
+        pending.failures += 1
+        return [.trouble(error, retryIn: wait)] + waitToPoll(pending, for: wait, now: now)
     }
 
     private mutating func slowDown(
@@ -153,9 +170,15 @@ struct DeviceFlow: Sendable, Equatable {
     }
 
     private mutating func waitToPoll(_ pending: Pending, for wait: Duration? = nil, now: Duration) -> [Effect] {
+        guard pending.end > now else {
+            // Nobody at that address knows OAuth: another code would fare no better.
+            if let error = pending.nonsense, !pending.hasAnswer { return fail(error) }
+            return startOver(now: now)
+        }
         state = .waitingToPoll(pending)
-        // Not beyond its end, where another code is asked for.
-        return [.wait(max(.zero, min(wait ?? .seconds(pending.code.interval), pending.end - now)))]
+        // Not beyond its end, where another code is asked for, but for the last poll.
+        let interval = Duration.seconds(pending.code.interval)
+        return [.wait(max(interval, min(wait ?? interval, pending.end - now)))]
     }
 
     private mutating func startOver(now: Duration) -> [Effect] { [.expired] + requestCode(now: now) }
@@ -169,5 +192,11 @@ struct DeviceFlow: Sendable, Equatable {
     private func backoff(_ interval: Duration, failures: Int) -> Duration {
         let doubled = interval * (1 << min(failures, 16)) * (1 + jitter)
         return max(interval, min(doubled, Self.longestBackoff))
+    }
+}
+
+extension LoginError {
+    fileprivate var isUnusableToken: Bool {
+        if case .invalidToken = self { true } else { false }
     }
 }

@@ -46,6 +46,9 @@ public struct KeySource: Sendable, Equatable {
         return try Self.key(of: bytes, path: file.path)
     }
 
+    /// What a process left that ended as it made the key.
+    func removeLeftovers() { file.removeLeftovers() }
+
     /// The key, made where there is none.
     func loadOrCreate(owners: Set<uid_t>, newOwner: uid_t) throws(LoginError) -> SecretKey {
         if let key = try load(owners: owners) { return key }

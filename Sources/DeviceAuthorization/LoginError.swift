@@ -25,6 +25,8 @@ public enum LoginError: CodedError, Equatable {
 
     /// There is no login. `pending` says what waits for approval.
     case required(pending: String?)
+    /// What is stored is a login at another backend, or of another client.
+    case foreign(path: String, origin: String, clientID: String)
     /// Plain http to another host.
     case insecureServer(url: String)
     case unsafeFile(path: String, problem: String)
@@ -51,6 +53,7 @@ public enum LoginError: CodedError, Equatable {
         case .denied: "login.denied"
         case .invalidToken: "login.invalid_token"
         case .required: "login.required"
+        case .foreign: "login.foreign"
         case .insecureServer: "login.insecure_server"
         case .unsafeFile: "login.unsafe_file"
         case .invalidKey: "login.invalid_key"
@@ -96,6 +99,10 @@ public enum LoginError: CodedError, Equatable {
 
     private var fileMessage: String {
         switch self {
+        case .foreign(let path, let origin, let clientID):
+            "the login in \(quoted(path)) is for the backend \(quoted(origin)) and the client \(quoted(clientID)), not for "
+                + "those of this configuration, and is left alone; correct server_url, client_id or state_directory, log "
+                + "out with the configuration it is for, or replace it with \"runbook-agent login --force\""
         case .unsafeFile(let path, let problem):
             "the file \(quoted(path)) is not used: \(problem); find out who did that, then correct it with chown and "
                 + "chmod 600, or remove the file and log in again"

@@ -22,6 +22,22 @@ struct LoginLock: Sendable {
         close(descriptor)
     }
 
+    /// When the holder, or one before it, last noted a poll, by this host's clock. It is the file's only content.
+    var lastPoll: Date? {
+        var bytes = [UInt8](repeating: 0, count: 32)
+        let count = pread(descriptor, &bytes, bytes.count, 0)
+        guard count > 0 else { return nil }
+        return Int(String(decoding: bytes[..<count], as: UTF8.self))
+            .map { Date(timeIntervalSince1970: TimeInterval($0)) }
+    }
+
+    /// Notes a poll for whoever holds the lock next. Where that can't be written down the backend says `slow_down`.
+    func notePoll(_ time: Date) {
+        let text = Array("\(Int(time.timeIntervalSince1970.rounded(.up)))".utf8)
+        ftruncate(descriptor, 0)
+        pwrite(descriptor, text, text.count, 0)
+    }
+
     /// Takes the lock; nil where another process, or another part of this one, holds it.
     static func attempt(_ purpose: Purpose, directory: String) throws(LoginError) -> LoginLock? {
         let path = directory + "/" + purpose.rawValue

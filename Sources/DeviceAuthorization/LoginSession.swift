@@ -20,6 +20,14 @@ public actor LoginSession: CredentialProvider {
         var refusals = 0
     }
 
+    private struct Unsaved {
+        var tokens: TokenSet
+        /// What was stored as they came, and in which file: they must not take the place of anything later.
+        var replaced: TokenSet?
+        var identity: LoginStore.Identity?
+        var isRenewal: Bool
+    }
+
     let store: LoginStore
     let oauth: OAuthClient
     let clock: any LoginClock
@@ -28,13 +36,14 @@ public actor LoginSession: CredentialProvider {
     private var identity: LoginStore.Identity?
     private var hasRead = false
     /// Came from the backend and could not be written down yet; not used before it is.
-    private var unsaved: TokenSet?
+    private var unsaved: Unsaved?
     /// Refused by the backend, and there is no way to another one.
     private var refused: Authorization?
     private var refreshing: Task<Result<Void, LoginError>, Never>?
     private var failures = 0
     private var nextAttempt = Duration.zero
     private var onLogout: @Sendable () -> Void = {}
+    private var replacesForeign = false
 
     private static let longestBackoff = Duration.seconds(300)
 
@@ -51,6 +60,9 @@ public actor LoginSession: CredentialProvider {
 
     /// Called when the login has ended by itself.
     public func setOnLogout(_ action: @escaping @Sendable () -> Void) { onLogout = action }
+
+    /// Has a login at another backend, or of another client, replaced. Without this it is an error.
+    public func replaceForeignLogin() { replacesForeign = true }
 
     // MARK: CredentialProvider
 
@@ -93,15 +105,52 @@ public actor LoginSession: CredentialProvider {
     }
 
     /// Takes over tokens from elsewhere as this agent's login.
-    public func accept(_ tokens: TokenSet) async throws(LoginError) {
+    /// - Returns: those that were there before.
+    @discardableResult
+    public func accept(_ tokens: TokenSet) async throws(LoginError) -> TokenSet? {
         try store.prepareDirectory()
         let lock = try await LoginLock.take(.change, directory: store.directory)
         defer { lock.release() }
-        try await save(tokens, refusals: 0)
+        var new = Unsaved(tokens: tokens, replaced: nil, identity: store.identity, isRenewal: false)
+        do throws(LoginError) {
+            new.replaced = try await recordToChange(setsAside: true)?.tokens
+        } catch {
+            switch error {
+            case .foreign: throw error
+            case .damaged: new.identity = store.identity
+            default:
+                unsaved = new
+                throw error
+            }
+        }
+        try await save(new, refusals: 0)
+        return new.replaced
+    }
+
+    /// Other tokens for these, which are no login yet; these are worth nothing afterwards.
+    public func renewed(_ tokens: TokenSet) async throws(LoginError) -> TokenSet {
+        guard let refreshToken = tokens.refreshToken else { throw .required(pending: nil) }
+        // Before they are worth nothing.
+        _ = try await recordToChange()
+        switch await oauth.refresh(refreshToken) {
+        case .content(let new): return new.keeping(refreshTokenOf: tokens)
+        case .error(let error, let description, _, let url):
+            throw .refused(url: url, error: error, description: description)
+        case .tooManyRequests(let url, _, _): throw .unavailable(url: url, status: 429)
+        case .unavailable(let error, _), .unusable(let error): throw error
+        }
+    }
+
+    /// Has the backend end a login.
+    func revoke(_ tokens: TokenSet) async throws(LoginError) {
+        // The refresh token ends all that came of the login (RFC 7009, section 2.1).
+        if let refreshToken = tokens.refreshToken { try await oauth.revoke(refreshToken, hint: "refresh_token") }
+        try await oauth.revoke(tokens.accessToken, hint: "access_token")
     }
 
     /// Forgets the login, and revokes it where the backend can.
     /// - Returns: why it could not be revoked, and whether there was a login at all.
+    /// - Throws: `login.foreign` where the login isn't this configuration's.
     public func logout() async throws(LoginError) -> (wasLoggedIn: Bool, problem: LoginError?) {
         guard store.identity != nil else { return (false, nil) }
         let lock = try await LoginLock.take(.change, directory: store.directory)
@@ -109,24 +158,22 @@ public actor LoginSession: CredentialProvider {
         var problem: LoginError?
         var tokens: TokenSet?
         do throws(LoginError) {
-            tokens = try await storedRecord()?.tokens
+            tokens = try await recordToChange()?.tokens
         } catch {
+            if case .foreign = error { throw error }
             // What can't be opened can't be revoked, and is still to be forgotten.
             problem = error
         }
         if let tokens {
             do throws(LoginError) {
-                // The refresh token ends all that came of the login (RFC 7009, section 2.1).
-                if let refreshToken = tokens.refreshToken {
-                    try await oauth.revoke(refreshToken, hint: "refresh_token")
-                }
-                try await oauth.revoke(tokens.accessToken, hint: "access_token")
+                try await revoke(tokens)
             } catch {
                 problem = error
             }
         }
         try await store.remove()
         held = nil
+        unsaved = nil
         identity = nil
         return (tokens != nil, problem)
     }
@@ -154,12 +201,7 @@ public actor LoginSession: CredentialProvider {
 
     /// Looks whether the stored login has changed, and brings what could not be written down to the disk.
     private func synchronize() async throws(LoginError) {
-        if let unsaved {
-            let lock = try await LoginLock.take(.change, directory: store.directory)
-            defer { lock.release() }
-            try await save(unsaved, refusals: 0)
-            return
-        }
+        if unsaved != nil { try await saveLate() }
         let now = store.identity
         guard !hasRead || now != identity else { return }
         let found = try await store.read(setsAside: true)
@@ -171,6 +213,38 @@ public actor LoginSession: CredentialProvider {
     func storedRecord() async throws(LoginError) -> LoginRecord? {
         ours(try await store.read(setsAside: false)?.record)
     }
+
+    /// Brings what could not be written down to the disk, unless something else is there by now: a newer login, or none
+    /// because somebody has logged out.
+    private func saveLate() async throws(LoginError) {
+        let lock = try await LoginLock.take(.change, directory: store.directory)
+        defer { lock.release() }
+        guard let unsaved else { return }
+        // Also a login at another backend is a newer one.
+        if store.identity != unsaved.identity,
+            try await store.read(setsAside: true)?.record.tokens != unsaved.replaced
+        {
+            self.unsaved = nil
+            logger.warning(
+                "tokens that could not be written down are dropped, because the stored login was changed meanwhile",
+                metadata: ["code": "login.storage"])
+            return
+        }
+        try await save(unsaved, refusals: 0)
+    }
+
+    /// What is stored, where it may be changed.
+    /// - Parameter setsAside: whether a damaged file gets another name.
+    /// - Throws: `login.foreign`, beside what keeps it from being read.
+    func recordToChange(setsAside: Bool = false) async throws(LoginError) -> LoginRecord? {
+        let record = try await store.read(setsAside: setsAside)?.record
+        if let record, ours(record) == nil, record.tokens != nil, !replacesForeign {
+            throw .foreign(path: store.path, origin: record.origin, clientID: record.clientID)
+        }
+        return ours(record)
+    }
+
+    var newRecord: LoginRecord { LoginRecord(origin: oauth.origin.description, clientID: oauth.clientID) }
 
     /// A login for another backend or another client is none.
     private func ours(_ record: LoginRecord?) -> LoginRecord? {
@@ -205,17 +279,19 @@ public actor LoginSession: CredentialProvider {
     }
 
     /// Writes new tokens down, and only then uses them.
-    private func save(_ tokens: TokenSet, refusals: Int) async throws(LoginError) {
-        unsaved = tokens
-        let record = LoginRecord(
-            origin: oauth.origin.description, clientID: oauth.clientID, tokens: tokens, pending: nil)
+    private func save(_ new: Unsaved, refusals: Int) async throws(LoginError) {
+        unsaved = new
+        var record = newRecord
+        record.tokens = new.tokens
+        // A code that was asked for beside this login (`login --force --no-wait`) stays good.
+        if new.isRenewal { record.pending = (try? await storedRecord())?.pending }
         identity = try await store.write(record)
         hasRead = true
         unsaved = nil
         refused = nil
         failures = 0
         nextAttempt = .zero
-        hold(tokens, age: .zero, isNew: true, refusals: refusals)
+        hold(new.tokens, age: .zero, isNew: true, refusals: refusals)
     }
 
     // MARK: Renewal
@@ -257,7 +333,10 @@ public actor LoginSession: CredentialProvider {
         guard let refreshToken = stale.refreshToken else { throw .required(pending: nil) }
         switch await oauth.refresh(refreshToken) {
         case .content(let new):
-            try await save(new.keeping(refreshTokenOf: stale), refusals: refusals)
+            try await save(
+                Unsaved(
+                    tokens: new.keeping(refreshTokenOf: stale), replaced: stale, identity: identity, isRenewal: true),
+                refusals: refusals)
             logger.debug(
                 "access token renewed", metadata: ["expires_in": "\(new.lifetime.map(String.init) ?? "unknown")"])
         case .error("invalid_grant", let description, _, let url):
@@ -265,7 +344,7 @@ public actor LoginSession: CredentialProvider {
             try await endLogin(.refused(url: url, error: "invalid_grant", description: description))
         case .error(let error, let description, _, let url):
             throw postponed(.refused(url: url, error: error, description: description), atLeast: nil)
-        case .tooManyRequests(let url, let retryAfter):
+        case .tooManyRequests(let url, let retryAfter, _):
             throw postponed(.unavailable(url: url, status: 429), atLeast: retryAfter)
         case .unavailable(let error, let retryAfter): throw postponed(error, atLeast: retryAfter)
         case .unusable(let error): throw postponed(error, atLeast: nil)
@@ -288,8 +367,14 @@ public actor LoginSession: CredentialProvider {
 
     private func endLogin(_ reason: LoginError) async throws(LoginError) {
         held = nil
-        try await store.remove()
-        identity = nil
+        if let pending = try await storedRecord()?.pending {
+            var record = newRecord
+            record.pending = pending
+            identity = try await store.write(record)
+        } else {
+            try await store.remove()
+            identity = nil
+        }
         logger.error(
             "the login has ended: \(reason.message)", metadata: ["code": "\(reason.code)"])
         onLogout()

@@ -7,6 +7,8 @@ public struct LoginState: Sendable, Equatable {
         /// A code waits for approval.
         case waiting = "waiting for approval"
         case loggedOut = "logged out"
+        /// A person said no to the code.
+        case denied
         /// It is there and can't be used.
         case unusable
     }
@@ -33,7 +35,8 @@ public struct LoginState: Sendable, Equatable {
             else { return LoginState(kind: .loggedOut) }
             let pending = record.pending.flatMap { $0.expiresAt > now ? $0 : nil }
             guard let tokens = record.tokens else {
-                return LoginState(kind: pending == nil ? .loggedOut : .waiting, pending: pending)
+                let kind: Kind = record.denied == nil ? .loggedOut : .denied
+                return LoginState(kind: pending == nil ? kind : .waiting, pending: pending)
             }
             return LoginState(
                 kind: .loggedIn, since: tokens.obtainedAt, expiresAt: tokens.expiresAt,
@@ -43,8 +46,8 @@ public struct LoginState: Sendable, Equatable {
         }
     }
 
-    /// Whether anything of a login lies in a state directory.
+    /// Whether anything of a login lies in a state directory, also of one that has ended.
     public static func exists(directory: String) -> Bool {
-        access(directory + "/" + LoginStore.name, F_OK) == 0
+        [LoginStore.name, LoginLock.Purpose.change.rawValue].contains { access(directory + "/" + $0, F_OK) == 0 }
     }
 }

@@ -67,6 +67,8 @@ final class LoginStore: Sendable {
     func write(_ record: LoginRecord) async throws(LoginError) -> Identity? {
         try await onQueue { () throws(LoginError) in
             try self.prepareDirectory()
+            // The key is written once, so that its own next write may never come.
+            self.keySource.removeLeftovers()
             let owners = self.owners
             let hasSealed = self.identity != nil
             let loaded = try self.keySource.load(owners: owners.all)

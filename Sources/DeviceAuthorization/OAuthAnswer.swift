@@ -7,8 +7,8 @@ enum OAuthAnswer<Content: Sendable & Equatable>: Sendable, Equatable {
     case content(Content)
     /// An error document (RFC 6749, section 5.2; RFC 8628, section 3.5). `interval` is in seconds.
     case error(String, description: String?, interval: Int?, url: String)
-    /// `429`.
-    case tooManyRequests(url: String, retryAfter: Duration?)
+    /// `429`, whatever is in it. `interval` is in seconds.
+    case tooManyRequests(url: String, retryAfter: Duration?, interval: Int?)
     /// Nobody there, or nobody who can answer now.
     case unavailable(LoginError, retryAfter: Duration?)
     /// Asking again would not help.
@@ -58,13 +58,17 @@ struct OAuthReader {
     private struct Document {
         var status = 200
         var body: Data
+        /// Without the secrets that were sent, as all that is shown.
         var contentType: String?
         var retryAfter: Duration?
+        /// What is shown of a text of the answer.
+        var shown: (String) -> String = { $0 }
 
         init(_ response: HTTPResponse, now: Date) {
             status = response.status
             body = response.body
-            contentType = response.header("Content-Type")
+            contentType = response.header("Content-Type").map(response.hidingSecrets)
+            shown = response.hidingSecrets
             retryAfter = response.retryAfter(now: now)
         }
 
@@ -81,15 +85,24 @@ struct OAuthReader {
         _ response: Document, content: ([String: JSONValue]) throws(Missing) -> Content
     ) -> OAuthAnswer<Content> {
         let status = response.status
-        if status == 429 { return .tooManyRequests(url: url, retryAfter: response.retryAfter) }
         let fields = (try? JSONDecoder().decode([String: JSONValue].self, from: response.body)) ?? nil
+        let interval = Self.seconds(fields?["interval"], 1...DeviceCode.longestInterval)
+        if status == 429 {
+            return .tooManyRequests(url: url, retryAfter: response.retryAfter, interval: interval)
+        }
         // Also with 200, which some servers answer errors with.
         if case .string(let error)? = fields?["error"], !error.isEmpty, status < 500 {
             var description: String?
-            if case .string(let text)? = fields?["error_description"], !text.isEmpty { description = text }
-            return .error(
-                error, description: description,
-                interval: Self.seconds(fields?["interval"], 1...DeviceCode.longestInterval), url: url)
+            if case .string(let text)? = fields?["error_description"], !text.isEmpty {
+                description = response.shown(text)
+            }
+            let shown = response.shown(error)
+            // Some servers say these with 400 (RFC 6749, section 4.1.2.1, knows them of another endpoint).
+            if ["temporarily_unavailable", "server_error"].contains(error) {
+                return .unavailable(
+                    .refused(url: url, error: shown, description: description), retryAfter: response.retryAfter)
+            }
+            return .error(shown, description: description, interval: interval, url: url)
         }
         if status >= 500 || status == 408 {
             return .unavailable(.unavailable(url: url, status: status), retryAfter: response.retryAfter)
@@ -100,7 +113,8 @@ struct OAuthReader {
         do throws(Missing) {
             return .content(try content(fields))
         } catch {
-            return error.isToken ? .unusable(.invalidToken(problem: error.problem)) : unusable(response, error.problem)
+            let problem = response.shown(error.problem)
+            return error.isToken ? .unusable(.invalidToken(problem: problem)) : unusable(response, problem)
         }
     }
 

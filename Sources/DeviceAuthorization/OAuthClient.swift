@@ -80,7 +80,7 @@ struct OAuthClient: Sendable {
     }
 
     func requestCode() async -> OAuthAnswer<DeviceCode> {
-        await answer(of: deviceCodeURL, [("scope", scope)]) { $0.deviceCode($1) }
+        await answer(of: deviceCodeURL, [("scope", scope)], secret: nil) { $0.deviceCode($1) }
     }
 
     func redeem(_ code: DeviceCode) async -> OAuthAnswer<TokenSet> {
@@ -90,19 +90,21 @@ struct OAuthClient: Sendable {
             [
                 ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", code.deviceCode),
                 ("scope", scope),
-            ]
+            ], secret: code.deviceCode
         ) { $0.tokens($1) }
     }
 
     func refresh(_ refreshToken: String) async -> OAuthAnswer<TokenSet> {
-        await answer(of: tokenURL, [("grant_type", "refresh_token"), ("refresh_token", refreshToken)]) { $0.tokens($1) }
+        await answer(
+            of: tokenURL, [("grant_type", "refresh_token"), ("refresh_token", refreshToken)], secret: refreshToken
+        ) { $0.tokens($1) }
     }
 
     /// Makes a token worthless (RFC 7009).
     func revoke(_ token: String, hint: String) async throws(LoginError) {
         let response: HTTPResponse
         do throws(HTTPClientError) {
-            response = try await post(revocationURL, [("token", token), ("token_type_hint", hint)])
+            response = try await post(revocationURL, [("token", token), ("token_type_hint", hint)], secret: token)
         } catch {
             throw .transport(error)
         }
@@ -111,17 +113,17 @@ struct OAuthClient: Sendable {
         case .unavailable(let error, _), .unusable(let error): throw error
         case .error(let error, let description, _, let url):
             throw .refused(url: url, error: error, description: description)
-        case .tooManyRequests(let url, _): throw .unavailable(url: url, status: 429)
+        case .tooManyRequests(let url, _, _): throw .unavailable(url: url, status: 429)
         case .content: return
         }
     }
 
     private func answer<Content>(
-        of url: HTTPURL, _ fields: [(name: String, value: String)],
+        of url: HTTPURL, _ fields: [(name: String, value: String)], secret: String?,
         read: (OAuthReader, HTTPResponse) -> OAuthAnswer<Content>
     ) async -> OAuthAnswer<Content> {
         do throws(HTTPClientError) {
-            let response = try await post(url, fields)
+            let response = try await post(url, fields, secret: secret)
             return read(reader(url), response)
         } catch {
             return error.isFinal ? .unusable(.transport(error)) : .unavailable(.transport(error), retryAfter: nil)
@@ -133,7 +135,7 @@ struct OAuthClient: Sendable {
     }
 
     private func post(
-        _ url: HTTPURL, _ fields: [(name: String, value: String)]
+        _ url: HTTPURL, _ fields: [(name: String, value: String)], secret: String?
     ) async throws(HTTPClientError) -> HTTPResponse {
         try await http.send(
             HTTPRequest(
@@ -142,8 +144,8 @@ struct OAuthClient: Sendable {
                     HTTPHeader(name: "Content-Type", value: FormEncoding.contentType),
                     HTTPHeader(name: "Accept", value: "application/json"),
                 ],
-                body: FormEncoding.data([("client_id", clientID)] + fields), timeLimit: Self.timeLimit,
-                responseLimit: Self.responseLimit, staysAtOrigin: true,
+                body: FormEncoding.data([("client_id", clientID)] + fields), bodySecrets: secret.map { [$0] } ?? [],
+                timeLimit: Self.timeLimit, responseLimit: Self.responseLimit, staysAtOrigin: true,
                 // A refresh token that comes twice ends the login.
                 usesNewConnection: true))
     }

@@ -44,10 +44,13 @@ struct SecretFile {
     ///   - owner: whom a file made by root shall belong to.
     ///   - replaces: false to leave a file that is there already as it is.
     func write(_ bytes: [UInt8], owner: uid_t, replaces: Bool = true) throws(LoginError) {
-        let temporary = "\(path).new-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        removeLeftovers()
+        let temporary = "\(path)\(Self.temporaryMark)\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
         // O_EXCL follows no link and opens nothing that is there.
         let file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw failure("creating") }
+        // Ends with the process: who can take it has found a leftover.
+        flock(file, LOCK_EX | LOCK_NB)
         defer {
             close(file)
             unlink(temporary)
@@ -68,6 +71,22 @@ struct SecretFile {
         }
         try Self.synchronize((path as NSString).deletingLastPathComponent)
     }
+
+    /// Takes away what a process left that ended in the middle of a write: a key is in plain text in it.
+    func removeLeftovers() {
+        let folder = (path as NSString).deletingLastPathComponent
+        let start = (path as NSString).lastPathComponent + Self.temporaryMark
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.isEmpty ? "." : folder)) ?? []
+        for name in names where name.hasPrefix(start) {
+            let leftover = (folder as NSString).appendingPathComponent(name)
+            let file = open(leftover, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+            guard file >= 0 else { continue }
+            if flock(file, LOCK_EX | LOCK_NB) == 0 { unlink(leftover) }
+            close(file)
+        }
+    }
+
+    private static let temporaryMark = ".new-"
 
     /// Takes the file away; that there is none is fine.
     func remove() throws(LoginError) {

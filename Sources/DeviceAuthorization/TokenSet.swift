@@ -1,4 +1,4 @@
-import BackendClient
+public import BackendClient
 public import Foundation
 
 /// The tokens of one login (RFC 6749, section 5.1).
@@ -22,6 +22,16 @@ public struct TokenSet: Codable, Sendable, Equatable, CustomStringConvertible, C
     public var customMirror: Mirror { Mirror(self, children: []) }
 
     var authorization: Authorization { Authorization(bearer: accessToken) }
+
+    /// Shows the access token and has no other: to ask whether the backend takes it.
+    public var credentials: any CredentialProvider { FixedCredentials(value: authorization) }
+
+    private struct FixedCredentials: CredentialProvider {
+        let value: Authorization
+
+        func authorization() async throws -> Authorization? { value }
+        func replacement(for rejected: Authorization) async throws -> Authorization? { nil }
+    }
 
     /// A refresh may give no new refresh token; the old one is good for the next time then (RFC 6749, section 6).
     func keeping(refreshTokenOf old: TokenSet) -> TokenSet {

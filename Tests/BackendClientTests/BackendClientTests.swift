@@ -49,6 +49,54 @@ import Testing
         #expect(error?.code == "http.invalid_url")
     }
 
+    private struct FixedToken: CredentialProvider {
+        let token: String
+
+        func authorization() async throws -> Authorization? { Authorization(bearer: token) }
+        func replacement(for rejected: Authorization) async throws -> Authorization? { nil }
+    }
+
+    private struct UnexpectedOutcome: Error { let outcome: DeliveryOutcome }
+
+    /// Where a server may repeat the token that it was sent.
+    enum Echo: String, Sendable, CaseIterable {
+        case debugPage, longPage, html, contentType, jsonString, redirect, receipt
+    }
+
+    @Test(arguments: Echo.allCases) func aTokenThatTheServerRepeatsIsInNoError(_ echo: Echo) async throws {
+        let token = "tok/en+123~456=="
+        server.routeTheRest { request in
+            let sent = request.header("Authorization") ?? ""
+            func page(_ status: Int, _ type: String, _ text: String) -> ScriptedServer.Answer {
+                .response(status: status, headers: ["Content-Type": type], body: Data(text.utf8))
+            }
+            switch echo {
+            case .debugPage: return page(500, "text/plain", "Authorization: \(sent)")
+            // Cut in the middle of the token where it is cut first.
+            case .longPage: return page(500, "text/plain", "\n" + String(repeating: " ", count: 985) + sent + sent)
+            case .html:
+                let escaped = sent.replacing("/", with: "&#x2F;").replacing("=", with: "&#61;")
+                return page(200, "text/html", "<p>\(escaped) and tok%2Fen%2B123~456%3d%3D")
+            case .contentType: return page(200, "text/x-\(sent)", "hello")
+            case .jsonString: return page(503, "application/json", #"{"sent": "tok\/en\u002B123~456=="}"#)
+            case .redirect: return .redirect(302, to: "/login?token=\(token)")
+            case .receipt: return page(200, "text/html", "<p>\(sent)")
+            }
+        }
+        let client = try backend(credentials: FixedToken(token: token))
+        let error: BackendError
+        if echo == .receipt {
+            switch await client.deliver(Data("{}".utf8), taskID: "t", idempotencyKey: nil) {
+            case .retry(_, let reason): error = reason
+            case let other: throw UnexpectedOutcome(outcome: other)
+            }
+        } else {
+            error = try #require(await #expect(throws: BackendError.self) { try await client.agent() })
+        }
+        #expect(!error.message.contains("123") && !error.message.contains("tok/"), "\(error.message)")
+        #expect(error.message.contains("(hidden)"), "\(error.message)")
+    }
+
     @Test func pollsAreCheapWithAnEntityTag() async throws {
         server.route("/api/agent/tasks") { request in
             request.header("If-None-Match") == "\"v1\""

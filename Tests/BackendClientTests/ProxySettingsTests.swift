@@ -1,8 +1,9 @@
 import AgentModel
 import AgentTestSupport
-import BackendClient
 import Foundation
 import Testing
+
+@testable import BackendClient
 
 @Suite struct ProxySettingsTests {
     private func send(_ url: String, _ proxies: ProxySettings) async throws -> HTTPResponse {
@@ -39,6 +40,23 @@ import Testing
         }
         #expect(direct != nil)
         #expect(proxy.requests.isEmpty)
+    }
+
+    @Test(arguments: [
+        "http://localhost", "http://localhost.:8080", "http://LOCALHOST", "http://127.0.0.1", "http://127.9.9.9:1",
+        "http://[::1]", "https://localhost./x",
+    ])
+    func whatMayGetATokenOverPlainHTTPIsReachedDirectly(_ text: String) throws {
+        let url = try HTTPURL(text)
+        #expect(url.origin.isLoopback)
+        #expect(ProxySettings(http: "http://p:1", https: "http://p:1").proxy(for: url) == nil)
+    }
+
+    @Test(arguments: ["http://127.example", "http://127.0.0.1.example", "http://localhost.example"])
+    func whatOnlyLooksLikeThisHostIsNot(_ text: String) throws {
+        let url = try HTTPURL(text)
+        #expect(!url.origin.isLoopback)
+        #expect(ProxySettings(http: "http://p:1").proxy(for: url) == "http://p:1")
     }
 
     @Test func aDeadProxyIsNamed() async throws {

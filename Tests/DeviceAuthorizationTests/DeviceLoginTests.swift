@@ -89,6 +89,196 @@ import Testing
         #expect(try await session.pendingCode() == nil)
     }
 
+    @Test func whoeverDidNotPollLearnsOfADenialToo() async throws {
+        let fixture = fixture
+        fixture.server.route("/oauth/device/code", .json(Self.code))
+        // Denied once both have shown the code, so that one of them polls and the other watches.
+        let shown = Counter()
+        fixture.server.route("/oauth/token") { _ in
+            LoginFixture.refusal(shown.value == 2 ? "access_denied" : "authorization_pending")
+        }
+        let errors = await withTaskGroup(of: LoginError?.self) { group in
+            for byHand in [false, true] {
+                group.addTask {
+                    do {
+                        try await DeviceLogin(session: fixture.session()) { event in
+                            if case .code = event { shown.increase() }
+                        }.run(replacing: byHand)
+                        return nil
+                    } catch {
+                        return error as? LoginError
+                    }
+                }
+            }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(errors == [.denied, .denied])
+        #expect(fixture.count("/oauth/device/code") == 1)
+    }
+
+    @Test func aDenialHoldsUntilAPersonAsksAnew() async throws {
+        fixture.server.route(
+            "/oauth/device/code", .json(Self.code), .json(Self.code.replacing("WDJB-MJHT", with: "SECO-NDXX")))
+        fixture.server.route("/oauth/token", LoginFixture.refusal("access_denied"), LoginFixture.response("1"))
+        #expect(await login(try fixture.session()).error == .denied)
+        // Another process by itself asks for no other code.
+        let (codes, error) = await login(try fixture.session())
+        #expect(codes.isEmpty && error == .denied)
+        #expect(fixture.count("/oauth/device/code") == 1)
+        let session = try fixture.session()
+        try await DeviceLogin(session: session) { _ in }.run(replacing: true)
+        #expect(try await session.isLoggedIn())
+        #expect(try await session.storedRecord()?.denied == nil)
+    }
+
+    @Test func statusNamesADenial() async throws {
+        fixture.server.route("/oauth/device/code", .json(Self.code))
+        fixture.server.route("/oauth/token", LoginFixture.refusal("access_denied"))
+        _ = await login(try fixture.session())
+        let source = KeySource(configured: fixture.keyPath, credentialsDirectory: nil, fallback: "")
+        let state = await LoginState.read(
+            directory: fixture.directory, keySource: source, serverURL: fixture.server.url, clientID: nil)
+        #expect(state.kind == .denied && state.pending == nil)
+    }
+
+    struct Redemption: Sendable, CustomTestStringConvertible {
+        var name: String
+        var answer: ScriptedServer.Answer
+        var says: String
+        var keepsCode = true
+        var testDescription: String { name }
+    }
+
+    @Test(arguments: [
+        Redemption(name: "pending", answer: LoginFixture.refusal("authorization_pending"), says: "still waits"),
+        Redemption(name: "slow_down", answer: LoginFixture.refusal("slow_down"), says: "still waits"),
+        Redemption(name: "denied", answer: LoginFixture.refusal("access_denied"), says: "was denied", keepsCode: false),
+        Redemption(name: "expired", answer: LoginFixture.refusal("expired_token"), says: "no more", keepsCode: false),
+        Redemption(name: "lost", answer: LoginFixture.refusal("invalid_grant"), says: "no more", keepsCode: false),
+        Redemption(name: "unknown", answer: LoginFixture.refusal("teapot"), says: "teapot", keepsCode: false),
+        Redemption(name: "down", answer: .json("{}", status: 503), says: "status 503"),
+        Redemption(name: "away", answer: .close, says: "could not be asked"),
+        Redemption(name: "HTML", answer: .response(status: 200, headers: [:], body: Data("<p>".utf8)), says: "none of"),
+    ])
+    func whyThereIsNoLoginIsSaid(_ example: Redemption) async throws {
+        fixture.server.route("/oauth/device/code", .json(Self.code))
+        fixture.server.route("/oauth/token", example.answer)
+        let code = try await DeviceLogin(session: fixture.session()) { _ in }.begin()
+        let session = try fixture.session()
+        let error = await #expect(throws: LoginError.self) {
+            try await DeviceLogin(session: session) { _ in }.redeemPending()
+        }
+        #expect(error?.code == "login.required")
+        #expect(error?.message.contains(example.says) == true, "\(error?.message ?? "")")
+        #expect(error?.message.contains(code.userCode) == true)
+        #expect(try await (session.pendingCode() != nil) == example.keepsCode)
+        guard example.name == "denied" else { return }
+        // Also the next time, when there is nothing to poll for.
+        let again = await #expect(throws: LoginError.self) {
+            try await DeviceLogin(session: session) { _ in }.redeemPending()
+        }
+        #expect(again?.message.contains("was denied") == true)
+        #expect(fixture.count("/oauth/token") == 1)
+    }
+
+    @Test func askingOnceKeepsTheIntervalAndLetsOthersPoll() async throws {
+        fixture.server.route("/oauth/device/code", .json(Self.code))
+        fixture.server.route(
+            "/oauth/token", LoginFixture.refusal("slow_down"), LoginFixture.refusal("authorization_pending"))
+        let login = DeviceLogin(session: try fixture.session()) { _ in }
+        _ = try await login.begin()
+        func ask() async -> LoginError? {
+            await #expect(throws: LoginError.self) {
+                try await DeviceLogin(session: fixture.session()) { _ in }.redeemPending()
+            }
+        }
+        _ = await ask()
+        #expect(fixture.clock.sleeps.isEmpty)
+        fixture.clock.advance(by: .seconds(3))
+        _ = await ask()
+        // Ten seconds since the poll before, of another session, and no longer five.
+        #expect(fixture.clock.sleeps == [.seconds(7)])
+        let lock = try #require(try LoginLock.attempt(.polling, directory: fixture.directory))
+        #expect(await ask()?.message.contains("another process") == true)
+        lock.release()
+        #expect(fixture.count("/oauth/token") == 2)
+    }
+
+    @Test func allWhoDoNotWaitGetTheSameCode() async throws {
+        let fixture = fixture
+        fixture.server.route(
+            "/oauth/device/code", .json(Self.code), .json(Self.code.replacing("WDJB-MJHT", with: "SECO-NDXX")))
+        let codes = try await withThrowingTaskGroup(of: String.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    try await DeviceLogin(session: fixture.session()) { _ in }.begin().userCode
+                }
+            }
+            return try await group.reduce(into: Set()) { $0.insert($1) }
+        }
+        #expect(codes == ["WDJB-MJHT"])
+        #expect(fixture.count("/oauth/device/code") == 1)
+    }
+
+    @Test func anAnswerThatIsNoOAuthCostsNoCode() async throws {
+        fixture.server.route("/oauth/device/code", .json(Self.code))
+        fixture.server.route(
+            "/oauth/token", .response(status: 200, headers: ["Content-Type": "text/html"], body: Data("<p>".utf8)),
+            .json("{}", status: 404), .json(#"{"error": "temporarily_unavailable"}"#, status: 400),
+            LoginFixture.response("1"))
+        let (codes, error) = await login(try fixture.session())
+        #expect(error == nil && codes == ["WDJB-MJHT"])
+        #expect(fixture.count("/oauth/device/code") == 1)
+    }
+
+    @Test func aTooManyRequestsWithAnIntervalIsHeeded() async throws {
+        fixture.server.route("/oauth/device/code", .json(Self.code))
+        fixture.server.route(
+            "/oauth/token", .json(#"{"error": "slow_down", "interval": 40}"#, status: 429), LoginFixture.response("1"))
+        #expect(await login(try fixture.session()).error == nil)
+        #expect(fixture.clock.sleeps == [.seconds(5), .seconds(40)])
+    }
+
+    @Test func aNewLoginEndsTheOneBefore() async throws {
+        fixture.server.route("/oauth/device/code", .json(Self.code))
+        fixture.server.route("/oauth/token", LoginFixture.response("2"))
+        fixture.server.route("/oauth/revoke", .json(""))
+        let session = try fixture.session()
+        try await session.accept(fixture.tokens("1"))
+        try await DeviceLogin(session: session) { _ in }.run(replacing: true)
+        #expect(try await session.authorization() == Authorization(bearer: "access-2"))
+        let revoked = fixture.server.requests.filter { $0.target == "/oauth/revoke" }
+        #expect(revoked.map { LoginFixture.form($0)["token"] } == ["refresh-1", "access-1"])
+    }
+
+    @Test func whereTheOldLoginCantBeEndedThatIsSaid() async throws {
+        fixture.server.route("/oauth/device/code", .json(Self.code))
+        fixture.server.route("/oauth/token", LoginFixture.response("2"))
+        fixture.server.route("/oauth/revoke", .json("{}", status: 503))
+        let session = try fixture.session()
+        try await session.accept(fixture.tokens("1"))
+        let problems = Mutex<[String]>([])
+        try await DeviceLogin(session: session) { event in
+            if case .oldLoginStays(let error) = event { problems.withLock { $0.append(error.code) } }
+        }.run(replacing: true)
+        #expect(problems.withLock { $0 } == ["login.unavailable"])
+        #expect(try await session.authorization() == Authorization(bearer: "access-2"))
+    }
+
+    @Test func aServerThatRepeatsTheDeviceCodeDoesNotPutItInErrors() async throws {
+        fixture.server.route("/oauth/device/code", .json(Self.code.replacing("dc-secret", with: "dc/secret+1=")))
+        fixture.server.route("/oauth/token") { request in
+            let form = String(decoding: request.body, as: UTF8.self)
+            return .json(
+                #"{"error": "x dc/secret+1=", "error_description": "no dc\/secret\u002b1= in \#(form)"}"#, status: 400)
+        }
+        let error = try #require(await login(try fixture.session()).error)
+        #expect(error.code == "login.refused")
+        #expect(error.message.contains("(hidden)") && error.message.contains("device_code="))
+        #expect(!error.message.contains("secret"))
+        #expect(!"\(error)".contains("secret"))
+    }
+
     @Test func aTokenFromElsewhereEndsTheWait() async throws {
         let fixture = fixture
         fixture.server.route("/oauth/device/code", .json(Self.code))
@@ -97,7 +287,7 @@ import Testing
         let tokens = fixture.tokens("elsewhere")
         let session = try fixture.session()
         try await DeviceLogin(session: session) { event in
-            if case .code = event { try? await other.accept(tokens) }
+            if case .code = event { _ = try? await other.accept(tokens) }
         }.run()
         #expect(try await session.authorization() == Authorization(bearer: "access-elsewhere"))
         #expect(fixture.count("/oauth/token") == 0)
@@ -107,10 +297,9 @@ import Testing
         let fixture = fixture
         fixture.server.route("/oauth/device/code", .json(Self.code))
         // Approved once both have shown the code.
-        final class Count: Sendable { let value = Mutex(0) }
-        let shown = Count()
+        let shown = Counter()
         fixture.server.route("/oauth/token") { _ in
-            shown.value.withLock { $0 } == 2
+            shown.value == 2
                 ? LoginFixture.response("1") : LoginFixture.refusal("authorization_pending")
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -118,7 +307,7 @@ import Testing
                 let session = try fixture.session()
                 group.addTask {
                     try await DeviceLogin(session: session) { event in
-                        if case .code = event { shown.value.withLock { $0 += 1 } }
+                        if case .code = event { shown.increase() }
                     }.run()
                 }
             }
@@ -222,4 +411,12 @@ import Testing
         #expect(await login(try fixture.session()).error == nil)
         #expect(fixture.clock.sleeps.reduce(.zero, +) == example.interval)
     }
+}
+
+/// How often something happened, in whichever task.
+private final class Counter: Sendable {
+    private let count = Mutex(0)
+
+    var value: Int { count.withLock { $0 } }
+    func increase() { count.withLock { $0 += 1 } }
 }

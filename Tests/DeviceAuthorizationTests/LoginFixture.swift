@@ -2,6 +2,7 @@ import AgentTestSupport
 import BackendClient
 import Foundation
 import Logging
+import Synchronization
 
 @testable import DeviceAuthorization
 
@@ -20,11 +21,14 @@ struct LoginFixture {
         http = try HTTPClient(HTTPClient.Configuration(proxies: ProxySettings()))
     }
 
-    func session(clientID: String? = nil, credentials: String? = nil) throws -> LoginSession {
+    func session(
+        clientID: String? = nil, credentials: String? = nil,
+        logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    ) throws -> LoginSession {
         try LoginSession(
             settings: LoginSettings(serverURL: server.url, clientID: clientID), directory: directory,
             keySource: KeySource(configured: nil, credentialsDirectory: credentials, fallback: keyPath), http: http,
-            clock: clock, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            clock: clock, logger: logger)
     }
 
     func tokens(_ name: String = "1", lifetime: Int? = 3600, isRefreshable: Bool = true) -> TokenSet {
@@ -52,5 +56,28 @@ struct LoginFixture {
             return (parts[0], parts[1])
         }
         return Dictionary(pairs, uniquingKeysWith: { _, _ in "twice" })
+    }
+}
+
+/// Keeps what was logged, at every level.
+struct RecordedLog: LogHandler {
+    final class Lines: Sendable {
+        private let lines = Mutex<[String]>([])
+
+        var value: [String] { lines.withLock { $0 } }
+        func append(_ line: String) { lines.withLock { $0.append(line) } }
+    }
+
+    let lines = Lines()
+    var logLevel = Logger.Level.trace
+    var metadata: Logger.Metadata = [:]
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        lines.append("\(event.message) \(event.metadata ?? [:])")
     }
 }

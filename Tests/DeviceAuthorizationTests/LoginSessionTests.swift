@@ -207,6 +207,92 @@ import Testing
         #expect(try await fixture.session().storedTokens()?.refreshToken == "refresh-2")
     }
 
+    /// A session with tokens that it could not write down, because the key is away; it is back when this returns.
+    private func sessionWithUnsavedTokens() async throws -> LoginSession {
+        let key = fixture.keyPath
+        fixture.server.route("/oauth/token") { _ in
+            rename(key, key + ".away")
+            return LoginFixture.response("2")
+        }
+        let session = try fixture.session()
+        try await session.accept(fixture.tokens())
+        fixture.clock.advance(by: .seconds(60))
+        let failure = await error { _ = try await session.replacement(for: Authorization(bearer: "access-1")) }
+        #expect(failure?.code == "login.missing_key")
+        rename(key + ".away", key)
+        return session
+    }
+
+    @Test func tokensThatCouldNotBeWrittenDownReplaceNoNewerLogin() async throws {
+        let session = try await sessionWithUnsavedTokens()
+        try await fixture.session().accept(fixture.tokens("newer"))
+        #expect(try await session.authorization() == Authorization(bearer: "access-newer"))
+        #expect(try await fixture.session().storedTokens()?.refreshToken == "refresh-newer")
+    }
+
+    @Test func tokensThatCouldNotBeWrittenDownUndoNoLogout() async throws {
+        let session = try await sessionWithUnsavedTokens()
+        fixture.server.route("/oauth/revoke", .json(""))
+        _ = try await fixture.session().logout()
+        #expect(await error { _ = try await session.authorization() } == .required(pending: nil))
+        #expect(!FileManager.default.fileExists(atPath: fixture.directory + "/login.sealed"))
+    }
+
+    @Test func aCodeThatWasKeptMeanwhileCostsNoUnsavedTokens() async throws {
+        let session = try await sessionWithUnsavedTokens()
+        let code = DeviceFlowTests.code()
+        try await fixture.session().keep(pending: code)
+        #expect(try await session.authorization() == Authorization(bearer: "access-2"))
+        let record = try await fixture.session().storedRecord()
+        #expect(record?.tokens?.refreshToken == "refresh-2")
+        // Of `login --force --no-wait`.
+        #expect(record?.pending == code)
+    }
+
+    @Test func aServerThatRepeatsTheRefreshTokenDoesNotPutItInTheLog() async throws {
+        fixture.server.route("/oauth/token") { request in
+            .json(
+                #"{"error": "invalid_grant", "error_description": "what is \#(LoginFixture.form(request)["refresh_token"] ?? "")?"}"#,
+                status: 400)
+        }
+        let log = RecordedLog()
+        let session = try fixture.session(logger: Logger(label: "test") { _ in log })
+        try await session.accept(fixture.tokens())
+        fixture.clock.advance(by: .seconds(60))
+        _ = await error { _ = try await session.replacement(for: Authorization(bearer: "access-1")) }
+        let lines = log.lines.value
+        #expect(lines.contains { $0.contains("what is (hidden)?") }, "\(lines)")
+        #expect(!lines.contains { $0.contains("refresh-1") })
+    }
+
+    @Test func tokensFromElsewhereCanBeRenewedBeforeTheyAreALogin() async throws {
+        fixture.server.route("/oauth/token", LoginFixture.response("2"), LoginFixture.refusal("invalid_grant"))
+        let session = try fixture.session()
+        let new = try await session.renewed(fixture.tokens("1"))
+        #expect(new.authorization == Authorization(bearer: "access-2"))
+        #expect(try await !session.isLoggedIn())
+        #expect(await error { _ = try await session.renewed(fixture.tokens("1")) }?.code == "login.refused")
+    }
+
+    @Test func aForeignLoginIsLeftAlone() async throws {
+        fixture.server.route(
+            "/oauth/device/code", .json(#"{"device_code": "d", "user_code": "U", "verification_uri": "https://b"}"#))
+        try await fixture.session(clientID: "first").accept(fixture.tokens())
+        let second = try fixture.session(clientID: "second")
+        #expect(await error { _ = try await second.logout() }?.code == "login.foreign")
+        #expect(await error { _ = try await DeviceLogin(session: second) { _ in }.begin() }?.code == "login.foreign")
+        #expect(await error { try await DeviceLogin(session: second) { _ in }.run() }?.code == "login.foreign")
+        let refused = await error { try await second.accept(fixture.tokens("2")) }
+        #expect(refused?.code == "login.foreign")
+        #expect(await error { _ = try await second.renewed(fixture.tokens("2")) }?.code == "login.foreign")
+        #expect(refused?.message.contains("first") == true)
+        #expect(fixture.server.requests.isEmpty)
+        #expect(try await fixture.session(clientID: "first").storedTokens() == fixture.tokens())
+        await second.replaceForeignLogin()
+        try await second.accept(fixture.tokens("2"))
+        #expect(try await second.authorization() == Authorization(bearer: "access-2"))
+    }
+
     @Test func logoutRevokesAndForgets() async throws {
         fixture.server.route("/oauth/revoke", .json(""))
         let session = try fixture.session()

@@ -37,6 +37,27 @@ import Testing
             ])
     }
 
+    @Test func whatAWriteLeftThatWasCutOffGoesWithTheNext() async throws {
+        try FileManager.default.createDirectory(atPath: fixture.directory, withIntermediateDirectories: false)
+        let leftovers = [fixture.keyPath + ".new-1-2", sealed + ".new-3-4"]
+        let others = [fixture.keyPath + ".old", sealed + ".damaged-1"]
+        for path in leftovers + others {
+            try #require(FileManager.default.createFile(atPath: path, contents: Data("hush".utf8)))
+        }
+        // One that another process is writing at this moment.
+        let busy = fixture.keyPath + ".new-5-6"
+        let file = open(busy, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        defer { close(file) }
+        try #require(file >= 0 && flock(file, LOCK_EX | LOCK_NB) == 0)
+        try await fixture.session().accept(fixture.tokens())
+        for path in leftovers { #expect(!FileManager.default.fileExists(atPath: path), "\(path)") }
+        for path in others + [busy] { #expect(FileManager.default.fileExists(atPath: path), "\(path)") }
+        // Also once there is a key, which is not written again.
+        try #require(FileManager.default.createFile(atPath: leftovers[0], contents: Data("hush".utf8)))
+        try await fixture.session().accept(fixture.tokens("2"))
+        #expect(!FileManager.default.fileExists(atPath: leftovers[0]))
+    }
+
     struct Damage: Sendable, CustomTestStringConvertible {
         var name: String
         var change: @Sendable (inout Data) -> Void

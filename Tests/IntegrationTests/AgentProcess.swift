@@ -19,8 +19,12 @@ struct AgentProcess {
     }
 
     /// Built into the folder of the test bundle.
-    static let executable = FilePath(CommandLine.arguments[0]).removingLastComponent()
-        .appending("runbook-agent")
+    static let executable = built("runbook-agent")
+
+    /// A program of this package.
+    static func built(_ name: String) -> FilePath {
+        FilePath(CommandLine.arguments[0]).removingLastComponent().appending(name)
+    }
 
     /// Runs it to its end. Nothing of the tests' environment is passed on, not even the path.
     ///

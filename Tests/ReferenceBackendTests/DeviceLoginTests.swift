@@ -153,6 +153,7 @@ import Testing
             try await client.poll(denied).expectOAuthError("access_denied")
             clock.advance(by: 600)
             try await client.poll(late).expectOAuthError("expired_token")
+            clock.advance(by: 60)
             try await client.poll(approved).expectOAuthError("expired_token")
             await #expect(throws: ReferenceBackendError.notPending(userCode: late.userCode, state: .expired)) {
                 try await backend.service.approveLogin(late.userCode, as: .new(name: nil))
@@ -161,9 +162,23 @@ import Testing
                 try await backend.service.approveLogin(denied.userCode, as: .new(name: nil))
             }
             // What nobody asks for any more is forgotten with the next login.
-            clock.advance(by: 3600)
+            clock.advance(by: 3540)
             _ = try await client.begin()
             try await client.poll(late).expectOAuthError("invalid_grant")
+        }
+    }
+
+    @Test func `a login approved at the last moment can be taken up shortly after the end of its code`() async throws {
+        let clock = ManualClock("2026-11-24T00:00:00Z")
+        try await LiveBackend.withLiveBackend(authentication: .device, now: { clock.now }) { backend in
+            let client = try DeviceClient(backend)
+            let codes = try await client.begin()
+            clock.advance(by: 599)
+            _ = try await backend.service.approveLogin(codes.userCode, as: .new(name: nil))
+            clock.advance(by: 6)
+            let tokens = try DeviceClient.tokens(of: try await client.poll(codes))
+            #expect(try await client.agent(tokens.access).status == 200)
+            try await client.poll(codes).expectOAuthError("invalid_grant")
         }
     }
 

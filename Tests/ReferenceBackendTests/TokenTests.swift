@@ -104,6 +104,32 @@ import Testing
         }
     }
 
+    @Test func `a client that is let in no more neither refreshes nor revokes, named or not`() async throws {
+        let folder = try TemporaryFolder()
+        let before = try await BackendService.open(dataFolder: folder.url)
+        let codes = try await before.beginLogin(clientID: "old", scope: "", address: "127.0.0.1")
+        _ = try await before.approveLogin("\(codes.userCode)", as: .new(name: nil))
+        let tokens = try await before.redeem(deviceCode: codes.deviceCode, clientID: "old")
+        try await before.close()
+        let service = try await BackendService.open(
+            dataFolder: folder.url, login: LoginConfiguration(clientIDs: ["new"]))
+        for name in [nil, "old"] {
+            let refresh = await #expect(throws: OAuthError.self) {
+                try await service.refresh(tokens.refreshToken, clientID: name)
+            }
+            #expect(refresh?.code == .invalidClient)
+            let revocation = await #expect(throws: OAuthError.self) {
+                try await service.revoke(tokens.refreshToken, clientID: name)
+            }
+            #expect(revocation?.code == .invalidClient)
+        }
+        try await service.close()
+        // Neither attempt has cost the login anything.
+        let again = try await BackendService.open(dataFolder: folder.url)
+        _ = try await again.refresh(tokens.refreshToken, clientID: nil)
+        try await again.close()
+    }
+
     @Test func `an access token doesn't refresh and a refresh token opens nothing`() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)

@@ -46,7 +46,11 @@ public actor LoginService: Service {
             guard case .damaged = error else { throw error }
             logger.critical("\(error.message)", metadata: ["code": "\(error.code)"])
         }
-        if policy == .require { try await DeviceLogin(session: session) { _ in }.redeemPending() }
+        switch policy {
+        case .require: try await DeviceLogin(session: session) { _ in }.redeemPending()
+        // Whoever starts the agent anew wants it to ask.
+        case .ask: try await session.forgetDenial()
+        }
     }
 
     public func run() async throws {
@@ -117,6 +121,8 @@ public actor LoginService: Service {
         let end = pause.map { clock.uptime + $0 }
         while !Task.isCancelled {
             if (try? await session.isLoggedIn()) == true { return }
+            // A person asks anew, by a `login` that may not wait itself.
+            if pause == nil, (try? await session.usablePendingCode()) != nil { return }
             if let end, clock.uptime >= end { return }
             await self.pause()
         }
@@ -135,6 +141,9 @@ public actor LoginService: Service {
                 LOG THIS AGENT IN: open \(code.verificationURI) and enter the code \(code.userCode)
                 """, metadata: metadata)
         case .expired: logger.notice("nobody approved the code in time; another one is asked for")
+        case .oldLoginStays(let error):
+            logger.warning(
+                "the login before this one could not be revoked: \(error.message)", metadata: ["code": "\(error.code)"])
         case .trouble(let error, let retryIn):
             logger.warning(
                 "the backend could not be asked about the login: \(error.message)",

@@ -46,6 +46,15 @@ struct LoginCommand: AsyncParsableCommand {
 
     func run() async throws {
         let screen = LoginScreen(isJSON: output.json)
+        do {
+            try await logIn(screen)
+        } catch let error as any CodedError {
+            screen.failed(error)
+            throw error
+        }
+    }
+
+    private func logIn(_ screen: LoginScreen) async throws {
         let configuration = try configurationOptions.load(requiresServer: true)
         let http = try HTTPClient(configuration.http())
         let logger = Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() }
@@ -55,11 +64,15 @@ struct LoginCommand: AsyncParsableCommand {
             throw ValidationError("there is nothing to log in to: auth is False in the configuration")
         }
         ProcessProtection.forbidDumps()
+        if force { await session.replaceForeignLogin() }
         let client = try BackendClient(serverURL: serverURL, http: http, credentials: session)
+        let hasLogin = try await hasLogin(session)
         if let tokenFile {
-            try await session.accept(try tokens(from: tokenFile))
+            let tokens = try tokens(from: tokenFile)
+            let asking = try BackendClient(serverURL: serverURL, http: http, credentials: tokens.credentials)
+            try await take(tokens, session, asking, mayBeUnchecked: force || !hasLogin)
         } else {
-            if !force, try await isLoggedIn(session, client, screen) { return }
+            if hasLogin, !force, try await isKnown(client, screen) { return }
             guard try await logIn(session, screen) else { return }
         }
         do throws(BackendError) {
@@ -78,17 +91,42 @@ struct LoginCommand: AsyncParsableCommand {
         return try TokenSet.parse(data, from: "standard input", now: Date())
     }
 
-    /// A login that the backend doesn't take any more is none.
-    private func isLoggedIn(
-        _ session: LoginSession, _ client: BackendClient, _ screen: LoginScreen
-    ) async throws -> Bool {
+    /// Takes tokens over in place of what is there, once the backend has taken them.
+    /// - Parameter mayBeUnchecked: whether they are also taken where the backend can't be asked.
+    private func take(
+        _ tokens: TokenSet, _ session: LoginSession, _ asking: BackendClient, mayBeUnchecked: Bool
+    ) async throws {
+        do throws(BackendError) {
+            _ = try await name(asking)
+        } catch {
+            switch error {
+            // The time of the access token in a token response may be over, and that of the refresh token not.
+            case .unauthorized where tokens.isRefreshable:
+                try await session.accept(try await session.renewed(tokens))
+                return
+            case .unauthorized(_, let status):
+                throw LoginError.tokenFile(
+                    path: tokenFile ?? "", problem: "the backend refuses the token with status \(status)")
+            default:
+                if !mayBeUnchecked { throw error }
+            }
+        }
+        try await session.accept(tokens)
+    }
+
+    /// A damaged login is set aside, and is none.
+    private func hasLogin(_ session: LoginSession) async throws -> Bool {
         do throws(LoginError) {
-            guard try await session.isLoggedIn() else { return false }
+            return try await session.isLoggedIn()
         } catch {
             guard case .damaged = error else { throw error }
             Terminal.writeError("warning: \(error.message) [\(error.code)]")
             return false
         }
+    }
+
+    /// A login that the backend doesn't take any more is none.
+    private func isKnown(_ client: BackendClient, _ screen: LoginScreen) async throws -> Bool {
         do throws(BackendError) {
             screen.loggedIn(as: try await name(client), alreadyWas: true)
             return true
@@ -106,7 +144,10 @@ struct LoginCommand: AsyncParsableCommand {
         guard !noWait else {
             screen.show(try await login.begin(), event: "pending")
             screen.say(
-                "Not waiting. Once it is approved, an agent that runs, or \"runbook-agent login\", goes on.",
+                "Not waiting. Once it is approved, "
+                    + (force
+                        ? "\"runbook-agent login --force\" takes the new login up."
+                        : "an agent that runs, or \"runbook-agent login\", goes on."),
                 event: "not_waiting")
             return false
         }

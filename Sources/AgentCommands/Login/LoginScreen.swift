@@ -52,6 +52,11 @@ final class LoginScreen: Sendable {
     func show(_ event: DeviceLogin.Event) {
         switch event {
         case .code(let code): show(code, event: "code")
+        case .oldLoginStays(let error):
+            say(
+                Line(event: "old_login_stays", code: error.code, message: error.message),
+                "The login before this one could not be revoked: \(error.message) [\(error.code)]. End it in the backend."
+            )
         case .expired:
             say(Line(event: "expired"), "The code was not approved in time. Here is another one.")
         case .trouble(let error, let retryIn):
@@ -71,22 +76,34 @@ final class LoginScreen: Sendable {
                     verificationURIComplete: code.verificationURIComplete, userCode: code.userCode,
                     expiresAt: code.expiresAt, interval: code.interval))
         }
-        let width = Self.width
-        var lines = [
-            "", "Open this address, on any device:", "", "    \(code.verificationURI)", "", "and enter this code:", "",
-        ]
-        if let letters = BlockLetters.lines(code.userCode, width: width - 4) {
-            lines += letters.map { "    " + $0 } + [""]
-        }
-        lines += ["    \(code.userCode)", ""]
-        if let link = code.verificationURIComplete {
-            lines += ["Or open this link, which has the code in it:", "", "    \(link)", ""]
-            if isTerminal, let symbol = QRCode(link) ?? QRCode(link, correction: .low), symbol.textWidth <= width {
-                lines += symbol.lines + [""]
-            }
-        }
+        let lines = Self.lines(
+            code.userCode, address: code.verificationURI, link: code.verificationURIComplete,
+            terminal: isTerminal ? Self.terminal : nil)
         print(lines.joined(separator: "\n"))
         fflush(nil)
+    }
+
+    struct TerminalSize {
+        var columns: Int
+        var rows: Int
+    }
+
+    /// What a person reads.
+    /// - Parameter terminal: nil where it is no terminal; 80 columns are counted on then, and a QR code is left out.
+    static func lines(_ userCode: String, address: String, link: String?, terminal: TerminalSize?) -> [String] {
+        let width = terminal?.columns ?? 80
+        var lines = ["", "Open this address, on any device:", "", "    \(address)", "", "and enter this code:", ""]
+        if let letters = BlockLetters.lines(userCode, width: width - 4) {
+            lines += letters.map { "    " + $0 } + [""]
+        }
+        lines += ["    \(userCode)", ""]
+        guard let link else { return lines }
+        lines += ["Or open this link, which has the code in it:", "", "    \(link)", ""]
+        guard let terminal, let symbol = QRCode(link) ?? QRCode(link, correction: .low), symbol.textWidth <= width
+        else { return lines }
+        // The countdown and one that follows take a line each; what scrolls away can't be read across a room.
+        let height = lines.reduce(0) { $0 + max(1, ($1.count + width - 1) / width) } + symbol.lines.count + 3
+        return height <= terminal.rows ? lines + symbol.lines + [""] : lines
     }
 
     func loggedIn(as agent: AgentName, alreadyWas: Bool = false) {
@@ -101,6 +118,11 @@ final class LoginScreen: Sendable {
         say(
             Line(event: "logged_in", code: error.code, message: error.message),
             "Logged in. The backend could not say as whom: \(error.message) [\(error.code)]")
+    }
+
+    /// With `--json`; people are told on standard error.
+    func failed(_ error: any CodedError) {
+        if isJSON { write(Line(event: "failed", code: error.code, message: error.message)) }
     }
 
     func say(_ text: String, event: String) { say(Line(event: event, message: text), text) }
@@ -138,9 +160,11 @@ final class LoginScreen: Sendable {
     }
 
     /// Of the terminal, or as of one of the usual size.
-    private static var width: Int {
+    private static var terminal: TerminalSize {
         var size = winsize()
-        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
-        return Int(size.ws_col)
+        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else {
+            return TerminalSize(columns: 80, rows: 24)
+        }
+        return TerminalSize(columns: Int(size.ws_col), rows: Int(size.ws_row))
     }
 }

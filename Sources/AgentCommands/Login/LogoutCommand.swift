@@ -20,6 +20,16 @@ struct LogoutCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
+        let screen = LoginScreen(isJSON: output.json)
+        do {
+            try await logOut(screen)
+        } catch let error as any CodedError {
+            screen.failed(error)
+            throw error
+        }
+    }
+
+    private func logOut(_ screen: LoginScreen) async throws {
         let configuration = try configurationOptions.load(requiresServer: true)
         let http = try HTTPClient(configuration.http())
         let logger = Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() }
@@ -28,7 +38,6 @@ struct LogoutCommand: AsyncParsableCommand {
         }
         ProcessProtection.forbidDumps()
         let (wasLoggedIn, problem) = try await session.logout()
-        let screen = LoginScreen(isJSON: output.json)
         switch (wasLoggedIn, problem) {
         case (_, let problem?):
             screen.say(

@@ -49,7 +49,7 @@ extension StatusReport {
         if let userCode = login.userCode, let address = login.verificationURI {
             text += ": open \(address) and enter \(userCode)"
             if let end = login.codeExpiresAt { text += ", good until \(RFC3339.string(from: end))" }
-        } else if login.state == LoginState.Kind.loggedOut.rawValue {
+        } else if [LoginState.Kind.loggedOut, .denied].map(\.rawValue).contains(login.state) {
             text += "; run \"runbook-agent login\""
         }
         return text

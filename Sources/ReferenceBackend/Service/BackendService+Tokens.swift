@@ -22,6 +22,8 @@ extension BackendService {
             switch row["state"] as String {
             case "denied": return .failure(OAuthError(.accessDenied, "an administrator denied this login"))
             case "used": return .failure(OAuthError(.invalidGrant, "this device_code was exchanged before"))
+            // Approved at the last moment: its host polls once more after the end, and its agent is there already.
+            case "approved" where now < (row["expires_at"] as Date).addingTimeInterval(Self.redemptionGrace): break
             case _ where (row["expires_at"] as Date) <= now:
                 return .failure(OAuthError(.expiredToken, "this device_code expired; ask for a new one"))
             case "pending": return .failure(try Self.notePoll(row, at: now, in: database))
@@ -54,12 +56,14 @@ extension BackendService {
         let hash = OpaqueToken.hash(refreshToken).hex
         let fresh = try FreshTokens()
         // Returned and not thrown: the end of a family must stay.
-        let outcome = try await database.write { [login] database -> Result<IssuedTokens, OAuthError> in
+        let outcome = try await database.write { [self] database -> Result<IssuedTokens, OAuthError> in
             let refused = OAuthError(.invalidGrant, "this refresh token is unknown, expired or revoked; log in again")
             guard let token = try Self.token(hash, kind: "refresh", in: database) else { return .failure(refused) }
             guard clientID == nil || clientID == token.clientID else {
                 return .failure(OAuthError(.invalidGrant, "this refresh token was issued to another client"))
             }
+            // Also where the request names none: that may be left out (RFC 6749, section 3.2.1).
+            try checkClient(token.clientID)
             if token.isRevoked { return .failure(refused) }
             if token.isRotated {
                 try Self.revoke(family: token.family, in: database)
@@ -84,11 +88,12 @@ extension BackendService {
     public func revoke(_ text: String, clientID: String?) async throws {
         if let clientID { try checkClient(clientID) }
         let hash = OpaqueToken.hash(text).hex
-        try await database.write { database in
+        try await database.write { [self] database in
             guard let token = try Self.token(hash, kind: nil, in: database) else { return }
             guard clientID == nil || clientID == token.clientID else {
                 throw OAuthError(.invalidGrant, "this token was issued to another client")
             }
+            try checkClient(token.clientID)
             if token.kind == "refresh" {
                 try Self.revoke(family: token.family, in: database)
             } else {
@@ -128,6 +133,9 @@ extension BackendService {
         }
         return found.agentID
     }
+
+    /// How long after its end the code of an approved login can be exchanged, in seconds.
+    private static let redemptionGrace: TimeInterval = 60
 
     /// Notes that a host polled, and says what it is told.
     private static func notePoll(_ row: Row, at now: Date, in database: Database) throws -> OAuthError {
