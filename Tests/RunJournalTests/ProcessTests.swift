@@ -33,7 +33,12 @@ import Testing
                 group.addTask {
                     // The length of the log tells how far the others are.
                     var status = stat()
-                    while fstat(log, &status) == 0, status.st_size < acknowledgements * 6 { await Task.yield() }
+                    let deadline = ContinuousClock.now.advanced(by: .seconds(300))
+                    while fstat(log, &status) == 0, status.st_size < acknowledgements * 6,
+                        ContinuousClock.now < deadline
+                    {
+                        try? await Task.sleep(for: .milliseconds(5))
+                    }
                     kill(getpid(), SIGKILL)
                 }
             }
@@ -77,6 +82,40 @@ import Testing
         await journal.close()
         let next = try await directory.open()
         await next.close()
+    }
+
+    /// Whatever in-process plugins do to the files: the hold is no file's.
+    @Test(arguments: ["opened and closed", "deleted"])
+    func theHoldOutlivesWhatIsDoneToTheLockFile(_ deed: String) async throws {
+        let journal = try await directory.open()
+        let path = directory.path
+        for name in try FileManager.default.contentsOfDirectory(atPath: path) {
+            try #require(FileHandle(forReadingAtPath: path + "/" + name)).close()
+        }
+        if deed == "deleted" { try FileManager.default.removeItem(atPath: path + "/lock") }
+        let holder = deed == "deleted" ? -1 : getpid()
+        await #expect(processExitsWith: .success) { [path = path as String, holder = holder as Int32] in
+            let error = await refusal(of: path)
+            exit(error == .locked(directory: path, processID: holder < 0 ? nil : holder) ? 0 : 1)
+        }
+        #expect(try RunJournal.holder(of: path) == .running(processID: holder < 0 ? nil : holder))
+        await journal.close()
+    }
+
+    /// A child that a plugin forks shares the agent's open files, and must not hold the directory after its death.
+    @Test func aForkedChildDoesNotHoldTheDirectory() async throws {
+        let journal = try await directory.open()
+        // Swift doesn't import fork(2), which plugins use.
+        typealias Fork = @convention(c) () -> pid_t
+        let fork = unsafeBitCast(dlsym(nil, "fork"), to: Fork.self)
+        let child = fork()
+        if child == 0 { while true { pause() } }
+        #expect(try RunJournal.holder(of: directory.path) == .running(processID: getpid()))
+        await journal.close()
+        let holder = try RunJournal.holder(of: directory.path)
+        #expect(kill(child, SIGKILL) == 0, "the child has outlived it")
+        waitpid(child, nil, 0)
+        #expect(holder == .nobody)
     }
 
     @Test func aReadOnlyFolderIsSaid() async throws {
