@@ -6,7 +6,7 @@ import GRDB
 /// While a transaction is being synced the next requests gather; what a caller needs now waits for no company, so that
 /// a lone one pays for one sync and 64 share one. What only must not be forgotten waits a few milliseconds for others.
 final class JournalWriter: @unchecked Sendable {
-    // Unchecked because `requests`, `state`, `closers` and `deadline` are only touched with `monitor` locked.
+    // Unchecked because `requests`, `state`, `closers`, `deadline` and `onLoss` are only touched with `monitor` locked.
 
     /// How long a request may wait for others.
     enum Urgency {
@@ -38,6 +38,8 @@ final class JournalWriter: @unchecked Sendable {
     private var deadline: Int?
     private var state = State.open
     private var closers: [@Sendable () -> Void] = []
+    /// Called once, when the database turns out to be damaged or gone.
+    private var onLoss: (@Sendable (RunJournalError) -> Void)?
     /// In the transaction under way. Only the writer's thread touches it.
     private var isPlaceChecked = false
     /// Device and inode of the database.
@@ -101,6 +103,10 @@ final class JournalWriter: @unchecked Sendable {
     private static func identity(of path: String) -> [UInt64]? {
         var status = stat()
         return stat(path, &status) == 0 ? [UInt64(status.st_dev), UInt64(status.st_ino)] : nil
+    }
+
+    func setOnLoss(_ onLoss: @escaping @Sendable (RunJournalError) -> Void) {
+        monitor.withLock { self.onLoss = onLoss }
     }
 
     /// Writes what was asked before, then ends the thread and closes the database.
@@ -175,7 +181,14 @@ final class JournalWriter: @unchecked Sendable {
             // One request must not fail for what another met.
             for index in batch.indices { commit(batch[index...index]) }
         } catch {
-            batch.first?.fail(RunJournalError(error, path: path))
+            let error = RunJournalError(error, path: path)
+            batch.first?.fail(error)
+            guard error.isLoss else { return }
+            let tell = monitor.withLock {
+                defer { onLoss = nil }
+                return onLoss
+            }
+            tell?(error)
         }
     }
 }
