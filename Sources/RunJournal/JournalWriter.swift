@@ -42,7 +42,7 @@ final class JournalWriter: @unchecked Sendable {
     private var onLoss: (@Sendable (RunJournalError) -> Void)?
     /// In the transaction under way. Only the writer's thread touches it.
     private var isPlaceChecked = false
-    /// Device and inode of the database.
+    /// Devices and inodes of the database and its write-ahead log.
     private let identity: [UInt64]?
 
     /// Bounds the time and the memory of one transaction.
@@ -92,7 +92,7 @@ final class JournalWriter: @unchecked Sendable {
     }
 
     /// Looks whether what is written now will be found by the next agent.
-    /// - Throws: `journal.removed` where the database was deleted, moved or replaced while it is open.
+    /// - Throws: `journal.removed` where the database or its log was deleted, moved or replaced while it is open.
     func checkPlace() throws(RunJournalError) {
         // Once a transaction is as often as it can matter.
         if isPlaceChecked { return }
@@ -100,9 +100,16 @@ final class JournalWriter: @unchecked Sendable {
         if Self.identity(of: path) != identity { throw .removed(path: path) }
     }
 
+    /// Of the log too: SQLite's locks are record locks, which the kernel drops when a plugin of this process opens and
+    /// closes the files, and then another process takes itself for the last one and removes the log.
     private static func identity(of path: String) -> [UInt64]? {
-        var status = stat()
-        return stat(path, &status) == 0 ? [UInt64(status.st_dev), UInt64(status.st_ino)] : nil
+        var identity: [UInt64] = []
+        for file in [path, path + "-wal"] {
+            var status = stat()
+            guard stat(file, &status) == 0 else { return nil }
+            identity += [UInt64(status.st_dev), UInt64(status.st_ino)]
+        }
+        return identity
     }
 
     func setOnLoss(_ onLoss: @escaping @Sendable (RunJournalError) -> Void) {

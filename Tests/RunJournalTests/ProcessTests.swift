@@ -102,6 +102,17 @@ import Testing
         await journal.close()
     }
 
+    /// Where it closes one of the database's files, SQLite's own locks are gone, and a command of a person removes the log.
+    @Test func whatIsWrittenIntoALogThatIsGoneStartsNothing() async throws {
+        let journal = try await directory.open()
+        #expect(try await journal.started(oneOff("before")) == .go)
+        #expect(unlink(directory.database + "-wal") == 0)
+        await #expect(throws: RunJournalError.removed(path: directory.database)) {
+            try await journal.started(oneOff("after"))
+        }
+        await journal.close()
+    }
+
     /// A child that a plugin forks shares the agent's open files, and must not hold the directory after its death.
     @Test func aForkedChildDoesNotHoldTheDirectory() async throws {
         let journal = try await directory.open()
