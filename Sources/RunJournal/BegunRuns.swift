@@ -99,7 +99,9 @@ final class BegunRuns: Sendable {
         defer { close(descriptor) }
         var status = stat()
         // Everybody may make a file there.
-        guard fstat(descriptor, &status) == 0, status.st_uid == geteuid(), rb_is_in_memory(descriptor) != 0 else { return nil }
+        guard fstat(descriptor, &status) == 0, status.st_uid == geteuid(), rb_is_in_memory(descriptor) != 0 else {
+            return nil
+        }
         var bytes = [UInt8](repeating: 0, count: (headEntries + limit) * entrySize)
         let length = pread(descriptor, &bytes, bytes.count, 0)
         let head = head(session: session, bootID: bootID)

@@ -86,8 +86,8 @@ final class FaultScene: Sendable {
 
     /// A whole life of an agent.
     @discardableResult
-    func live(_ settings: [String: String] = [:]) async throws -> (report: AgentRuntime.OnceReport, codes: Set<String>) {
-        try await TestAgent.once(serverURL: backend.server.url, folder: folder, settings: settings)
+    func live() async throws -> AgentRuntime.OnceReport {
+        try await TestAgent.once(serverURL: backend.server.url, folder: folder).report
     }
 
     func start(_ settings: [String: String] = [:]) async throws -> TestAgent {
@@ -148,7 +148,9 @@ extension Fault {
         },
     ]
 
-    private static func damage(_ broken: String, change: @escaping @Sendable (_ journal: String) throws -> Void) -> Fault {
+    private static func damage(_ broken: String, change: @escaping @Sendable (_ journal: String) throws -> Void)
+        -> Fault
+    {
         Fault(
             broken,
             "set it aside by name, said of what it may have forgotten that it may have run, and ran that no second time"
@@ -178,7 +180,7 @@ extension Fault {
 
             // What comes after that runs.
             scene.addTask("next")
-            #expect(try await scene.live().report.isGood)
+            #expect(try await scene.live().isGood)
             #expect(try scene.data(of: "next") == ["added"])
             #expect(scene.runs(of: "ran") == 1)
         }
@@ -188,7 +190,8 @@ extension Fault {
     fileprivate static func refusal(
         _ broken: String, code: String, prepare: @escaping @Sendable (FaultScene) throws -> Void
     ) -> Fault {
-        Fault(broken, "refused to start with \(code), and asked the backend for nothing it could not remember") { scene in
+        Fault(broken, "refused to start with \(code), and asked the backend for nothing it could not remember") {
+            scene in
             try prepare(scene)
             let output = try await scene.process()
             #expect(output.status == 1)
@@ -287,7 +290,8 @@ extension Fault {
             #expect(scene.runs(of: "before") == 1)
             #expect(scene.runs(of: "after") == 0)
         },
-        Fault("the plugin directory is deleted", "made it anew, and ran nothing before it was verified again") { scene in
+        Fault("the plugin directory is deleted", "made it anew, and ran nothing before it was verified again") {
+            scene in
             let agent = try await scene.start()
             try await scene.whileRunning(agent) {
                 await agent.runtime.synchronizer.synchronize()
@@ -386,7 +390,7 @@ extension Fault {
             for number in 0..<50 { scene.addTask("t\(number)", file: scene.folder.path("lines")) }
             // It answers questions, and no result gets through.
             for number in 0..<50 { scene.backend.server.route("/api/agent/task/t\(number)", .close) }
-            var report = try await scene.live().report
+            var report = try await scene.live()
             // The good task's result may have to wait behind the others: one probe at a time goes to a backend in
             // trouble.
             #expect(50...51 ~= report.undelivered)

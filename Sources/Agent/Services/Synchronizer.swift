@@ -197,8 +197,8 @@ public actor Synchronizer: Service {
         }
         let error = RunError(
             code: "run.may_have_run",
-            message: "the agent's journal was damaged and may have forgotten that this task ran; it is not run again by "
-                + "itself; where it should run, give it another id")
+            message: "the agent's journal was damaged and may have forgotten that this task ran; it is not run again "
+                + "by itself; where it should run, give it another id")
         do {
             try await parts.journal.reportForgotten(runs, error: error, now: parts.clock.now)
         } catch {
