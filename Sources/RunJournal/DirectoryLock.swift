@@ -54,6 +54,8 @@ struct DirectoryLock: ~Copyable {
     }
 
     deinit {
+        // A child that is being started shares the open file until it runs its own program.
+        flock(descriptor, LOCK_UN)
         rb_keep_in_children(descriptor)
         close(descriptor)
     }

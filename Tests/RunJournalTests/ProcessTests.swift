@@ -115,17 +115,29 @@ import Testing
 
     /// A child that a plugin forks shares the agent's open files, and must not hold the directory after its death.
     @Test func aForkedChildDoesNotHoldTheDirectory() async throws {
-        let journal = try await directory.open()
-        // Swift doesn't import fork(2), which plugins use.
-        typealias Fork = @convention(c) () -> pid_t
-        let fork = unsafeBitCast(dlsym(nil, "fork"), to: Fork.self)
-        let child = fork()
-        if child == 0 { while true { pause() } }
-        #expect(try RunJournal.holder(of: directory.path) == .running(processID: getpid()))
-        await journal.close()
-        let holder = try RunJournal.holder(of: directory.path)
+        let path = directory.path
+        await #expect(processExitsWith: .signal(SIGKILL)) { [path = path as String] in
+            let (journal, _) = try await RunJournal.open(directory: path)
+            // Swift doesn't import fork(2), which plugins use.
+            typealias Fork = @convention(c) () -> pid_t
+            let fork = unsafeBitCast(dlsym(nil, "fork"), to: Fork.self)
+            let child = fork()
+            if child == 0 {
+                // All but directories: the pipes of this process are waited for to their end.
+                for descriptor in Int32(0)..<1024 {
+                    var status = stat()
+                    if fstat(descriptor, &status) == 0, status.st_mode & S_IFMT != S_IFDIR { close(descriptor) }
+                }
+                while true { pause() }
+            }
+            try Data("\(child)".utf8).write(to: URL(filePath: path + "/child"))
+            guard try RunJournal.holder(of: path) == .running(processID: getpid()) else { exit(1) }
+            kill(getpid(), SIGKILL)
+            await journal.close()
+        }
+        let child = try #require(pid_t(try String(contentsOfFile: path + "/child", encoding: .utf8)))
+        let holder = try RunJournal.holder(of: path)
         #expect(kill(child, SIGKILL) == 0, "the child has outlived it")
-        waitpid(child, nil, 0)
         #expect(holder == .nobody)
     }
 
