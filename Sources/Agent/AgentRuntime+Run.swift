@@ -14,20 +14,26 @@ extension AgentRuntime {
     /// How long plugins and connections may take to close; a plugin that wedges the interpreter never would.
     private static let closeLimit = Duration.seconds(15)
 
-    /// Runs until SIGTERM or SIGINT. A second one ends the process at once: the journal is made for that.
+    /// Runs until SIGTERM or SIGINT, or until the journal is lost. A second signal ends the process at once: the journal
+    /// is made for that.
     ///
     /// - Parameters:
     ///   - signals: taken over before the runtime was built.
     ///   - reload: reads the configuration anew, at SIGHUP.
+    /// - Returns: the status that the process should exit with.
     public func run(
         signals: AgentSignals, reload: @escaping @Sendable () throws -> AgentConfiguration
-    ) async throws {
+    ) async throws -> Int32 {
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 // Ended in the reverse order: nothing new first, the last results at the end.
                 services: onlookers + [reporter, dispatcher, scheduler, synchronizer], logger: quietLogger))
         // Not a loose task: it listens until the process ends, while the services end and after that.
         Task { await listen(to: signals.sequence, group, reload: reload) }
+        journal.setOnLoss { error in
+            bell.isJournalLost.store(true, ordering: .releasing)
+            Task { await endAfterLoss(error, group) }
+        }
         logger.info(
             "agent started",
             metadata: [
@@ -36,6 +42,7 @@ extension AgentRuntime {
             ])
         try await group.run()
         await flush()
+        return bell.isJournalLost.load(ordering: .acquiring) ? ExitStatus.journalLost : 0
     }
 
     /// Unloads the plugins and closes what was opened. The process is expected to end with `_exit`.
@@ -65,16 +72,39 @@ extension AgentRuntime {
                 isStopping = true
                 logger.info("agent stopping", metadata: ["signal": "\(signal)"])
                 bell.agentIsStopping()
-                await dispatcher.stopStarting()
-                executor.stopStarting()
+                await stopWork()
                 await group.triggerGracefulShutdown()
-                let grace = current.value.shutdownGrace
-                Task {
-                    try? await Task.sleep(for: grace)
-                    executor.stopCalls()
-                }
             }
         }
+    }
+
+    /// Starts nothing more, and stops what runs when its time is over.
+    private func stopWork() async {
+        await dispatcher.stopStarting()
+        executor.stopStarting()
+        let grace = current.value.shutdownGrace
+        Task {
+            try? await Task.sleep(for: grace)
+            executor.stopCalls()
+        }
+    }
+
+    /// The journal is damaged or gone: nothing can be started any more, and a supervisor starts the agent again. Of a
+    /// journal that is gone this process has the only results.
+    private func endAfterLoss(_ error: RunJournalError, _ group: ServiceGroup) async {
+        logger.critical(
+            """
+            the agent can start nothing more and ends when what ran is \(error.isRemoved ? "delivered" : "recorded"), \
+            so that it can be restarted: \(error.message)
+            """, metadata: ["code": "\(error.code)"])
+        await stopWork()
+        await dispatcher.ended()
+        if error.isRemoved {
+            while let counts = try? await journal.reader.counts(), counts.pending > 0 {
+                await bell.outboxChange.wait()
+            }
+        }
+        await group.triggerGracefulShutdown()
     }
 
     /// Takes over what can change while the agent runs, of a configuration that is right as a whole.
@@ -135,4 +165,8 @@ extension AgentRuntime {
         if logger.logLevel == .info { logger.logLevel = .warning }
         return logger
     }
+}
+
+extension RunJournalError {
+    fileprivate var isRemoved: Bool { if case .removed = self { true } else { false } }
 }

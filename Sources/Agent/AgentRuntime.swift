@@ -184,6 +184,14 @@ extension RecoveryReport {
                 "no trace of the calls can be kept; an end by a plugin will look like any other: \(traceError.message)",
                 metadata: ["code": "\(traceError.code)"])
         }
+        if let begunError {
+            logger.warning(
+                """
+                the host has no memory for the list of runs that have begun; whatever is written down when the agent is \
+                killed will count as begun: \(begunError.message)
+                """,
+                metadata: ["code": "\(begunError.code)"])
+        }
         for run in takenBack {
             logger.info(
                 "a task had its turn ahead when the last agent ended and had not begun; it runs when it is listed again",

@@ -17,6 +17,9 @@ final class Bell: Sendable {
     /// How long the last records may take when the interpreter is wedged.
     private static let recordLimit = DispatchTimeInterval.seconds(5)
     private let isStopping = Atomic<Bool>(false)
+    let isJournalLost = Atomic(false)
+    /// Rings when the outbox may have become smaller.
+    let outboxChange = Alarm()
     private let parts = Mutex<Parts?>(nil)
 
     func connect(
@@ -32,6 +35,7 @@ final class Bell: Sendable {
     }
 
     func outboxShrank() {
+        outboxChange.ring()
         guard let dispatcher = parts.withLock({ $0?.dispatcher }), dispatcher.holdsBack else { return }
         Task { await dispatcher.outboxShrank() }
     }
@@ -70,6 +74,8 @@ final class Bell: Sendable {
 public enum ExitStatus {
     /// `EX_SOFTWARE`: the interpreter was wedged; start the agent again.
     public static let wedged: Int32 = 70
+    /// `EX_SOFTWARE` too: the journal is damaged or gone; start the agent again, which recovers it or makes another.
+    public static let journalLost: Int32 = 70
     /// `EX_NOPERM`: the agent must be logged in first; starting it again changes nothing.
     public static let loginRequired: Int32 = 77
 }

@@ -1,20 +1,21 @@
-import Foundation
-
-/// What did not come about in time.
-public struct NotInTime: Error, CustomStringConvertible {
-    public let description: String
+/// What was waited for and did not come.
+public struct DidNotHappen: Error, CustomStringConvertible {
+    public let what: String
+    public var description: String { "this did not happen: \(what)" }
 }
 
-/// Waits for what another process or thread does at a time of its own: looks every 5 ms.
+/// Returns when a condition holds, which is looked at every 5 ms.
 ///
-/// - Parameter what: for the error, such as `the task's result`.
-/// - Throws: ``NotInTime``, `CancellationError`, and what the condition throws.
+/// - Parameters:
+///   - what: names the condition in the error.
+///   - limit: generous, for a machine that does other things beside.
+/// - Throws: ``DidNotHappen`` when the limit has passed or the task is cancelled; what the condition throws.
 public func eventually(
     _ what: String, within limit: Duration = .seconds(300), _ condition: () async throws -> Bool
 ) async throws {
-    let deadline = ContinuousClock.now + limit
+    let deadline = ContinuousClock.now.advanced(by: limit)
     while try await !condition() {
-        guard ContinuousClock.now < deadline else { throw NotInTime(description: "\(what) did not come in \(limit)") }
-        try await Task.sleep(for: .milliseconds(5))
+        guard ContinuousClock.now < deadline, !Task.isCancelled else { throw DidNotHappen(what: what) }
+        try? await Task.sleep(for: .milliseconds(5))
     }
 }

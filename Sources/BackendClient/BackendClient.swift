@@ -85,9 +85,12 @@ public final class BackendClient: Sendable {
             guard let segment = BackendPath.segment(taskID) else { throw .invalidTaskID(taskID) }
             var headers = [HTTPHeader(name: "Content-Type", value: "application/json")]
             if let idempotencyKey { headers.append(HTTPHeader(name: "Idempotency-Key", value: idempotencyKey)) }
-            let response = try await send(.post, .api("agent/task/\(segment)"), headers: headers, body: body)
+            let response = try await send(
+                .post, .api("agent/task/\(segment)"), headers: headers, body: body, keepsMethod: true)
             let reader = ResponseReader(response: response)
-            guard 200...299 ~= response.status else { throw reader.unexpectedStatus }
+            // 200 and 201 are the contract's, and 204 says the same without a body. 202 (not acted upon yet) and 206
+            // (a part) don't say that the backend has it (RFC 9110, section 15.3).
+            guard [200, 201, 204].contains(response.status) else { throw reader.unexpectedStatus }
             // A proxy's login page comes with 200 too.
             try reader.checkReceipt()
             return .delivered
@@ -145,12 +148,12 @@ public final class BackendClient: Sendable {
 
     /// Sends a request with credentials, and once more with others when they were refused.
     private func send(
-        _ method: HTTPMethod, _ path: BackendPath, headers: [HTTPHeader], body: Data?
+        _ method: HTTPMethod, _ path: BackendPath, headers: [HTTPHeader], body: Data?, keepsMethod: Bool = false
     ) async throws(BackendError) -> HTTPResponse {
         var request = HTTPRequest(
             method: method, url: try url(of: path),
             headers: [HTTPHeader(name: "Accept", value: "application/json")] + headers, body: body,
-            responseLimit: limits.response)
+            responseLimit: limits.response, keepsMethod: keepsMethod)
         let authorization = try await provided { try await credentials.authorization() }
         guard let authorization else { return try await transport(request) }
         let plain = request.headers

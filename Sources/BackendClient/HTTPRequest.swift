@@ -75,12 +75,14 @@ public struct HTTPRequest: Sendable, CustomStringConvertible, CustomReflectable 
     /// Whether it goes over a connection of its own. One that was open before may have been closed meanwhile, and
     /// libcurl then sends the request again, which the server may have taken the first time.
     public var usesNewConnection: Bool
+    /// Whether a redirect that would make it a GET (`303`) is refused: the answer to that says nothing of a body that
+    /// was to be taken.
+    public var keepsMethod: Bool
 
     public init(
         method: HTTPMethod = .get, url: HTTPURL, headers: [HTTPHeader] = [], body: Data? = nil,
         bodySecrets: [String] = [], timeLimit: Duration? = nil, idleLimit: Duration? = nil, responseLimit: Int? = nil,
-        staysAtOrigin: Bool = false,
-        usesNewConnection: Bool = false
+        staysAtOrigin: Bool = false, usesNewConnection: Bool = false, keepsMethod: Bool = false
     ) {
         self.method = method
         self.url = url
@@ -92,6 +94,7 @@ public struct HTTPRequest: Sendable, CustomStringConvertible, CustomReflectable 
         self.responseLimit = responseLimit
         self.staysAtOrigin = staysAtOrigin
         self.usesNewConnection = usesNewConnection
+        self.keepsMethod = keepsMethod
     }
 
     public var description: String { "\(method.rawValue) \(url)" }

@@ -49,6 +49,11 @@ struct RedirectChain {
                 problem:
                     "what is sent is a secret, for \(original.url.origin) alone; set server_url to the address meant")
         }
+        guard !(original.keepsMethod && response.status == 303 && hop.method != .head) else {
+            throw .redirectRefused(
+                from: hop.url.text, to: target.text,
+                problem: "303 asks for a GET, and what is sent would be lost; set server_url to the address meant")
+        }
         hop.url = target
         applyMethod(of: response.status)
         // Compared with where the request began, hop by hop: a foreign host may lead back to the credentials' own

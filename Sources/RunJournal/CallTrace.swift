@@ -1,47 +1,58 @@
 import AgentModel
 internal import CCallTrace
-import DequeModule
 import Foundation
 
 /// Says which thread is inside which plugin's code, whether one of these threads ended the process, and which runs
-/// have begun at all: runs are written down ahead of their turn, so that many share a sync of the disk, and one that
-/// had not begun when the process was killed is no run that was cut off.
+/// have begun at all (``BegunRuns``).
 ///
-/// A file in the state directory that is mapped and written without syncs: it survives the end of the process,
-/// however that comes, and nothing else. After a power cut it says nothing (the host's boot id is another), and what
-/// ran is `interrupted`. The journal itself can't say it: a signal handler may not write to a database.
+/// `calls.trace` in the state directory has this process's session, synced, and at the end of the process who ended
+/// it, where plugin code did. That is written without a sync: it survives the end of the process, however that comes,
+/// and nothing else. After a power cut it says nothing (the host's boot id is another), and what ran is `interrupted`.
+/// The journal itself can't say it: a signal handler may not write to a database.
 public final class CallTrace: Sendable {
-    /// Because the mapping stays for the life of the process, and C guards what changes in it.
+    /// Because C guards what changes in it, and never frees it.
     private nonisolated(unsafe) let trace: OpaquePointer
     /// Names this process among those that wrote a trace here.
     let session: String
-    private let begun = BlockingLock(Begun())
-
-    /// Which entry of the trace each run has that began and whose end isn't in the journal yet.
-    private struct Begun {
-        var entries: [String: Int32] = [:]
-        /// The longest free comes first: what stands in an entry says until then that a run began, in case that the
-        /// journal loses the end that it had taken.
-        var free = Deque(0..<RB_TRACE_RUNS)
-    }
+    private let begun: BegunRuns?
+    /// Why the next agent will not know which runs had begun.
+    let begunError: RunJournalError?
 
     /// - Throws: `journal.disk_full`, `journal.read_only`, `journal.io`.
     init(directory: String) throws(RunJournalError) {
         let path = Self.path(in: directory)
         session = RunID().rawValue
-        // Under a new name first: a thread of this process may still be inside of an earlier one.
-        guard let trace = rb_trace_create(path + ".new", Self.bootID, session) else {
-            let error = RunJournalError.system("fallocate", path: path)
+        var begunError: RunJournalError?
+        do throws(RunJournalError) {
+            begun = try BegunRuns(session: session, bootID: Self.bootID)
+        } catch {
+            begun = nil
+            begunError = error
+        }
+        self.begunError = begunError
+        do throws(RunJournalError) {
+            guard let trace = rb_trace_create(path + ".new", Self.bootID, session) else {
+                throw RunJournalError.system("open", path: path)
+            }
+            self.trace = trace
+            try Self.replace(path, in: directory)
+        } catch {
+            begun?.remove()
             // The last process's must not be taken for this one's.
             unlink(path)
             throw error
         }
-        guard rename(path + ".new", path) == 0 else {
-            let error = RunJournalError.system("rename", path: path)
-            unlink(path)
-            throw error
-        }
-        self.trace = trace
+    }
+
+    deinit { rb_trace_close(trace) }
+
+    /// Synced, or a file system that is lost and comes back could bring back the session of an earlier process.
+    private static func replace(_ path: String, in directory: String) throws(RunJournalError) {
+        guard rename(path + ".new", path) == 0 else { throw .system("rename", path: path) }
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .system("open", path: directory) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw .system("fsync", path: directory) }
     }
 
     /// From now on a fatal signal is noted in the trace before the handlers that were there take it. Once a process;
@@ -54,48 +65,44 @@ public final class CallTrace: Sendable {
     ///   - run: nil where it isn't a run's: loading, shutting down.
     ///   - scriptHash: the SHA-512 of the script, hex.
     public func enter(run: String?, plugin: String, scriptHash: String) {
-        if let run {
-            let entry = begun.withLock { begun in
-                let entry = begun.free.popFirst()
-                begun.entries[run] = entry
-                return entry
-            }
-            rb_trace_begin(trace, entry ?? -1, run)
-        }
-        // Where all slots are taken the code runs without a trace, and its end would be an interruption.
-        _ = rb_trace_enter(trace, run ?? "", plugin, scriptHash)
+        if let run { begun?.begin(run) }
+        rb_trace_enter(trace, run ?? "", plugin, scriptHash)
     }
 
     /// The calling thread is back.
     public func leave() { rb_trace_leave() }
 
     /// The end of a run is in the journal.
-    func settle(_ runID: RunID) {
-        begun.withLock { begun in
-            guard let entry = begun.entries.removeValue(forKey: runID.rawValue) else { return }
-            begun.free.append(entry)
-        }
-    }
+    func settle(_ runID: RunID) { begun?.settle(runID.rawValue) }
 
-    /// The runs that had begun when the last process on this state directory ended, and whose end it had not written
-    /// down. Nil where nothing can be said of that: after a power cut, or where it kept no trace.
-    static func begunRuns(directory: String) -> Set<String>? {
-        var count: Int32 = 0
-        guard !bootID.isEmpty, let runs = rb_trace_begun(path(in: directory), bootID, &count) else { return nil }
-        defer { free(runs) }
-        return Set((0..<Int(count)).map { text(of: runs[$0]) })
-    }
+    /// The end of every run is in the journal, and none begins any more.
+    func forgetBegunRuns() { begun?.remove() }
 
-    /// How the last process on this state directory ended, where plugin code ended it.
-    static func lastDeath(directory: String) -> ProcessDeath? {
+    /// What the last process on a state directory left behind. Nil after a power cut, or where it kept no trace.
+    static func last(directory: String) -> Last? {
         var end = rb_trace_end()
         guard !bootID.isEmpty, rb_trace_read(path(in: directory), bootID, &end) != 0 else { return nil }
+        let session = text(of: end.session)
         let run = text(of: end.run)
-        return ProcessDeath(
-            session: text(of: end.session), runID: run.isEmpty ? nil : RunID(stored: run),
-            pluginID: text(of: end.plugin), scriptHash: text(of: end.hash),
+        let death = ProcessDeath(
+            session: session, runID: run.isEmpty ? nil : RunID(stored: run), pluginID: text(of: end.plugin),
+            scriptHash: text(of: end.hash),
             cause: end.cause == UInt32(RB_CAUSE_SIGNAL)
                 ? .signal(end.number) : .exit(status: end.number < 0 ? nil : end.number))
+        return Last(session: session, death: end.cause == UInt32(RB_CAUSE_NONE) ? nil : death)
+    }
+
+    /// What is left of an earlier process.
+    struct Last {
+        let session: String
+        /// How the process ended, where plugin code ended it.
+        let death: ProcessDeath?
+
+        /// The runs that had begun when the process ended, and whose end it had not written down. Nil where nothing
+        /// can be said of that.
+        var begunRuns: Set<String>? { BegunRuns.read(session: session, bootID: bootID) }
+
+        func forgetBegunRuns() { BegunRuns.remove(session: session) }
     }
 
     private static func path(in directory: String) -> String { directory + "/calls.trace" }

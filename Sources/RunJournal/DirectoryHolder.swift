@@ -1,9 +1,9 @@
 /// Whether an agent runs on a state directory.
 ///
-/// The kernel's answer (fcntl(2), `F_GETLK`): it knows of an agent that was killed, and of one that answers nobody.
+/// The kernel's answer (flock(2)): it knows of an agent that was killed, and of one that answers nobody.
 public enum DirectoryHolder: Sendable, Equatable {
     case nobody
-    /// The process id is nil where the agent lives in another container.
+    /// The process id is nil where the agent lives in another container, or its note of it was deleted.
     case running(processID: Int32?)
 }
 

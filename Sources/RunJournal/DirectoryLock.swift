@@ -1,102 +1,95 @@
-import AgentModel
+internal import CCallTrace
 import Foundation
 
 /// The exclusive hold on a state directory, for as long as this value lives.
 ///
-/// A record lock (fcntl(2), `F_SETLK`) and not flock(2): a child that a plugin forks would inherit the latter and
-/// hold the directory after the agent's death, and only the former tells who holds it.
+/// flock(2) on the directory itself. It belongs to the open file and not to the process, as a record lock does, which
+/// the kernel drops when any descriptor of its file is closed, by a plugin that reads the folder for example. And a
+/// directory can't be deleted without what is in it, as a lock file can. A child that a plugin forks shares the open
+/// file; it closes it, so that it doesn't hold the directory after the agent's death.
 struct DirectoryLock: ~Copyable {
     private let descriptor: Int32
-    private let path: String
 
-    /// Directories held by this process: record locks don't keep a process from taking its own lock again.
-    private static let held = BlockingLock<Set<String>>([])
-
-    private init(descriptor: Int32, path: String) {
-        self.descriptor = descriptor
-        self.path = path
-    }
+    /// How often a hold that somebody has for a moment, to ask who has it, is waited for, 10 ms each time.
+    private static let patience = 50
 
     /// Takes hold of a directory.
-    /// - Throws: `RunJournalError.locked`, or what opening the lock file met.
+    /// - Throws: `RunJournalError.locked`, or what opening the directory or writing the process's id met.
     static func acquire(directory: String) throws(RunJournalError) -> DirectoryLock {
-        let path = URL(fileURLWithPath: directory).resolvingSymlinksInPath().path + "/lock"
-        guard held.withLock({ $0.insert(path).inserted }) else {
-            throw .locked(directory: directory, processID: getpid())
-        }
-        do throws(RunJournalError) {
-            return DirectoryLock(descriptor: try lockedDescriptor(path, directory: directory), path: path)
-        } catch {
-            forget(path)
-            throw error
-        }
-    }
-
-    private static func lockedDescriptor(_ path: String, directory: String) throws(RunJournalError) -> Int32 {
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { throw .system("open", path: path) }
-        var request = flock()
-        request.l_type = Int16(F_WRLCK)
-        request.l_whence = Int16(SEEK_SET)
-        guard fcntl(descriptor, F_SETLK, &request) == 0 else {
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .system("open", path: directory) }
+        var attempts = 0
+        while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+            attempts += 1
+            if errno == EWOULDBLOCK, attempts < patience {
+                usleep(10_000)
+                continue
+            }
             let error =
-                errno == EACCES || errno == EAGAIN
-                ? RunJournalError.locked(directory: directory, processID: holder(of: descriptor))
-                : .system("fcntl", path: path)
+                errno == EWOULDBLOCK
+                ? RunJournalError.locked(directory: directory, processID: HolderFile(directory: directory).processID)
+                : .system("flock", path: directory)
             close(descriptor)
             throw error
         }
-        // For people only: the kernel knows the holder.
-        let text = Array("\(getpid())\n".utf8)
-        _ = ftruncate(descriptor, 0)
-        _ = pwrite(descriptor, text, text.count, 0)
-        return descriptor
+        rb_close_in_children(descriptor)
+        let lock = DirectoryLock(descriptor: descriptor)
+        try HolderFile(directory: directory).write()
+        return lock
     }
 
-    /// Who holds a directory, asked without taking hold of it.
-    /// - Throws: `journal.io` where the lock file may not be read.
+    /// Who holds a directory.
+    /// - Throws: `journal.io` where the directory may not be read.
     static func holder(directory: String) throws(RunJournalError) -> DirectoryHolder {
-        let path = URL(fileURLWithPath: directory).resolvingSymlinksInPath().path + "/lock"
-        // Kept locked to the end: closing any descriptor of the file would drop a lock that this process takes
-        // meanwhile.
-        let answer: Result<DirectoryHolder, RunJournalError> = held.withLock { held in
-            if held.contains(path) { return .success(.running(processID: getpid())) }
-            let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-            guard descriptor >= 0 else {
-                return errno == ENOENT || errno == ENOTDIR
-                    ? .success(.nobody) : .failure(.unreadable("open", path: path))
-            }
-            defer { close(descriptor) }
-            var request = flock()
-            request.l_type = Int16(F_WRLCK)
-            request.l_whence = Int16(SEEK_SET)
-            guard fcntl(descriptor, F_GETLK, &request) == 0 else {
-                return .failure(.unreadable("fcntl", path: path))
-            }
-            if request.l_type == Int16(F_UNLCK) { return .success(.nobody) }
-            // 0 where the holder lives outside of this process's namespace.
-            return .success(.running(processID: request.l_pid > 0 ? request.l_pid : nil))
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            if errno == ENOENT || errno == ENOTDIR { return .nobody }
+            throw .unreadable("open", path: directory)
         }
-        return try answer.get()
+        defer { close(descriptor) }
+        // There is no asking without taking. Shared, so that two who ask don't find each other.
+        if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return .nobody }
+        guard errno == EWOULDBLOCK else { throw .unreadable("flock", path: directory) }
+        return .running(processID: HolderFile(directory: directory).processID)
     }
 
     deinit {
+        // A child that is being started shares the open file until it runs its own program.
+        flock(descriptor, LOCK_UN)
+        rb_keep_in_children(descriptor)
         close(descriptor)
-        Self.forget(path)
+    }
+}
+
+/// The file in a state directory that names the process which holds it. It is for people: nothing follows from it.
+private struct HolderFile {
+    let path: String
+
+    init(directory: String) { path = directory + "/lock" }
+
+    /// The process's id, and what it is an id in (pid_namespaces(7)).
+    private static var ownText: String { "\(getpid()) \(namespace)" }
+
+    private static var namespace: String {
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/pid")) ?? ""
     }
 
-    private static func forget(_ path: String) {
-        held.withLock { _ = $0.remove(path) }
+    func write() throws(RunJournalError) {
+        let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard file >= 0 else { throw .system("open", path: path) }
+        defer { close(file) }
+        let text = Array((Self.ownText + "\n").utf8)
+        _ = ftruncate(file, 0)
+        _ = pwrite(file, text, text.count, 0)
     }
 
-    private static func holder(of descriptor: Int32) -> Int32? {
-        var request = flock()
-        request.l_type = Int16(F_WRLCK)
-        request.l_whence = Int16(SEEK_SET)
-        if fcntl(descriptor, F_GETLK, &request) == 0, request.l_type != Int16(F_UNLCK), request.l_pid > 0 {
-            return request.l_pid
+    /// Nil where the file is gone, or the id is one in another container.
+    var processID: Int32? {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return nil }
+        let words = text.split(whereSeparator: \.isWhitespace)
+        guard let processID = words.first.flatMap({ Int32($0) }), words.dropFirst().joined() == Self.namespace else {
+            return nil
         }
-        // The holder is outside of this process's namespace; what it wrote is its id in its own.
-        return nil
+        return processID
     }
 }

@@ -25,23 +25,25 @@ struct JournalFile {
     }
 
     /// Opens the database, made or recovered where necessary.
-    func open(now: Date) throws(RunJournalError) -> (pool: DatabasePool, report: RecoveryReport) {
-        var report = RecoveryReport()
+    ///
+    /// - Returns: whether there was none. What a recovery did is in the database (``RecoveryReport/Damage``).
+    func open(now: Date) throws(RunJournalError) -> (pool: DatabasePool, isNew: Bool) {
+        var isNew = false
         if !Self.exists(path) {
+            // The log of a database that was moved away would be played into the one that takes its place.
+            if Self.exists(path + "-wal") { try setAside(as: freeName(now: now)) }
             if Self.exists(recoveredPath) {
                 try rename(recoveredPath, to: path)
             } else {
-                // The log of a database that was moved away would be played into the new one.
-                if Self.exists(path + "-wal") { _ = try setAside(now: now) }
                 try create(at: path) { _ in }
-                report.isNew = true
+                isNew = true
             }
         }
         do {
-            return (try openChecked(), report)
+            return (try openChecked(), isNew)
         } catch .corrupt(_, let problem) {
-            report.damage = try recover(problem: problem, now: now)
-            return (try openChecked(), report)
+            try recover(problem: problem, now: now)
+            return (try openChecked(), isNew)
         }
     }
 
@@ -108,17 +110,19 @@ struct JournalFile {
         }
     }
 
-    private func recover(problem: String, now: Date) throws(RunJournalError) -> RecoveryReport.Damage {
-        var salvage = Salvage()
-        // In this order a crash at any point leaves either the damaged database or the recovered one in place.
+    private func recover(problem: String, now: Date) throws(RunJournalError) {
+        let name = freeName(now: now)
+        // In this order a crash at any point leaves either the damaged database or the recovered one in place, which
+        // says itself what it was made from.
         try create(at: recoveredPath) { db in
-            salvage = Salvage()
+            var salvage = Salvage()
             try salvage.copy(from: path, into: db)
+            try RecoveryReport.Damage(
+                setAside: name, problem: problem, recoveredRows: salvage.rows, isComplete: salvage.isComplete
+            ).write(db)
         }
-        let damaged = try setAside(now: now)
+        try setAside(as: name)
         try rename(recoveredPath, to: path)
-        return RecoveryReport.Damage(
-            setAside: damaged, problem: problem, recoveredRows: salvage.rows, isComplete: salvage.isComplete)
     }
 
     private func create(at destination: String, filling: (Database) throws -> Void) throws(RunJournalError) {
@@ -140,7 +144,8 @@ struct JournalFile {
         try rename(unfinishedPath, to: destination)
     }
 
-    private func setAside(now: Date) throws(RunJournalError) -> String {
+    /// A name that no damaged database has yet.
+    private func freeName(now: Date) -> String {
         let stamp = now.formatted(
             .iso8601.year().month().day().dateSeparator(.omitted).time(includingFractionalSeconds: false).timeSeparator(
                 .omitted))
@@ -150,10 +155,13 @@ struct JournalFile {
             number += 1
             target = "\(path).damaged-\(stamp)-\(number)"
         }
+        return target
+    }
+
+    private func setAside(as target: String) throws(RunJournalError) {
         if Self.exists(path) { try rename(path, to: target) }
         if Self.exists(path + "-wal") { try rename(path + "-wal", to: target + "-wal") }
         unlink(path + "-shm")
-        return target
     }
 
     private func rename(_ source: String, to destination: String) throws(RunJournalError) {

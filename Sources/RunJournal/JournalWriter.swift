@@ -6,7 +6,7 @@ import GRDB
 /// While a transaction is being synced the next requests gather; what a caller needs now waits for no company, so that
 /// a lone one pays for one sync and 64 share one. What only must not be forgotten waits a few milliseconds for others.
 final class JournalWriter: @unchecked Sendable {
-    // Unchecked because `requests`, `state`, `closers` and `deadline` are only touched with `monitor` locked.
+    // Unchecked because `requests`, `state`, `closers`, `deadline` and `onLoss` are only touched with `monitor` locked.
 
     /// How long a request may wait for others.
     enum Urgency {
@@ -38,9 +38,11 @@ final class JournalWriter: @unchecked Sendable {
     private var deadline: Int?
     private var state = State.open
     private var closers: [@Sendable () -> Void] = []
+    /// Called once, when the database turns out to be damaged or gone.
+    private var onLoss: (@Sendable (RunJournalError) -> Void)?
     /// In the transaction under way. Only the writer's thread touches it.
     private var isPlaceChecked = false
-    /// Device and inode of the database.
+    /// Devices and inodes of the database and its write-ahead log.
     private let identity: [UInt64]?
 
     /// Bounds the time and the memory of one transaction.
@@ -90,7 +92,7 @@ final class JournalWriter: @unchecked Sendable {
     }
 
     /// Looks whether what is written now will be found by the next agent.
-    /// - Throws: `journal.removed` where the database was deleted, moved or replaced while it is open.
+    /// - Throws: `journal.removed` where the database or its log was deleted, moved or replaced while it is open.
     func checkPlace() throws(RunJournalError) {
         // Once a transaction is as often as it can matter.
         if isPlaceChecked { return }
@@ -98,9 +100,20 @@ final class JournalWriter: @unchecked Sendable {
         if Self.identity(of: path) != identity { throw .removed(path: path) }
     }
 
+    /// Of the log too: SQLite's locks are record locks, which the kernel drops when a plugin of this process opens and
+    /// closes the files, and then another process takes itself for the last one and removes the log.
     private static func identity(of path: String) -> [UInt64]? {
-        var status = stat()
-        return stat(path, &status) == 0 ? [UInt64(status.st_dev), UInt64(status.st_ino)] : nil
+        var identity: [UInt64] = []
+        for file in [path, path + "-wal"] {
+            var status = stat()
+            guard stat(file, &status) == 0 else { return nil }
+            identity += [UInt64(status.st_dev), UInt64(status.st_ino)]
+        }
+        return identity
+    }
+
+    func setOnLoss(_ onLoss: @escaping @Sendable (RunJournalError) -> Void) {
+        monitor.withLock { self.onLoss = onLoss }
     }
 
     /// Writes what was asked before, then ends the thread and closes the database.
@@ -175,7 +188,14 @@ final class JournalWriter: @unchecked Sendable {
             // One request must not fail for what another met.
             for index in batch.indices { commit(batch[index...index]) }
         } catch {
-            batch.first?.fail(RunJournalError(error, path: path))
+            let error = RunJournalError(error, path: path)
+            batch.first?.fail(error)
+            guard error.isLoss else { return }
+            let tell = monitor.withLock {
+                defer { onLoss = nil }
+                return onLoss
+            }
+            tell?(error)
         }
     }
 }

@@ -74,11 +74,43 @@ extension RunJournal {
         }
     }
 
+    /// Gives one-off tasks that a damaged journal may have forgotten the result `interrupted`, in one transaction, and
+    /// with that ``RunJournal/mayHaveForgotten``. Those that are remembered are left as they are.
+    ///
+    /// - Parameter error: says what is known of them.
+    /// - Throws: what ``started(_:)`` throws; nothing is changed then.
+    public func reportForgotten(_ runs: [RunStart], error: RunError, now: Date = Date()) async throws(RunJournalError) {
+        _ = try await writer.perform { [writer] db in
+            try writer.checkPlace()
+            var bytes = 0
+            for run in runs where try Self.begin(run, db) == .go {
+                let result = TaskResult(data: nil, status: .interrupted, error: error, finishedAt: now)
+                let size = OutboxSize.bytes(of: result)
+                _ = try Self.finish(run.runID, status: .interrupted, result: result, size: size, now: now, db)
+                bytes += size
+            }
+            try db.execute(sql: "DELETE FROM recovery")
+            return bytes
+        } onCommit: { [self] bytes in
+            for run in runs { remember(run.taskID) }
+            addToOutbox(bytes)
+            state.withLock { $0.mayHaveForgotten = false }
+        }
+    }
+
     /// Keeps the fire time of a schedule that no run was started for, such as one that was skipped.
     ///
     /// An earlier time than the one kept changes nothing.
     public func fired(_ taskID: String, at time: Date) async throws(RunJournalError) {
         try await writer.perform { db in try Self.keepFireTime(of: taskID, time, db) }
+    }
+
+    /// Replaces the fire times kept of schedules, also by earlier ones: they are of a clock that was wrong.
+    public func resetFireTimes(of taskIDs: [String], to time: Date) async throws(RunJournalError) {
+        try await writer.perform { db in
+            let statement = try db.cachedStatement(sql: "UPDATE schedule SET last_fire = ? WHERE task_id = ?")
+            for taskID in taskIDs { try statement.execute(arguments: [time.milliseconds, taskID]) }
+        }
     }
 
     /// Forgets the fire times of schedules that are no more.

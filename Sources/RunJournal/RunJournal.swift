@@ -24,6 +24,7 @@ public final class RunJournal: Sendable {
         var outboxBytes = 0
         /// Plugins with crashes that a success would end the row of.
         var crashedPlugins: Set<String> = []
+        var mayHaveForgotten = false
         /// Handed out for delivery, and not yet reported on.
         var leased: Set<RunID> = []
         /// The latest time that ``RunJournal/nextDeliveries(limit:now:)`` was called at.
@@ -53,9 +54,10 @@ public final class RunJournal: Sendable {
     /// Opens the journal of a state directory for the one agent that runs on it.
     ///
     /// Makes the directory (mode 0700) and the journal (0600) where they aren't there. One-off tasks that the last
-    /// agent had written down and not begun are taken back; other runs that it left unfinished get the result that `verdict` gives them, in the outbox, in one transaction; without one that is
-    /// `crashed` for a run whose plugin took the process down, and `interrupted` for all others. A damaged database is
-    /// set aside under a new name and recovered as far as SQLite can read it; the report says so.
+    /// agent had written down and not begun are taken back; other runs that it left unfinished get the result that
+    /// `verdict` gives them, in the outbox, in one transaction; without one that is `crashed` for a run whose plugin
+    /// took the process down, and `interrupted` for all others. A damaged database is set aside under a new name and
+    /// recovered as far as SQLite can read it; the report says so.
     ///
     /// The database is checked whole: about a second for a gigabyte.
     /// - Throws: `journal.locked` where another agent runs on the directory; `journal.newer`, `journal.disk_full`,
@@ -68,26 +70,30 @@ public final class RunJournal: Sendable {
             let file = JournalFile(directory: directory)
             try file.prepareDirectory()
             let lock = try DirectoryLock.acquire(directory: directory)
-            var (pool, report) = try file.open(now: now)
-            let death = CallTrace.lastDeath(directory: directory)
-            // What was recovered may have lost the end of a run that has.
-            let begun = report.damage == nil ? CallTrace.begunRuns(directory: directory) : nil
-            let verdict = verdict ?? RecoveryReport.verdict(after: death)
-            report.death = death
+            let (pool, isNew) = try file.open(now: now)
+            let last = CallTrace.last(directory: directory)
             do {
-                let state: State
-                (report.takenBack, report.interrupted, state) = try pool.write { db in
+                var (report, state) = try pool.write { db in
+                    var report = RecoveryReport()
+                    report.isNew = isNew
+                    report.death = last?.death
+                    report.damage = try RecoveryReport.Damage.takeUnreported(db)
+                    // What was recovered may have lost the end of a run that has.
+                    let begun = report.damage == nil ? last?.begunRuns : nil
                     try Self.resetDeferrals(beyond: now, db)
-                    if let death { try Self.count(death, now: now, db) }
-                    let takenBack = try begun.map { try Self.takeBack(allBut: $0, db) } ?? []
-                    let interrupted = try Self.recoverUnfinished(db, now: now, verdict: verdict)
+                    if let death = report.death { try Self.count(death, now: now, db) }
+                    if let begun { report.takenBack = try Self.takeBack(allBut: begun, db) }
+                    report.interrupted = try Self.recoverUnfinished(
+                        db, now: now, verdict: verdict ?? RecoveryReport.verdict(after: report.death, begun: begun))
                     // In here: what another process changes from now on has another version.
-                    return (takenBack, interrupted, try Self.loadState(db))
+                    return (report, try Self.loadState(db))
                 }
+                last?.forgetBegunRuns()
                 // Now that what the last one says is in the journal.
                 let trace: CallTrace?
                 do throws(RunJournalError) {
                     trace = try CallTrace(directory: directory)
+                    report.begunError = trace?.begunError
                 } catch {
                     trace = nil
                     report.traceError = error
@@ -123,9 +129,19 @@ public final class RunJournal: Sendable {
     /// Writes what was asked before, closes the database and lets go of the directory. Later calls throw
     /// `journal.closed`.
     public func close() async {
+        let isNothingUnfinished = (try? await reader.running().isEmpty) ?? false
         await writer.close()
+        if isNothingUnfinished { trace?.forgetBegunRuns() }
         lock.withLock { $0.lock = nil }
     }
+
+    /// Whether this journal was recovered from a damaged one that could not be read whole: it may have forgotten
+    /// one-off tasks that ran. True until ``reportForgotten(_:error:now:)``.
+    public var mayHaveForgotten: Bool { state.withLock { $0.mayHaveForgotten } }
+
+    /// Has a function called when the database turns out to be damaged or gone (``RunJournalError/isLoss``), once, on
+    /// the thread that writes.
+    public func setOnLoss(_ onLoss: @escaping @Sendable (RunJournalError) -> Void) { writer.setOnLoss(onLoss) }
 
     /// The size of all pending results and dead letters, in bytes, for `outbox_limit`.
     public var outboxBytes: Int { state.withLock { $0.outboxBytes } }
@@ -148,6 +164,7 @@ public final class RunJournal: Sendable {
         state.outboxBytes = try Int.fetchOne(db, sql: "SELECT TOTAL(size) FROM outbox") ?? 0
         state.dataVersion = try dataVersion(db)
         state.watchedVersion = state.dataVersion
+        state.mayHaveForgotten = try Bool.fetchOne(db, sql: "SELECT 1 FROM recovery WHERE NOT complete") ?? false
         state.crashedPlugins = try String.fetchSet(db, sql: "SELECT plugin_id FROM plugin_crash")
         return state
     }

@@ -72,6 +72,15 @@ public enum RunJournalError: CodedError, Equatable {
         }
     }
 
+    /// Whether the database is damaged or gone: the same would be said to every further attempt until the journal is
+    /// opened anew.
+    public var isLoss: Bool {
+        switch self {
+        case .corrupt, .removed: true
+        default: false
+        }
+    }
+
     /// An error of SQLite or of the system in the journal's own words.
     init(_ error: any Error, path: String) {
         switch error {

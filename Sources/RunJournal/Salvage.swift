@@ -31,6 +31,11 @@ struct Salvage {
         }
         // Nothing that was promised depends on these, and an older journal has none.
         _ = try copy("plugin_crash", orderedBy: "plugin_id", from: source, into: target)
+        // What an earlier recovery left open is still open.
+        let wasComplete = try? source.unsafeRead { db in
+            try Bool.fetchOne(db, sql: "SELECT MIN(complete) FROM recovery")
+        }
+        if wasComplete == false { isComplete = false }
         try reconcile(target)
     }
 

@@ -91,6 +91,19 @@ enum Schema {
                     ) WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("4") { db in
+            // What a damaged journal became this one by; at most one row.
+            try db.execute(
+                sql: """
+                    CREATE TABLE recovery (
+                        set_aside TEXT NOT NULL,
+                        problem TEXT NOT NULL,
+                        recovered_rows TEXT NOT NULL,
+                        complete INTEGER NOT NULL,
+                        reported INTEGER NOT NULL DEFAULT 0
+                    );
+                    """)
+        }
         return migrator
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import RunJournal
 import Testing
 
 @testable import Agent
@@ -79,8 +80,55 @@ import Testing
 
     @Test mutating func failuresOfResultsSlowDownAndDoNotStop() {
         widen()
-        note(.failed, .failed, .answered)
+        note(.failed(RunID()), .failed(RunID()), .answered)
         #expect(pacing.width == 8)
         #expect(pacing.pauseEnd(now: now) == nil)
+    }
+
+    @Test mutating func manyResultsThatFailInARowAreAnOutage() {
+        widen()
+        for _ in 1..<DeliveryPacing.failuresOfOutage { note(.failed(RunID())) }
+        #expect(pacing.outages == 0)
+        for outage in 1...12 {
+            note(.failed(RunID()))
+            #expect(pacing.outages == outage)
+            #expect(pacing.width == 1)
+        }
+        #expect(pacing.pausedUntil.timeIntervalSince(now) <= 300)
+        note(.answered)
+        #expect(pacing.outages == 0)
+        note(.failed(RunID()))
+        #expect(pacing.outages == 0, "a row begins anew")
+    }
+
+    @Test mutating func oneResultThatAlwaysFailsIsNoOutage() {
+        widen()
+        let poisoned = RunID()
+        for _ in 0..<100 { note(.failed(poisoned)) }
+        #expect(pacing.outages == 0)
+        #expect(pacing.pauseEnd(now: now) == nil)
+    }
+
+    @Test mutating func failuresBetweenSuccessesAreNoOutage() {
+        for _ in 0..<100 { note(.failed(RunID()), .answered) }
+        #expect(pacing.outages == 0)
+    }
+
+    @Test mutating func afterAnOutageTheRateGrowsFromFourASecond() throws {
+        #expect(pacing.turn(now: now) == nil, "without an outage there is no rate")
+        note(.unavailable(retryAfter: nil), .unavailable(retryAfter: nil))
+        note(.answered)
+        var time = now
+        var times: [TimeInterval] = []
+        while let turn = pacing.turn(now: time) {
+            time = turn
+            times.append(time.timeIntervalSince(now))
+            pacing.send(now: time)
+        }
+        #expect(times.filter { $0 <= 1 }.count <= 5)
+        #expect(200...400 ~= times.count)
+        #expect(8...16 ~= times.last ?? 0)
+        // The clock was set back by a month.
+        #expect(pacing.turn(now: now.addingTimeInterval(-2_600_000)) == nil)
     }
 }

@@ -128,4 +128,63 @@ import Testing
         #expect(fired.all.count == tasks.count { $0.cron == "8 21 * * *" })
         #expect(fired.times.allSatisfy { $0 == "2026-11-23T21:08:00.000Z" })
     }
+
+    /// A clock that once showed 2099 must not silence a schedule until then.
+    @Test func aLastFireTimeFarAheadCountsFromNow() async {
+        for policy in Scheduler.MissedRuns.allCases {
+            let clock = ManualClock("2026-11-23T21:07:30Z")
+            let (scheduler, fired) = makeScheduler(clock, missedRuns: policy)
+            _ = await scheduler.replace(
+                with: [task("a", "* * * * *")], lastFires: ["a": clock.now.addingTimeInterval(73 * 365 * 86_400)])
+            await scheduler.fireDue()
+            #expect(fired.all.isEmpty)
+            clock.advance(by: 30)
+            await scheduler.fireDue()
+            #expect(fired.times == ["2026-11-23T21:08:00.000Z"])
+        }
+    }
+
+    @Test func aLastFireTimeHoursAheadFiresNothingTwice() async {
+        let clock = ManualClock("2026-11-23T21:07:30Z")
+        let (scheduler, fired) = makeScheduler(clock)
+        let last = clock.now.addingTimeInterval(23 * 3600)
+        _ = await scheduler.replace(with: [task("a", "* * * * *")], lastFires: ["a": last])
+        clock.advance(by: 22 * 3600)
+        await scheduler.fireDue()
+        #expect(fired.all.isEmpty)
+        clock.advance(by: 3600 + 30)
+        await scheduler.fireDue()
+        #expect(fired.all.count == 1)
+    }
+
+    /// Before it has been set, the clock of a host without a battery says nothing of a last fire time.
+    @Test func aClockThatIsNotSetYetMovesNoLastFireTime() async {
+        let clock = ManualClock("1970-01-01T00:00:10Z")
+        let (scheduler, fired) = makeScheduler(clock)
+        let last = ManualClock("2026-11-23T21:08:00Z").now
+        _ = await scheduler.replace(with: [task("a", "8 21 * * *")], lastFires: ["a": last])
+        clock.set(last.addingTimeInterval(3600))
+        await scheduler.fireDue()
+        #expect(fired.all.isEmpty)
+        clock.set(last.addingTimeInterval(86_400))
+        await scheduler.fireDue()
+        #expect(fired.all.count == 1)
+    }
+
+    @Test func aClockSetBackByYearsUnderTheAgentSilencesNothing() async {
+        let clock = ManualClock("2099-11-23T21:07:30Z")
+        let (scheduler, fired) = makeScheduler(clock)
+        _ = await scheduler.replace(with: [task("a", "* * * * *")])
+        clock.advance(by: 30)
+        await scheduler.fireDue()
+        #expect(await !scheduler.checkClock())
+        clock.set(ManualClock("2026-11-23T21:07:30Z").now)
+        #expect(await scheduler.checkClock())
+        #expect(await !scheduler.checkClock())
+        await scheduler.fireDue()
+        #expect(fired.all.count == 1)
+        clock.advance(by: 30)
+        await scheduler.fireDue()
+        #expect(fired.times.last == "2026-11-23T21:08:00.000Z")
+    }
 }

@@ -79,6 +79,21 @@ import Testing
         #expect(results.last?.data?.contains("cut from 700000 bytes") == true)
     }
 
+    /// What many texts of no great length make together.
+    @Test func aResultOfTextsThatAreNotLongIsCutFurther() async throws {
+        let backend = try ScriptedBackend()
+        backend.addPlugin(
+            "large", script: "class Plugin:\n    def large(self): return 'x' * 40_000\n", functions: ["large"])
+        backend.addTask(#"{"id": "t", "command": "large.large", "cron": null, "arguments": "{}"}"#)
+        backend.server.route("/api/agent/task/t") { request in
+            .json("{}", status: request.body.count > 10_000 ? 413 : 201)
+        }
+        let report = try await TestAgent.once(serverURL: backend.server.url, folder: TemporaryFolder()).report
+        #expect(report.undelivered == 0)
+        let lengths = try backend.results(of: "t").compactMap { $0.data?.prefix { $0 == "x" }.count }
+        #expect(lengths == [40_000, 16 << 10, 4 << 10])
+    }
+
     struct MissedRuns: Sendable, CustomTestStringConvertible {
         var testDescription: String
         var runs: Int
@@ -98,5 +113,23 @@ import Testing
             await agent.runtime.close()
         }
         #expect(try backend.results(of: "hourly").count == missed.runs)
+    }
+
+    /// A clock that once showed 2099 must not silence a schedule, also in the lives after it.
+    @Test func aScheduleThatFiredInAYearToComeGoesOn() async throws {
+        let backend = try ScriptedBackend()
+        backend.addTask(#"{"id": "hourly", "command": "good-plugin.hello", "cron": "0 * * * *", "arguments": "{}"}"#)
+        let folder = try TemporaryFolder()
+        var codes: [Set<String>] = []
+        for time in ["2099-11-24T10:30:00Z", "2026-11-24T10:30:00Z", "2026-11-24T11:30:00Z"] {
+            let agent = try await TestAgent.start(
+                serverURL: backend.server.url, folder: folder, clock: ManualClock(time), missedRuns: .once)
+            _ = try await agent.runtime.runOnce()
+            await agent.runtime.close()
+            codes.append(agent.loggedCodes)
+        }
+        #expect(codes.map { $0.contains("schedule.clock_set_back") } == [false, true, false])
+        let times = try backend.results(of: "hourly").compactMap(\.scheduledFor)
+        #expect(times.map(RFC3339.string(from:)) == ["2026-11-24T11:00:00.000Z"])
     }
 }

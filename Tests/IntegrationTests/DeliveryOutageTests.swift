@@ -38,6 +38,22 @@ import Testing
         await agent.runtime.close()
     }
 
+    @Test func nothingButErrorsIsAnOutageToo() async throws {
+        let (backend, _, agent) = try await outbox(answer: .json("{}", status: 500))
+        let report = try await agent.runtime.runOnce()
+        #expect(report.undelivered == Self.count + 1)
+        // The end of the life asks once more, where the pause was short.
+        #expect(8...12 ~= attempts(backend))
+        await agent.runtime.close()
+    }
+
+    @Test func aResultThatAlwaysFailsHoldsBackNoOther() async throws {
+        let (backend, _, agent) = try await outbox(answer: .json("{}", status: 201))
+        for poisoned in ["t3", "t7"] { backend.server.route("/api/agent/task/\(poisoned)", .json("{}", status: 500)) }
+        #expect(try await agent.runtime.runOnce().undelivered == 2)
+        await agent.runtime.close()
+    }
+
     @Test func aRefusedLoginCountsNoAttemptAndLosesNothing() async throws {
         let (backend, folder, agent) = try await outbox(answer: .json("{}", status: 401))
         let report = try await agent.runtime.runOnce()

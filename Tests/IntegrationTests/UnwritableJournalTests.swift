@@ -38,10 +38,12 @@ import Testing
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await runtime.dispatcher.run() }
             await runtime.synchronizer.synchronize()
-            while !agent.loggedCodes.contains("journal.io") { await Task.yield() }
+            await agent.waitForCode("journal.io")
             #expect(try await runtime.journal.reader.counts().pending == 0)
             try await database.write { db in try db.execute(sql: "DROP TRIGGER full") }
-            while try await runtime.journal.reader.counts().pending < 2 { await Task.yield() }
+            try await eventually("both results are recorded") {
+                try await runtime.journal.reader.counts().pending == 2
+            }
             group.cancelAll()
         }
         await runtime.reporter.deliverDue()

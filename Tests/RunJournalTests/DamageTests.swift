@@ -1,6 +1,7 @@
 import AgentModel
 import Foundation
 import GRDB
+import Synchronization
 import Testing
 
 @testable import RunJournal
@@ -72,8 +73,21 @@ struct Damage: Sendable, CustomTestStringConvertible {
         #expect(try await journal.nextDeliveries(limit: 1000).count == results.pending)
         await journal.close()
         let (again, second) = try await RunJournal.open(directory: directory.path)
-        #expect(second.damage == nil)
+        #expect(second.damage == nil, "it is said once")
+        #expect(again.mayHaveForgotten, "and known until somebody has dealt with it")
+        // The last of these was lost with every kind of damage, or is remembered.
+        let listed = ["new", "task-0", "task-399"].map { oneOff($0) }
+        let known = again.oneOffTasksStarted(among: listed.map(\.taskID))
+        try await again.reportForgotten(listed, error: RunError(code: "run.may_have_run", message: "m"), now: noon)
+        for run in listed { #expect(try await again.started(oneOff(run.taskID)) == .alreadyRan) }
+        let forgotten = try await again.reader.history(limit: 1000).filter { $0.error?.code == "run.may_have_run" }
+        #expect(Set(forgotten.map(\.taskID)) == Set(listed.map(\.taskID)).subtracting(known))
+        #expect(forgotten.allSatisfy { $0.status == .interrupted })
+        #expect(!again.mayHaveForgotten)
         await again.close()
+        let third = try await directory.open()
+        #expect(!third.mayHaveForgotten)
+        await third.close()
     }
 
     @Test func aCrashBetweenSettingAsideAndReplacingLosesNothing() async throws {
@@ -86,6 +100,59 @@ struct Damage: Sendable, CustomTestStringConvertible {
         #expect(!report.isNew)
         #expect(reopened.hasStarted("a"))
         await reopened.close()
+    }
+
+    /// The damage is said, and the trace of before not believed, although another process had the damaged file moved.
+    @Test func aCrashBetweenSettingAsideAndReplacingStillTellsOfTheDamage() async throws {
+        var journal = try await directory.open()
+        try await journal.run(oneOff("a"))
+        _ = try await journal.started(oneOff("ahead"))
+        let damage = RecoveryReport.Damage(
+            setAside: directory.database + ".damaged-x", problem: "p", recoveredRows: ["run": 2], isComplete: false)
+        try await journal.writer.perform { db in try damage.write(db) }
+        let log = directory.path + "/copy"
+        try FileManager.default.copyItem(atPath: directory.database + "-wal", toPath: log)
+        await journal.close()
+        try FileManager.default.moveItem(atPath: directory.database, toPath: directory.database + ".recovered")
+        // Its log had not been moved yet.
+        try? FileManager.default.removeItem(atPath: directory.database + "-wal")
+        try FileManager.default.moveItem(atPath: log, toPath: directory.database + "-wal")
+
+        let report: RecoveryReport
+        (journal, report) = try await RunJournal.open(directory: directory.path)
+        #expect(report.damage == damage)
+        #expect(report.takenBack.isEmpty)
+        #expect(report.interrupted.map(\.taskID) == ["ahead"])
+        #expect(journal.mayHaveForgotten)
+        #expect(try directory.files(beginningWith: "journal.sqlite.damaged").count == 1, "the stray log is set aside")
+        await journal.close()
+    }
+
+    @Test func whatIsFoundDamagedWhileItIsOpenIsToldOnce() async throws {
+        let journal = try await directory.open()
+        for number in 0..<50 { try await journal.run(oneOff("\(number)"), data: String(repeating: "x", count: 2000)) }
+        try await journal.writer.pool.writeWithoutTransaction { db in _ = try db.checkpoint(.truncate) }
+        let losses = Mutex<[String]>([])
+        journal.setOnLoss { error in losses.withLock { $0.append(error.code) } }
+        let file = try FileHandle(forUpdating: URL(fileURLWithPath: directory.database))
+        let size = try file.seekToEnd()
+        try file.seek(toOffset: 4096)
+        try file.write(contentsOf: Data(repeating: 0xA5, count: Int(size) - 4096))
+        try file.close()
+        // What another process writes has SQLite read its pages anew.
+        var configuration = Configuration()
+        configuration.busyMode = .timeout(5)
+        let other = try DatabaseQueue(path: directory.database, configuration: configuration)
+        try await other.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA user_version = 7") }
+        for number in 0..<2 {
+            let error = await #expect(throws: RunJournalError.self) {
+                _ = try await journal.started(oneOff("new-\(number)"))
+            }
+            #expect(error?.code == "journal.corrupt")
+        }
+        #expect(losses.withLock { $0 } == ["journal.corrupt"])
+        try other.close()
+        await journal.close()
     }
 
     @Test func aStrayLogIsNotPlayedIntoANewJournal() async throws {

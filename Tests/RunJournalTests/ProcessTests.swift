@@ -33,7 +33,12 @@ import Testing
                 group.addTask {
                     // The length of the log tells how far the others are.
                     var status = stat()
-                    while fstat(log, &status) == 0, status.st_size < acknowledgements * 6 { await Task.yield() }
+                    let deadline = ContinuousClock.now.advanced(by: .seconds(300))
+                    while fstat(log, &status) == 0, status.st_size < acknowledgements * 6,
+                        ContinuousClock.now < deadline
+                    {
+                        try? await Task.sleep(for: .milliseconds(5))
+                    }
                     kill(getpid(), SIGKILL)
                 }
             }
@@ -77,6 +82,63 @@ import Testing
         await journal.close()
         let next = try await directory.open()
         await next.close()
+    }
+
+    /// Whatever in-process plugins do to the files: the hold is no file's.
+    @Test(arguments: ["opened and closed", "deleted"])
+    func theHoldOutlivesWhatIsDoneToTheLockFile(_ deed: String) async throws {
+        let journal = try await directory.open()
+        let path = directory.path
+        for name in try FileManager.default.contentsOfDirectory(atPath: path) {
+            try #require(FileHandle(forReadingAtPath: path + "/" + name)).close()
+        }
+        if deed == "deleted" { try FileManager.default.removeItem(atPath: path + "/lock") }
+        let holder = deed == "deleted" ? -1 : getpid()
+        await #expect(processExitsWith: .success) { [path = path as String, holder = holder as Int32] in
+            let error = await refusal(of: path)
+            exit(error == .locked(directory: path, processID: holder < 0 ? nil : holder) ? 0 : 1)
+        }
+        #expect(try RunJournal.holder(of: path) == .running(processID: holder < 0 ? nil : holder))
+        await journal.close()
+    }
+
+    /// Where it closes one of the database's files, SQLite's own locks are gone, and a command of a person removes the log.
+    @Test func whatIsWrittenIntoALogThatIsGoneStartsNothing() async throws {
+        let journal = try await directory.open()
+        #expect(try await journal.started(oneOff("before")) == .go)
+        #expect(unlink(directory.database + "-wal") == 0)
+        await #expect(throws: RunJournalError.removed(path: directory.database)) {
+            try await journal.started(oneOff("after"))
+        }
+        await journal.close()
+    }
+
+    /// A child that a plugin forks shares the agent's open files, and must not hold the directory after its death.
+    @Test func aForkedChildDoesNotHoldTheDirectory() async throws {
+        let path = directory.path
+        await #expect(processExitsWith: .signal(SIGKILL)) { [path = path as String] in
+            let (journal, _) = try await RunJournal.open(directory: path)
+            // Swift doesn't import fork(2), which plugins use.
+            typealias Fork = @convention(c) () -> pid_t
+            let fork = unsafeBitCast(dlsym(nil, "fork"), to: Fork.self)
+            let child = fork()
+            if child == 0 {
+                // All but directories: the pipes of this process are waited for to their end.
+                for descriptor in Int32(0)..<1024 {
+                    var status = stat()
+                    if fstat(descriptor, &status) == 0, status.st_mode & S_IFMT != S_IFDIR { close(descriptor) }
+                }
+                while true { pause() }
+            }
+            try Data("\(child)".utf8).write(to: URL(filePath: path + "/child"))
+            guard try RunJournal.holder(of: path) == .running(processID: getpid()) else { exit(1) }
+            kill(getpid(), SIGKILL)
+            await journal.close()
+        }
+        let child = try #require(pid_t(try String(contentsOfFile: path + "/child", encoding: .utf8)))
+        let holder = try RunJournal.holder(of: path)
+        #expect(kill(child, SIGKILL) == 0, "the child has outlived it")
+        #expect(holder == .nobody)
     }
 
     @Test func aReadOnlyFolderIsSaid() async throws {

@@ -133,6 +133,99 @@ import Testing
         await journal.close()
     }
 
+    @Test func withoutTheListOfBegunRunsNothingIsTakenBack() async throws {
+        var journal = try await directory.open()
+        _ = try await journal.started(oneOff("waiting"))
+        await journal.close()
+        unlink(BegunRuns.path(try #require(journal.trace?.session)))
+        let report: RecoveryReport
+        (journal, report) = try await RunJournal.open(directory: directory.path)
+        #expect(report.takenBack.isEmpty)
+        // It is not said to have run.
+        #expect(report.interrupted.first?.error?.message.contains("which is not known") == true)
+        await journal.close()
+    }
+
+    /// A disk that is lost and comes back has forgotten what was not synced.
+    @Test func whatTheDiskForgetsOfATraceIsNotTakenBack() async throws {
+        let path = directory.path
+        await #expect(processExitsWith: .signal(SIGKILL)) { [path = path as String] in
+            let (journal, _) = try await RunJournal.open(directory: path)
+            let begun = oneOff("begun")
+            _ = try await journal.started(begun)
+            _ = try await journal.started(oneOff("waiting"))
+            try FileManager.default.copyItem(atPath: path + "/calls.trace", toPath: path + "/synced")
+            journal.trace?.enter(run: begun.runID.rawValue, plugin: "p", scriptHash: "h")
+            kill(getpid(), SIGKILL)
+        }
+        try FileManager.default.removeItem(atPath: path + "/calls.trace")
+        try FileManager.default.moveItem(atPath: path + "/synced", toPath: path + "/calls.trace")
+        let (journal, report) = try await RunJournal.open(directory: path)
+        #expect(report.interrupted.map(\.taskID) == ["begun"])
+        #expect(report.interrupted.first?.error?.message.contains("was running") == true)
+        #expect(report.takenBack.map(\.taskID) == ["waiting"])
+        await journal.close()
+    }
+
+    /// As after a life of the agent in a container with a memory of its own.
+    @Test func theListOfAnEarlierProcessIsNotBelieved() async throws {
+        var journal = try await directory.open()
+        _ = try await journal.started(oneOff("first"))
+        let earlier = BegunRuns.path(try #require(journal.trace?.session))
+        let list = try Data(contentsOf: URL(filePath: earlier))
+        await journal.close()
+        journal = try await directory.open()
+        try await journal.begin(oneOff("begun"))
+        await journal.close()
+        unlink(BegunRuns.path(try #require(journal.trace?.session)))
+        try list.write(to: URL(filePath: earlier))
+        let report: RecoveryReport
+        (journal, report) = try await RunJournal.open(directory: directory.path)
+        unlink(earlier)
+        #expect(report.takenBack.isEmpty)
+        #expect(report.interrupted.map(\.taskID) == ["begun"])
+        await journal.close()
+    }
+
+    @Test func aListThatCanNotBeWrittenIsWithdrawn() async throws {
+        let path = directory.path
+        await #expect(processExitsWith: .signal(SIGKILL)) { [path = path as String] in
+            let (journal, _) = try await RunJournal.open(directory: path)
+            let begun = oneOff("begun")
+            _ = try await journal.started(begun)
+            // As a plugin that makes a daemon of itself does.
+            for descriptor in Int32(3)..<256 { close(descriptor) }
+            journal.trace?.enter(run: begun.runID.rawValue, plugin: "p", scriptHash: "h")
+            kill(getpid(), SIGKILL)
+        }
+        let (journal, report) = try await RunJournal.open(directory: path)
+        #expect(report.takenBack.isEmpty)
+        #expect(report.interrupted.map(\.taskID) == ["begun"])
+        await journal.close()
+    }
+
+    @Test func anAgentThatEndsInOrderLeavesNothingInTheHostsMemory() async throws {
+        let journal = try await directory.open()
+        let run = oneOff("a")
+        try await journal.begin(run)
+        let path = BegunRuns.path(try #require(journal.trace?.session))
+        #expect(FileManager.default.fileExists(atPath: path))
+        try await journal.finished(run.runID, status: .succeeded, result: result())
+        await journal.close()
+        #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    @Test func aTraceThatIsCutUnderTheProcessDoesNotEndIt() async throws {
+        let path = directory.path
+        await #expect(processExitsWith: .success) { [path = path as String] in
+            let (journal, _) = try await RunJournal.open(directory: path)
+            guard truncate(path + "/calls.trace", 0) == 0 else { exit(1) }
+            try await journal.begin(oneOff("a"))
+            await journal.close()
+            exit(0)
+        }
+    }
+
     @Test func moreRunsThanTheTraceHoldsAreAllTakenAsBegun() async throws {
         var journal = try await directory.open()
         for number in 0...2048 { journal.trace?.enter(run: "\(number)", plugin: "p", scriptHash: "h") }

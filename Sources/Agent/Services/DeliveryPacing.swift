@@ -1,17 +1,18 @@
 import Foundation
+import RunJournal
 
 /// How many results are on their way at the same time, and when none is to be sent at all.
 ///
 /// While the backend as a whole doesn't answer, one result at a time asks whether it does again; the others wait
-/// without an attempt of their own. When it answers, what has gathered is let go slowly: a thousand agents that come
-/// back must not end what has just begun.
+/// without an attempt of their own. When it answers, what has gathered is let go slowly, by its number and by its rate:
+/// a thousand agents that come back must not end what has just begun.
 struct DeliveryPacing: Sendable {
     /// What became of a result that was sent.
     enum Verdict: Sendable {
         /// The backend has answered: taken, refused, or asked to wait with this one.
         case answered
-        /// It answered that it could not, which may be due to this result.
-        case failed
+        /// It answered that it could not, which may be due to this result: `500`, a page of a proxy.
+        case failed(RunID)
         /// It isn't there, or takes nothing now: no connection, `429`, `502`, `503`, `504`, `401`.
         case unavailable(retryAfter: TimeInterval?)
     }
@@ -27,6 +28,19 @@ struct DeliveryPacing: Sendable {
     private(set) var period = 0
     /// Answers since then.
     private var answers = 0
+    /// Results that have failed since the last answer.
+    private var failing: Set<RunID> = []
+    /// Between two results after an outage, in seconds; 0 where none was, or where it is long over.
+    private var gap: TimeInterval = 0
+    private var nextTurn = Date.distantPast
+
+    /// So many results that fail in a row are no fault of theirs.
+    static let failuresOfOutage = 8
+    /// Four in a second after an outage, and each comes 2 % sooner than the last: after 12 seconds and 270 results the
+    /// rate has no bound.
+    private static let firstGap: TimeInterval = 0.25
+    private static let gapFactor = 0.98
+    private static let lastGap: TimeInterval = 0.001
 
     /// Takes what became of one result.
     ///
@@ -38,32 +52,54 @@ struct DeliveryPacing: Sendable {
             // The longest of what the same outage asks for.
             pausedUntil = max(pausedUntil, now.addingTimeInterval(min(asked, Self.longestPause)))
         }
+        switch verdict {
+        case .failed(let run): if failing.count < Self.failuresOfOutage { failing.insert(run) }
+        case .answered: failing.removeAll()
+        case .unavailable: break
+        }
         guard sent == period else { return }
         switch verdict {
         case .unavailable(let asked):
-            outages += 1
-            // No more than a day, whatever a broken backend asks for.
-            let pause = min(
-                Backoff.delay(afterFailures: outages, notBefore: asked, using: &random), Self.longestPause)
-            pausedUntil = now.addingTimeInterval(pause)
-            change(width: 1)
+            isAway(asked: asked, now: now, using: &random)
+        case .failed where failing.count >= Self.failuresOfOutage:
+            isAway(asked: nil, now: now, using: &random)
         case .failed:
-            isAnswering()
+            isAnswering(now: now)
             change(width: max(1, width / 2))
         case .answered:
-            isAnswering()
+            isAnswering(now: now)
             answers += 1
             if answers >= width, width < Self.widest { change(width: width * 2) }
         }
     }
 
     /// Forgets the outage, and what is on its way says nothing of it.
-    mutating func startOver() {
-        isAnswering()
+    mutating func startOver(now: Date) {
+        failing.removeAll()
+        isAnswering(now: now)
         change(width: 1)
     }
 
-    private mutating func isAnswering() {
+    /// A result is on its way now.
+    mutating func send(now: Date) {
+        guard gap > 0 else { return }
+        nextTurn = now.addingTimeInterval(gap)
+        gap = gap * Self.gapFactor < Self.lastGap ? 0 : gap * Self.gapFactor
+    }
+
+    private mutating func isAway(asked: TimeInterval?, now: Date, using random: inout some RandomNumberGenerator) {
+        outages += 1
+        // No more than a day, whatever a broken backend asks for.
+        let pause = min(Backoff.delay(afterFailures: outages, notBefore: asked, using: &random), Self.longestPause)
+        pausedUntil = now.addingTimeInterval(pause)
+        change(width: 1)
+    }
+
+    private mutating func isAnswering(now: Date) {
+        if outages > 0 {
+            gap = Self.firstGap
+            nextTurn = now.addingTimeInterval(gap)
+        }
         outages = 0
         pausedUntil = .distantPast
     }
@@ -80,5 +116,11 @@ struct DeliveryPacing: Sendable {
     func pauseEnd(now: Date) -> Date? {
         guard pausedUntil > now, pausedUntil.timeIntervalSince(now) <= Self.longestPause else { return nil }
         return pausedUntil
+    }
+
+    /// When the next result may be sent after an outage; nil for now. A clock that was set back ends the wait.
+    func turn(now: Date) -> Date? {
+        guard nextTurn > now, nextTurn.timeIntervalSince(now) <= Self.firstGap else { return nil }
+        return nextTurn
     }
 }

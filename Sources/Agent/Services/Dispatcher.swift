@@ -197,9 +197,14 @@ public actor Dispatcher: Service {
 
     /// Starts nothing more and returns when nothing runs: every outcome is in the journal.
     public func settled() async {
-        isStopping = true
+        stopStarting()
         startsContinuation.finish()
-        guard inMemory > 0 else { return }
+        await ended()
+    }
+
+    /// Returns when nothing runs and nothing more is started.
+    public func ended() async {
+        guard !isStopping || inMemory > 0 else { return }
         await withCheckedContinuation { settledWaiters.append($0) }
     }
 

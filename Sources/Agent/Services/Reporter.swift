@@ -37,8 +37,8 @@ public actor Reporter: Service {
 
     /// How long to leave a journal alone that can't be read or written, in seconds.
     private static let diskPause: TimeInterval = 5
-    /// Bytes kept of a text when a backend says that a result is too large.
-    private static let cutSize = 64 << 10
+    /// Bytes kept of each text when a backend says that a result is too large, and says so again.
+    private static let cutSizes = [64 << 10, 16 << 10, 4 << 10]
     /// Results that are read from the outbox together.
     private static let readAhead = 256
     /// Fewer that are ready are reason to read.
@@ -92,7 +92,7 @@ public actor Reporter: Service {
 
     /// The backend lets the agent in again: what waited for that is due now.
     public func loggedIn() {
-        pacing.startOver()
+        pacing.startOver(now: clock.now)
         alarm.ring()
     }
 
@@ -144,7 +144,8 @@ public actor Reporter: Service {
                 isWritingDown = true
                 group.addTask { await self.writeDown() }
             }
-            while sending < pacing.width, let delivery = ready.popFirst() {
+            while sending < pacing.width, pacing.turn(now: clock.now) == nil, let delivery = ready.popFirst() {
+                pacing.send(now: clock.now)
                 sending += 1
                 unsettled += 1
                 let period = pacing.period
@@ -152,7 +153,7 @@ public actor Reporter: Service {
             }
             // Who settles a result rings afterwards.
             if !isReading, unsettled == 0, ready.isEmpty, !hasNews.load(ordering: .acquiring) { return nil }
-            await alarm.wait()
+            await alarm.wait(until: ready.isEmpty ? nil : pacing.turn(now: clock.now), clock: clock)
         }
         return nil
     }
@@ -222,7 +223,7 @@ public actor Reporter: Service {
         case .retry where Task.isCancelled: verdict = .answered
         case .retry(let after, let error):
             delay = Backoff.delay(afterFailures: delivery.attempts + 1, notBefore: after?.seconds, using: &random)
-            verdict = error.concernsBackend ? .unavailable(retryAfter: after?.seconds) : .failed
+            verdict = error.concernsBackend ? .unavailable(retryAfter: after?.seconds) : .failed(delivery.runID)
         // No result's fault: each is due as soon as the agent is let in.
         case .unauthorized: verdict = .unavailable(retryAfter: nil)
         case .delivered, .tooLarge, .rejected: verdict = .answered
@@ -253,13 +254,18 @@ public actor Reporter: Service {
     }
 
     private func send(_ delivery: Delivery, metadata: Logger.Metadata) async -> DeliveryOutcome {
-        let outcome = await send(delivery.result, delivery)
-        guard case .tooLarge(let error) = outcome else { return outcome }
-        // Once more with the texts cut and marked.
-        let cut = delivery.result.cut(to: Self.cutSize)
-        guard cut != delivery.result else { return .rejected(error) }
-        logger.warning("the result is too large for the backend and is sent cut", metadata: metadata)
-        return await send(cut, delivery)
+        var outcome = await send(delivery.result, delivery)
+        // Again with the texts cut and marked, while there is something to cut.
+        for size in Self.cutSizes {
+            guard case .tooLarge = outcome else { return outcome }
+            let cut = delivery.result.cut(to: size)
+            guard cut != delivery.result else { continue }
+            logger.warning(
+                "the result is too large for the backend and is sent cut",
+                metadata: metadata.merging(["bytes_of_each_text": "\(size)"], uniquingKeysWith: { $1 }))
+            outcome = await send(cut, delivery)
+        }
+        return outcome
     }
 
     private func send(_ result: TaskResult, _ delivery: Delivery) async -> DeliveryOutcome {

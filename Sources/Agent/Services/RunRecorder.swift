@@ -28,12 +28,13 @@ struct RunRecorder {
                 if hasFailed { await onEnd() }
                 return value
             } catch {
+                let isLast = isStopping || error == .closed || error.isFinal
                 logger.error(
-                    "the run could not be recorded and is tried again: \(error.message)",
+                    "the run could not be recorded\(isLast ? "" : " and is tried again"): \(error.message)",
                     metadata: ["task": "\(taskID)", "code": "\(error.code)"])
                 if !hasFailed { await onFailure() }
                 hasFailed = true
-                if isStopping || error == .closed || error.isFinal {
+                if isLast {
                     await onEnd()
                     return nil
                 }
@@ -47,5 +48,8 @@ struct RunRecorder {
 
 extension RunJournalError {
     /// Whether the same would be said to every further attempt.
-    fileprivate var isFinal: Bool { if case .unknownRun = self { true } else { false } }
+    fileprivate var isFinal: Bool {
+        if case .unknownRun = self { return true }
+        return isLoss
+    }
 }

@@ -7,7 +7,8 @@ public import ServiceLifecycle
 
 /// Holds the fire times of all schedules and hands out what is due. It sleeps until the next one: no tick.
 ///
-/// The clock may be set: forwards, missed times are one run and not many; backwards, nothing fires twice.
+/// The clock may be set: forwards, missed times are one run and not many; backwards, nothing fires twice, unless it was
+/// set back by more than a day.
 public actor Scheduler: Service {
     /// A schedule as a person sees it.
     public struct Entry: Sendable {
@@ -48,6 +49,27 @@ public actor Scheduler: Service {
     private var schedules: [String: Schedule] = [:]
     /// May hold times of schedules that have changed since; they are passed over when they come up.
     private var fires = Heap<Fire>()
+    /// The latest time that the clock has shown.
+    private var latest = Int64.min
+
+    /// In seconds. A fire time further ahead was one of a clock that was wrong: waiting for it would be waiting for
+    /// years.
+    private static let tolerance: Int64 = 86_400
+    /// 2026-01-01. A clock that shows less has not been set since the host started, and says nothing of others.
+    private static let earliest: Int64 = 1_767_225_600
+
+    /// Whether a schedule fired last by a clock that was wrong.
+    static func isAhead(_ lastFire: Date, of now: Date) -> Bool {
+        isAhead(wholeSeconds(lastFire), of: wholeSeconds(now))
+    }
+
+    private static func isAhead(_ lastFire: Int64, of now: Int64) -> Bool {
+        now >= earliest && lastFire > now + tolerance
+    }
+
+    private static func wholeSeconds(_ time: Date) -> Int64 { Int64(time.timeIntervalSince1970.rounded(.down)) }
+
+    private var now: Int64 { Self.wholeSeconds(clock.now) }
 
     public init(
         clock: any WallClock, zone: TimeZoneRules, missedRuns: MissedRuns = .skip,
@@ -120,9 +142,31 @@ public actor Scheduler: Service {
         }
     }
 
+    /// Gives all schedules new fire times where the clock was set back by more than a day.
+    ///
+    /// - Returns: whether it was.
+    public func checkClock() -> Bool {
+        let now = now
+        guard now < latest, Self.isAhead(latest, of: now) else {
+            latest = max(latest, now)
+            return false
+        }
+        latest = now
+        fires = Heap()
+        for (id, var schedule) in schedules {
+            if Self.isAhead(schedule.last, of: now) { schedule.last = now }
+            schedule.next = schedule.cron.next(after: max(now, schedule.last), in: zone)
+            schedules[id] = schedule
+            push(schedule)
+        }
+        alarm.ring()
+        return true
+    }
+
     /// Hands out everything that is due now.
     public func fireDue() async {
-        let now = Int64(clock.now.timeIntervalSince1970.rounded(.down))
+        let now = now
+        latest = max(latest, now)
         while let fire = fires.min, fire.time <= now {
             fires.removeMin()
             guard var schedule = schedules[fire.taskID], schedule.next == fire.time else { continue }
@@ -141,8 +185,10 @@ public actor Scheduler: Service {
     }
 
     private func add(_ task: TaskDocument, _ cron: CronSchedule, lastFire: Date?) {
-        let now = Int64(clock.now.timeIntervalSince1970.rounded(.down))
-        let known = schedules[task.id]?.last ?? lastFire.map { Int64($0.timeIntervalSince1970.rounded(.down)) }
+        let now = now
+        latest = max(latest, now)
+        var known = schedules[task.id]?.last ?? lastFire.map(Self.wholeSeconds)
+        if let time = known, Self.isAhead(time, of: now) { known = now }
         let start =
             switch missedRuns {
             // Not before the last fire time, although the clock may have been set back since.

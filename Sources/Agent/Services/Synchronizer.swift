@@ -142,6 +142,11 @@ public actor Synchronizer: Service {
     // MARK: Tasks
 
     private func readTasks() async throws(BackendError) {
+        if await parts.scheduler.checkClock() {
+            logger.warning(
+                "the clock was set back by more than a day; all schedules count from now",
+                metadata: ["code": "schedule.clock_set_back"])
+        }
         switch try await parts.client.tasks(ifNoneMatch: hasTasks ? tasksETag : nil) {
         case .unchanged:
             // Runs that could not be recorded, or that a run under way stood in the way of, are still to be done.
@@ -174,10 +179,37 @@ public actor Synchronizer: Service {
 
     private func submitOneOffs() async {
         let oneOffs = tasks.filter { $0.cron == nil }
+        if parts.journal.mayHaveForgotten { guard await reportForgotten(oneOffs) else { return } }
         let started = parts.journal.oneOffTasksStarted(among: oneOffs.map(\.id))
         for task in oneOffs where !started.contains(task.id) {
             await parts.dispatcher.submit(PlannedRun(task: task))
         }
+    }
+
+    /// A journal that could not be recovered whole doesn't say of the one-offs that are listed whether they ran. That
+    /// none runs twice is worth more than that each runs.
+    ///
+    /// - Returns: whether it was written down; nothing may run before.
+    private func reportForgotten(_ oneOffs: [TaskDocument]) async -> Bool {
+        let started = parts.journal.oneOffTasksStarted(among: oneOffs.map(\.id))
+        let runs = oneOffs.filter { !started.contains($0.id) }.map { task in
+            RunStart(taskID: task.id, isOneOff: true, command: task.command, startedAt: parts.clock.now)
+        }
+        let error = RunError(
+            code: "run.may_have_run",
+            message: "the agent's journal was damaged and may have forgotten that this task ran; it is not run again "
+                + "by itself; where it should run, give it another id")
+        do {
+            try await parts.journal.reportForgotten(runs, error: error, now: parts.clock.now)
+        } catch {
+            logger.error("the results could not be recorded: \(error.message)", metadata: ["code": "\(error.code)"])
+            return false
+        }
+        logger.warning(
+            "one-off tasks that are listed and that the damaged journal may have forgotten are not run",
+            metadata: ["code": "run.may_have_run", "tasks": "\(runs.count)"])
+        parts.onResult()
+        return true
     }
 
     /// When each schedule last fired. One that is new counts from now, also for a later life of the agent.
@@ -186,6 +218,7 @@ public actor Synchronizer: Service {
             // Once a life: the scheduler knows what fires from then on.
             var known = hasTasks ? knownSchedules : try await parts.journal.reader.lastFireTimes()
             let now = parts.clock.now
+            if !hasTasks { try await correct(&known, now: now) }
             let new = scheduled.filter { known[$0.id] == nil }
             for task in new { known[task.id] = now }
             try await withThrowingDiscardingTaskGroup { [journal = parts.journal] group in
@@ -204,6 +237,21 @@ public actor Synchronizer: Service {
                 metadata: ["code": "\((error as? any CodedError)?.code ?? "journal.io")"])
             return [:]
         }
+    }
+
+    /// A clock that was far ahead must not keep a schedule from firing until its time comes.
+    private func correct(_ known: inout [String: Date], now: Date) async throws(RunJournalError) {
+        let ahead = known.filter { Scheduler.isAhead($0.value, of: now) }
+        guard !ahead.isEmpty else { return }
+        for id in ahead.keys { known[id] = now }
+        try await parts.journal.resetFireTimes(of: Array(ahead.keys), to: now)
+        let latest = ahead.values.max() ?? now
+        logger.warning(
+            "schedules fired last by a clock that was more than a day ahead of this one; they count from now",
+            metadata: [
+                "code": "schedule.clock_set_back", "schedules": "\(ahead.count)",
+                "latest": "\(RFC3339.string(from: latest))",
+            ])
     }
 
     /// The contract: a task with an id that is there already isn't added again. An id must also fit a URL and a row of

@@ -53,8 +53,9 @@ struct RunCommand: AsyncParsableCommand {
             return
         }
         let options = configurationOptions
-        try await runtime.run(signals: signals) { try options.load(requiresServer: true) }
+        let status = try await runtime.run(signals: signals) { try options.load(requiresServer: true) }
         await runtime.close()
         logger.info("agent stopped")
+        if status != 0 { throw ExitCode(status) }
     }
 }

@@ -33,7 +33,7 @@ extension StatusReport {
     private var agentText: String {
         switch agent.state {
         case .running:
-            "running, process \(agent.processID.map(String.init) ?? "of another container")"
+            "running, process \(agent.processID.map(String.init) ?? "not known here")"
                 + (agent.startedAt.map { ", for \(age($0))" } ?? "")
         case .stopped: "stopped" + (agent.stoppedAt.map { " at \(RFC3339.string(from: $0)), \(age($0)) ago" } ?? "")
         case .neverRan: "has not run yet"

@@ -3,52 +3,45 @@
 
 #include <stdint.h>
 
-// A file in memory that says which thread is inside which plugin's code, and how the process ended if one of these
-// threads ended it. It is in C because a signal handler may run none of Swift's runtime.
+// Says which plugin's code ended the process, in a file that is written at that moment. It is in C because a signal
+// handler may run none of Swift's runtime.
 
-/// Bytes of a run's id and its NUL.
-#define RB_TRACE_RUN_SIZE 40
-/// Entries for runs that have begun and whose end isn't in the journal yet.
-#define RB_TRACE_RUNS 2048
+/// Bytes of a text and its NUL; longer ones are cut.
+#define RB_TRACE_TEXT_SIZE 132
 
 enum { RB_CAUSE_NONE = 0, RB_CAUSE_SIGNAL = 1, RB_CAUSE_EXIT = 2 };
 
 struct rb_trace;
 
-/// How the process that wrote a trace ended, where one of its threads ended it from inside of plugin code.
+/// How the process that wrote a trace ended. Texts end at their NUL; empty where there is none.
 struct rb_trace_end {
+    /// The process among those that wrote a trace.
+    char session[40];
+    /// `RB_CAUSE_NONE` where none of its threads ended it from inside of plugin code.
     uint32_t cause;
     /// The signal's number or the exit status; -1 for a status that isn't known.
     int32_t number;
-    /// Texts that end at their NUL; empty where there is none.
-    char session[40];
-    char run[40];
-    char plugin[132];
-    char hash[132];
+    char run[RB_TRACE_TEXT_SIZE];
+    char plugin[RB_TRACE_TEXT_SIZE];
+    char hash[RB_TRACE_TEXT_SIZE];
 };
 
-/// Makes a file of the trace's size at a path, all zero and with every block allocated, and maps it. NULL with errno
-/// where that fails. The mapping stays for the life of the process.
+/// Makes a file at a path, synced, that says that nobody has ended the process. NULL with errno where that fails. The
+/// value stays for the life of the process: a thread may be inside of it.
 struct rb_trace *_Nullable rb_trace_create(
     const char *_Nonnull path, const char *_Nonnull boot, const char *_Nonnull session);
 
-/// Reads the file of an earlier process. 0 where there is none, where it is no trace of this boot of the host, or
-/// where it doesn't say that plugin code ended the process.
+/// Closes the file. What happens from now on is noted nowhere.
+void rb_trace_close(struct rb_trace *_Nonnull trace);
+
+/// Reads the file of an earlier process. 0 where there is none, or where it is no trace of this boot of the host.
 int rb_trace_read(const char *_Nonnull path, const char *_Nonnull boot, struct rb_trace_end *_Nonnull end);
-
-/// The ids of the runs that had begun, to be freed; NULL where nothing can be said of that: no trace, another boot of
-/// the host, or more runs than there are entries.
-char (*_Nullable rb_trace_begun(const char *_Nonnull path, const char *_Nonnull boot, int *_Nonnull count))
-    [RB_TRACE_RUN_SIZE];
-
-/// Writes into a free entry that a run begins now. An entry below 0 says that none was free.
-void rb_trace_begin(struct rb_trace *_Nonnull trace, int entry, const char *_Nonnull run);
 
 /// Puts handlers before those of the fatal signals that a faulting thread gets itself. Once a process.
 void rb_trace_watch_signals(void);
 
-/// The calling thread is about to run code of a plugin. Not to be nested. False where all slots are taken.
-int rb_trace_enter(
+/// The calling thread is about to run code of a plugin. Not to be nested.
+void rb_trace_enter(
     struct rb_trace *_Nonnull trace, const char *_Nonnull run, const char *_Nonnull plugin,
     const char *_Nonnull hash);
 
