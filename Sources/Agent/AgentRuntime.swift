@@ -98,7 +98,8 @@ public struct AgentRuntime: Sendable {
             crashes: { try? await journal.reader.pluginCrashes() }, redownloads: configuration.forceRedownload,
             clock: clock, collectGarbage: { await executor.collectGarbage() },
             onChange: {
-                await dispatcher.catalogChanged()
+                // A plugin doesn't wait to be loaded until all that waits for others has been looked at.
+                Task { await dispatcher.catalogChanged() }
                 statusChanged()
             }, logger: logger)
         let synchronizer = Synchronizer(

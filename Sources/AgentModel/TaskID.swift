@@ -1,3 +1,5 @@
+import Foundation
+
 /// A task's id as a key: equal where its bytes are, as it is for the backend and for the journal.
 ///
 /// A `String` also equals others that look the same, such as `é` as one scalar and as two.
@@ -26,6 +28,10 @@ public struct TaskID: Hashable, Comparable, Sendable, CustomStringConvertible, E
 extension String {
     /// Whether both are the same UTF-8, where `==` also takes texts that only look the same.
     public func hasSameBytes(as other: String) -> Bool {
-        utf8.count == other.utf8.count && utf8.elementsEqual(other.utf8)
+        guard utf8.count == other.utf8.count else { return false }
+        var (left, right) = (self, other)
+        return left.withUTF8 { left in
+            right.withUTF8 { right in left.isEmpty || memcmp(left.baseAddress!, right.baseAddress!, left.count) == 0 }
+        }
     }
 }

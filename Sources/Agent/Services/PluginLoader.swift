@@ -18,7 +18,7 @@ public actor PluginLoader {
     private let redownloads: Bool
     private let clock: any WallClock
     private let collectGarbage: @Sendable () async -> Void
-    private let onChange: @Sendable () async -> Void
+    private let onChange: @Sendable () -> Void
     private let logger: Logger
     /// As the backend listed them last.
     private var wanted: Set<PluginID> = []
@@ -49,7 +49,7 @@ public actor PluginLoader {
         settings: @escaping @Sendable (PluginID) -> PluginSettings,
         crashes: @escaping @Sendable () async -> [String: PluginCrashes]?, redownloads: Bool,
         clock: any WallClock, collectGarbage: @escaping @Sendable () async -> Void,
-        onChange: @escaping @Sendable () async -> Void, logger: Logger
+        onChange: @escaping @Sendable () -> Void, logger: Logger
     ) {
         self.store = store
         self.executor = executor
@@ -150,7 +150,7 @@ public actor PluginLoader {
         guard wanted.contains(id), busy.insert(id).inserted else { return Update(isThere: false) }
         let update = await update(id)
         busy.remove(id)
-        if await catalog.isUpToDate(id) { await onChange() }
+        if await catalog.isUpToDate(id) { onChange() }
         // The backend took it off its list meanwhile.
         if !wanted.contains(id) { await drop(id) }
         return update
@@ -159,7 +159,7 @@ public actor PluginLoader {
     private func set(_ state: PluginCatalog.State, for id: PluginID) async {
         guard wanted.contains(id) else { return }
         await catalog.set(state, for: id)
-        await onChange()
+        onChange()
     }
 
     private func validIDs(_ listed: [String]) -> [PluginID] {
