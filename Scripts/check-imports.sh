@@ -33,16 +33,19 @@ allowed() { # target module
     return 1
 }
 
+# What stands before a module's name: `@preconcurrency public import struct `.
+before='(@[A-Za-z_]+(\([^)]*\))? +)*((public|package|internal|private|fileprivate) +)?import +((struct|class|enum|func|protocol|let|var|typealias) +)?'
+
 while IFS=: read -r file _ line; do
     folder=${file#*/}
     target=${folder%%/*}
-    module=$(sed -E 's/^(@[A-Za-z_]+(\([^)]*\))? +)*((public|package|internal|private|fileprivate) +)?import +((struct|class|enum|func|protocol|var|typealias) +)?([A-Za-z_0-9]+).*/\7/' <<<"$line")
+    module=$(sed -E "s/^$before([A-Za-z_0-9]+).*/\\7/" <<<"$line")
     allowed "$target" "$module" || complain "$file imports $module, which Package.swift does not declare for $target"
-done < <(grep -rnE '^(@[A-Za-z_]+(\([^)]*\))? +)*((public|package|internal|private|fileprivate) +)?import ' Sources Tests --include='*.swift')
+done < <(grep -rnE "^$before" Sources Tests --include='*.swift')
 
 only_importer() { # module target
     local others
-    others=$(grep -rlE "^((public|package|internal|private|fileprivate) +)?import +$1\b" Sources --include='*.swift' |
+    others=$(grep -rlE "^[[:space:]]*$before$1\b" Sources --include='*.swift' |
         grep -v "^Sources/$2/" || true)
     [ -z "$others" ] || complain "$1 may only be imported by $2, and is by: $others"
 }
@@ -51,5 +54,6 @@ only_importer CCurl BackendClient
 only_importer COpenSSL Cryptography
 only_importer CCallTrace RunJournal
 only_importer CProcess Agent
+only_importer CSandbox Sandbox
 
 exit $failed

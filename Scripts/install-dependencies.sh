@@ -54,4 +54,11 @@ echo "Installing what is missing: ${missing[*]}"
 echo "+ ${sudo[*]:+${sudo[*]} }apt-get install ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 "${sudo[@]}" apt-get update -qq
-"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
+
+# An older distribution has a package of this name too.
+if ! has_module "python3-embed >= 3.11"; then
+    echo "libpython 3.11 or newer is needed, and this distribution's libpython3-dev is older:" >&2
+    echo "$(pkg-config --modversion python3-embed 2>/dev/null || echo "none was found")" >&2
+    exit 1
+fi

@@ -75,7 +75,7 @@ public struct AgentRuntime: Sendable {
         let dispatcher = Dispatcher(
             parts: Dispatcher.Parts(
                 journal: journal, catalog: catalog, executor: executor, clock: clock,
-                recheck: { try store.recheck($0) }, onResult: { bell.resultIsWaiting() },
+                recheck: { try await store.recheck($0) }, onResult: { bell.resultIsWaiting() },
                 onDamagedPlugin: { bell.pluginIsDamaged($0) },
                 outboxLimit: { current.value.outboxLimit }),
             workers: configuration.workers, concurrency: configuration.concurrencyByPlugin, logger: logger)
@@ -96,8 +96,12 @@ public struct AgentRuntime: Sendable {
         let loader = PluginLoader(
             store: store, executor: executor, catalog: catalog, settings: { current.value.settings(for: $0) },
             crashes: { try? await journal.reader.pluginCrashes() }, redownloads: configuration.forceRedownload,
-            collectGarbage: { await executor.collectGarbage() },
-            logger: logger)
+            clock: clock, collectGarbage: { await executor.collectGarbage() },
+            onChange: {
+                // A plugin doesn't wait to be loaded until all that waits for others has been looked at.
+                Task { await dispatcher.catalogChanged() }
+                statusChanged()
+            }, logger: logger)
         let synchronizer = Synchronizer(
             parts: Synchronizer.Parts(
                 client: client, plugins: loader, scheduler: scheduler, dispatcher: dispatcher, journal: journal,

@@ -18,6 +18,8 @@ public enum AgentModelError: CodedError, Equatable {
     case invalidPluginID(String)
     /// A document lacks a field or has one of the wrong type. `path` is dotted, such as `data[3].command`.
     case invalidField(document: String, path: String, problem: String)
+    /// A task with an id and something else that can't be read.
+    case invalidTask(id: String, problem: String)
     /// A command names a function that isn't a plain public method name.
     case invalidFunction(command: String, function: String)
     /// Task arguments that aren't the JSON of an object.
@@ -29,6 +31,7 @@ public enum AgentModelError: CodedError, Equatable {
         switch self {
         case .invalidPluginID: "plugin.invalid_id"
         case .invalidField: "backend.invalid_document"
+        case .invalidTask: "task.invalid_document"
         case .invalidFunction: "plugin.invalid_function"
         case .invalidArguments: "task.invalid_arguments"
         case .invalidSandboxRequest: "plugin.invalid_sandbox_request"
@@ -42,6 +45,8 @@ public enum AgentModelError: CodedError, Equatable {
                 + "letter or digit; correct it in the backend"
         case .invalidField(let document, let path, let problem):
             "the backend's \(document) document is wrong at \(quoted(path)): \(problem)"
+        case .invalidTask(let id, let problem):
+            "the task \(quoted(id)) can't be run: \(problem); correct it in the backend"
         case .invalidFunction(let command, let function):
             "the command \(quoted(command)) names the function \(quoted(function)), which is not a plain public "
                 + "method name; publish the plugin with an identifier that does not begin with an underscore"

@@ -7,7 +7,7 @@ public struct TaskDocument: Codable, Hashable, Sendable {
     public var command: String
     /// Nil: run once. Otherwise a schedule in croniter's dialect.
     public var cron: String?
-    /// The text as the backend wrote it, or the compact JSON of a bare object. ``normalizedArguments()`` checks it.
+    /// The text as the backend wrote it, or that of a bare object, which ``JSONText`` keeps. ``normalizedArguments()`` checks it.
     public var arguments: String
 
     public init(id: String, command: String, cron: String?, arguments: String = "{}") {
@@ -16,6 +16,9 @@ public struct TaskDocument: Codable, Hashable, Sendable {
         self.cron = cron.flatMap { $0.allSatisfy(\.isWhitespace) ? nil : $0 }
         self.arguments = arguments
     }
+
+    /// Its id as a key.
+    public var key: TaskID { TaskID(id) }
 
     private enum CodingKeys: String, CodingKey {
         case id, command, cron, arguments
@@ -64,59 +67,75 @@ public struct TaskDocument: Codable, Hashable, Sendable {
     }
 }
 
+/// Ids and arguments are what their bytes are: `é` as one scalar and as two are equal for a `String`, and two texts for
+/// the backend, the journal and Python.
+extension TaskDocument {
+    public static func == (left: TaskDocument, right: TaskDocument) -> Bool {
+        left.id.hasSameBytes(as: right.id) && left.command.hasSameBytes(as: right.command)
+            && left.arguments.hasSameBytes(as: right.arguments)
+            && (left.cron ?? "").hasSameBytes(as: right.cron ?? "") && (left.cron == nil) == (right.cron == nil)
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(key)
+    }
+}
+
 /// The whole task list, with the entries that could not be read kept apart so that the others go on.
 public struct TaskList: Decodable, Sendable {
-    public var tasks: [TaskDocument]
-    public var problems: [AgentModelError]
+    /// An entry that could not be read.
+    public struct Unreadable: Equatable, Sendable {
+        /// Nil where not even that could be read.
+        public var id: String?
+        public var command: String?
+        public var error: AgentModelError
+    }
 
-    public init(tasks: [TaskDocument], problems: [AgentModelError] = []) {
+    public var tasks: [TaskDocument]
+    public var unreadable: [Unreadable]
+
+    public init(tasks: [TaskDocument], unreadable: [Unreadable] = []) {
         self.tasks = tasks
-        self.problems = problems
+        self.unreadable = unreadable
     }
 
     public init(from decoder: any Decoder) throws {
         var container = try decoder.unkeyedContainer()
         tasks = []
-        problems = []
+        unreadable = []
         if let count = container.count { tasks.reserveCapacity(count) }
+        let depth = container.codingPath.count + 1
         while !container.isAtEnd {
             let index = container.currentIndex
             do {
                 tasks.append(try container.decode(TaskDocument.self))
             } catch let error as DecodingError {
-                problems.append(.invalidField(document: "tasks", path: "data[\(index)]", problem: "\(error.sentence)"))
                 // A failed decode leaves the container where it was.
-                _ = try container.decode(JSONValue.self)
+                let entry = try container.decode(UnreadableEntry.self)
+                let problem: AgentModelError =
+                    if let id = entry.id {
+                        .invalidTask(id: id, problem: error.sentence(below: depth))
+                    } else {
+                        .invalidField(document: "tasks", path: "data[\(index)]", problem: error.sentence)
+                    }
+                unreadable.append(Unreadable(id: entry.id, command: entry.command, error: problem))
             }
         }
     }
-}
 
-extension DecodingError {
-    /// What is wrong and where, in words fit for a log line: `"command" is missing`.
-    public var sentence: String {
-        switch self {
-        case .keyNotFound(let key, let context):
-            "\(quoted(Self.path(context.codingPath + [key]))) is missing"
-        case .valueNotFound(let type, let context):
-            "\(quoted(Self.path(context.codingPath))) is null where a \(type) is needed"
-        case .typeMismatch(let type, let context):
-            "\(quoted(Self.path(context.codingPath))) is not a \(type)"
-        case .dataCorrupted(let context):
-            context.codingPath.isEmpty
-                ? "the text is not valid JSON"
-                : "\(quoted(Self.path(context.codingPath))): \(context.debugDescription)"
-        @unknown default: "it could not be decoded"
+    /// What can be read of an entry that can't be read as a whole. Takes any JSON.
+    private struct UnreadableEntry: Decodable {
+        var id: String?
+        var command: String?
+
+        private enum CodingKeys: String, CodingKey {
+            case id, command
         }
-    }
 
-    private static func path(_ codingPath: [any CodingKey]) -> String {
-        codingPath.reduce(into: "") { text, key in
-            if let index = key.intValue {
-                text += "[\(index)]"
-            } else {
-                text += (text.isEmpty ? "" : ".") + key.stringValue
-            }
+        init(from decoder: any Decoder) throws {
+            guard let container = try? decoder.container(keyedBy: CodingKeys.self) else { return }
+            id = try? container.decodeIfPresent(String.self, forKey: .id)
+            command = try? container.decodeIfPresent(String.self, forKey: .command)
         }
     }
 }

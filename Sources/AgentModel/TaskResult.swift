@@ -1,23 +1,69 @@
 public import Foundation
 
 /// How a run ended (part 2 of the contract).
-public enum RunStatus: String, Codable, Sendable, CaseIterable {
+public enum RunStatus: RawRepresentable, Codable, Hashable, Sendable, CaseIterable {
     /// The method returned.
     case succeeded
     /// The method raised, or what it returned could not be encoded.
     case failed
     /// It was stopped, or given up, at its time limit.
-    case timedOut = "timed_out"
+    case timedOut
     /// The plugin took its process down.
     case crashed
     /// The agent ended while it ran.
     case interrupted
     /// It went past its sandbox's memory.
-    case outOfMemory = "out_of_memory"
+    case outOfMemory
     /// It wrote more than a run may.
-    case outputLimit = "output_limit"
+    case outputLimit
     /// It was never started: unknown command, wrong arguments, a plugin that isn't loaded.
     case rejected
+    /// One that only a newer agent knows, as it is written: up to 64 letters and underscores.
+    case other(String)
+
+    /// Those that are known here.
+    public static let allCases: [RunStatus] = [
+        .succeeded, .failed, .timedOut, .crashed, .interrupted, .outOfMemory, .outputLimit, .rejected,
+    ]
+
+    /// Nil where the text is no status of any agent.
+    public init?(rawValue: String) {
+        if let known = Self.allCases.first(where: { $0.rawValue == rawValue }) {
+            self = known
+            return
+        }
+        let isWord = rawValue.utf8.allSatisfy { $0 == UInt8(ascii: "_") || (0x61...0x7A).contains($0 | 0x20) }
+        guard isWord, 1...64 ~= rawValue.utf8.count else { return nil }
+        self = .other(rawValue)
+    }
+
+    public var rawValue: String {
+        switch self {
+        case .succeeded: "succeeded"
+        case .failed: "failed"
+        case .timedOut: "timed_out"
+        case .crashed: "crashed"
+        case .interrupted: "interrupted"
+        case .outOfMemory: "out_of_memory"
+        case .outputLimit: "output_limit"
+        case .rejected: "rejected"
+        case .other(let text): text
+        }
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        guard let status = RunStatus(rawValue: try container.decode(String.self)) else {
+            throw DecodingError.dataCorruptedError(
+                in: container, debugDescription: "it is no status: a word of letters and underscores")
+        }
+        self = status
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(rawValue)
+    }
 }
 
 /// Why a run did not succeed.

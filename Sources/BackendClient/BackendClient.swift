@@ -73,7 +73,9 @@ public final class BackendClient: Sendable {
         guard !JSONShape.hasMoreElements(than: limits.tasks, in: response.body) else {
             throw .tooManyTasks(limit: limits.tasks)
         }
-        return try poll(response, document: "tasks", ifNoneMatch: etag)
+        // The bytes of arguments that are no text are kept: `1.0` is another argument than `1`.
+        let body = JSONText.keepingObjects(of: "arguments", atDepth: 3, in: response.body)
+        return try poll(response, body: body, document: "tasks", ifNoneMatch: etag)
     }
 
     /// `POST /api/agent/task/{TASK_ID}`: the result of one run.
@@ -134,11 +136,11 @@ public final class BackendClient: Sendable {
     }
 
     private func poll<Document: Decodable>(
-        _ response: HTTPResponse, document: String, ifNoneMatch etag: String?
+        _ response: HTTPResponse, body: Data? = nil, document: String, ifNoneMatch etag: String?
     ) throws(BackendError) -> Poll<Document> {
         if response.status == 304, etag != nil { return .unchanged }
         let reader = ResponseReader(response: try expect200(response))
-        return .changed(try reader.content(of: document), etag: reader.etag)
+        return .changed(try reader.content(of: document, in: body), etag: reader.etag)
     }
 
     private func expect200(_ response: HTTPResponse) throws(BackendError) -> HTTPResponse {

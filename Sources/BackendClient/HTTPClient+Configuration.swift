@@ -15,6 +15,8 @@ extension HTTPClient {
         public var concurrency = 16
         /// How many redirects one request may follow.
         public var redirectLimit = 10
+        /// Whether redirects from https to http are followed. A secret header stays at its origin all the same.
+        public var followsToInsecure = false
         /// A PEM bundle that is trusted *instead of* the system's CAs.
         public var caFile: String?
         /// A PEM file with the client's certificate; it may hold the key too.

@@ -24,7 +24,7 @@ public final class HTTPClient: Sendable {
     /// transfer up.
     public func send(_ request: HTTPRequest) async throws(HTTPClientError) -> HTTPResponse {
         let deadline = deadline(of: request)
-        var chain = RedirectChain(request, limit: configuration.redirectLimit)
+        var chain = RedirectChain(request, configuration)
         while true {
             var response = try await transfer(chain.hop, deadline: deadline)
             response.sentSecrets = chain.secrets
@@ -35,7 +35,7 @@ public final class HTTPClient: Sendable {
     /// The same for a thread that may block: never on the cooperative pool, and with the GIL released.
     public func sendAndWait(_ request: HTTPRequest) throws(HTTPClientError) -> HTTPResponse {
         let deadline = deadline(of: request)
-        var chain = RedirectChain(request, limit: configuration.redirectLimit)
+        var chain = RedirectChain(request, configuration)
         while true {
             var response = try transferAndWait(chain.hop, deadline: deadline)
             response.sentSecrets = chain.secrets

@@ -10,13 +10,15 @@ struct RedirectChain {
     let secrets: SentSecrets
     private let original: HTTPRequest
     private let limit: Int
+    private let followsToInsecure: Bool
     private var count = 0
 
-    init(_ request: HTTPRequest, limit: Int) {
+    init(_ request: HTTPRequest, _ configuration: HTTPClient.Configuration) {
         original = request
         hop = request
         secrets = request.sentSecrets
-        self.limit = limit
+        limit = configuration.redirectLimit
+        followsToInsecure = configuration.followsToInsecure
     }
 
     /// Moves on to where a response points. Returns false when the response is the answer.
@@ -37,11 +39,12 @@ struct RedirectChain {
         } catch {
             throw .redirectRefused(from: hop.url.text, to: location, problem: "it is no http or https URL")
         }
-        // Always, also without a token: what comes back is code that will run here, and results go out.
-        guard !(hop.url.origin.scheme == "https" && target.origin.scheme == "http") else {
+        // Also without a token: what comes back is code that will run here, and results go out.
+        guard followsToInsecure || !(hop.url.origin.scheme == "https" && target.origin.scheme == "http") else {
             throw .redirectRefused(
                 from: hop.url.text, to: target.text,
-                problem: "it leads from https to unprotected http; set server_url to the address meant")
+                problem: "it leads from https to unprotected http; set server_url to the address meant, or "
+                    + "allow_insecure = True if nobody can listen on the way")
         }
         guard !original.staysAtOrigin || target.origin == original.url.origin else {
             throw .redirectRefused(

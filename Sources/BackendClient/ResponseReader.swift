@@ -7,12 +7,14 @@ struct ResponseReader {
     var now: Date = .now
 
     /// The content of the envelope.
-    /// - Parameter document: what it is, for the error: `agent`, `plugin`, `tasks`.
+    /// - Parameters:
+    ///   - document: what it is, for the error: `agent`, `plugin`, `tasks`.
+    ///   - body: to read instead of the response's.
     func content<Content: Decodable>(
-        of document: String, as type: Content.Type = Content.self
+        of document: String, in body: Data? = nil, as type: Content.Type = Content.self
     ) throws(BackendError) -> Content {
         do {
-            return try JSONDecoder().decode(Envelope<Content>.self, from: response.body).data
+            return try JSONDecoder().decode(Envelope<Content>.self, from: body ?? response.body).data
         } catch let error as DecodingError {
             throw refusal(of: error, document: document)
         } catch {

@@ -68,7 +68,7 @@ public final class PluginStore: Sendable {
     ///
     /// The bytes to run are ``VerifiedPlugin/script`` all the same; nothing is read a second time for a run.
     /// - Throws: `PluginStoreError` with code `plugin.file_changed`.
-    public func recheck(_ plugin: VerifiedPlugin) throws(PluginStoreError) {
+    public func recheck(_ plugin: VerifiedPlugin) async throws(PluginStoreError) {
         let known = plugin.identity
         let current: FileIdentity?
         do {
@@ -76,7 +76,8 @@ public final class PluginStore: Sendable {
         } catch {
             throw .fileChanged(plugin: plugin.id.rawValue, path: plugin.path, problem: error.message)
         }
-        if current != known { try verifyAgain(plugin) }
+        guard current != known else { return }
+        try await onQueue { directory throws(PluginStoreError) in try Self.verifyAgain(plugin, in: directory) }.get()
     }
 
     /// What is stored under an id, verified, without asking the backend.
@@ -90,8 +91,9 @@ public final class PluginStore: Sendable {
     }
 
     /// The ids of all stored documents, in order.
-    public func storedIDs() throws(PluginStoreError) -> [PluginID] {
-        try directory.names().filter { $0.hasSuffix(".json") }
+    public func storedIDs() async throws(PluginStoreError) -> [PluginID] {
+        let names = await onQueue { directory throws(PluginStoreError) in try directory.names() }
+        return try names.get().filter { $0.hasSuffix(".json") }
             .compactMap { name in try? PluginID(String(name.dropLast(".json".count))) }.sorted()
     }
 
@@ -129,13 +131,15 @@ public final class PluginStore: Sendable {
         }
     }
 
-    private func verifyAgain(_ plugin: VerifiedPlugin) throws(PluginStoreError) {
+    private static func verifyAgain(
+        _ plugin: VerifiedPlugin, in directory: StoreDirectory
+    ) throws(PluginStoreError) {
         func changed(_ problem: String) -> PluginStoreError {
             .fileChanged(plugin: plugin.id.rawValue, path: plugin.path, problem: problem)
         }
         let file: (bytes: [UInt8], identity: FileIdentity)?
         do {
-            file = try directory.read(plugin.fileName, limit: Self.scriptLimit)
+            file = try directory.read(plugin.fileName, limit: scriptLimit)
         } catch {
             throw changed(error.message)
         }
@@ -175,7 +179,8 @@ extension PluginStore {
         let actual = SHA512.hash(file.bytes)
         guard actual == digest else {
             throw .hashMismatch(
-                plugin: id.rawValue, subject: "the file on disk", expected: digest.hex, actual: actual.hex)
+                plugin: id.rawValue, subject: "the file on disk", expected: digest.hex, actual: actual.hex,
+                commands: Set(document.commands.keys))
         }
         return VerifiedPlugin(
             id: id, document: document, script: file.bytes, digest: digest, fileName: scriptName(id),
@@ -220,12 +225,14 @@ extension PluginStore {
         do {
             digest = try SHA512.Digest(hex: document.hash)
         } catch {
-            throw .invalidHash(plugin: document.id, problem: error.message)
+            throw .invalidHash(
+                plugin: document.id, problem: error.message, commands: Set(document.commands.keys))
         }
         let actual = SHA512.hash(document.script.utf8)
         guard actual == digest else {
             throw .hashMismatch(
-                plugin: document.id, subject: "the script in the document", expected: digest.hex, actual: actual.hex)
+                plugin: document.id, subject: "the script in the document", expected: digest.hex, actual: actual.hex,
+                commands: Set(document.commands.keys))
         }
         return digest
     }

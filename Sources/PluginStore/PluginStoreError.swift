@@ -5,10 +5,11 @@ public import BackendClient
 public enum PluginStoreError: CodedError {
     /// It isn't in the directory, or one of its two files isn't.
     case notStored(String, missing: String)
-    /// Bytes that don't have the digest that the document names. `subject` says which bytes.
-    case hashMismatch(plugin: String, subject: String, expected: String, actual: String)
+    /// Bytes that don't have the digest that the document names. `subject` says which bytes, `commands` what the
+    /// document claims.
+    case hashMismatch(plugin: String, subject: String, expected: String, actual: String, commands: Set<String> = [])
     /// The document's `hash` isn't a SHA-512 digest.
-    case invalidHash(plugin: String, problem: String)
+    case invalidHash(plugin: String, problem: String, commands: Set<String> = [])
     /// A stored document that can't be read as one.
     case invalidDocument(path: String, problem: String)
     /// The script was changed between its verification and a run.
@@ -38,14 +39,22 @@ public enum PluginStoreError: CodedError {
         }
     }
 
+    /// The commands of a document that was refused: good for the reason why they don't run, and for nothing else.
+    public var commands: Set<String> {
+        switch self {
+        case .hashMismatch(_, _, _, _, let commands), .invalidHash(_, _, let commands): commands
+        default: []
+        }
+    }
+
     public var message: String {
         switch self {
         case .notStored(let id, let missing):
             "the plugin \(quoted(id)) is not in the plugin directory, \(quoted(missing)) is missing; run the agent once so that it fetches it"
-        case .hashMismatch(let plugin, let subject, let expected, let actual):
+        case .hashMismatch(let plugin, let subject, let expected, let actual, _):
             "\(subject) of the plugin \(quoted(plugin)) has the SHA-512 \(actual.prefix(16))… and not "
                 + "\(quoted(String(expected.prefix(16))))…; it is not loaded; publish it again if the change was meant"
-        case .invalidHash(let plugin, let problem):
+        case .invalidHash(let plugin, let problem, _):
             "the plugin \(quoted(plugin)) can't be verified, its \"hash\" is refused: \(problem)"
         case .invalidDocument(let path, let problem):
             "the plugin document \(quoted(path)) can't be read: \(problem); delete it so that it is fetched again"

@@ -2,6 +2,7 @@ import Cryptography
 import Foundation
 
 /// An open directory and the files right in it, by name. No symbolic link in it is followed, whatever it points to.
+/// The directory may be one itself: hosts keep what grows on another disk.
 final class StoreDirectory: Sendable {
     /// For messages only: files are reached through the open directory, wherever it is moved.
     let path: String
@@ -18,6 +19,7 @@ final class StoreDirectory: Sendable {
     init(path: String, createsMissing: Bool) throws(PluginStoreError) {
         self.path = path
         if createsMissing { try Self.create(path) }
+        try Self.checkLink(path)
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Self.failure("opening", path) }
         self.descriptor = descriptor
@@ -123,6 +125,20 @@ final class StoreDirectory: Sendable {
         guard errno == ENOENT, !parent.isEmpty, parent != path else { throw failure("creating", path) }
         try create(parent)
         guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw failure("creating", path) }
+    }
+
+    /// A link of another user would have us take over, or write to, whatever directory of ours they choose.
+    private static func checkLink(_ path: String) throws(PluginStoreError) {
+        var status = stat()
+        // With a slash behind it the link would be followed.
+        let name = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+        guard lstat(name, &status) == 0, status.st_mode & S_IFMT == S_IFLNK else { return }
+        guard status.st_uid == 0 || status.st_uid == geteuid() else {
+            throw .unsafeDirectory(
+                path: path,
+                problem: "it is a symbolic link of user \(status.st_uid), and only root's and those of user "
+                    + "\(geteuid()), whom this runs as, are followed; make the link as one of these")
+        }
     }
 
     private func tighten() throws(PluginStoreError) {

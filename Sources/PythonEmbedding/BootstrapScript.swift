@@ -236,6 +236,15 @@ enum BootstrapScript {
             raise TypeError(f"a value of type {type(value).__name__} can't be written as JSON")
 
 
+        def result_text(value):
+            """A value as the contract's `data`: text or null."""
+            if value is None:
+                return None
+            if isinstance(value, str):
+                return value.encode("utf-8", "replace").decode("utf-8")
+            return json.dumps(value, allow_nan=False, default=encode_other)
+
+
         def make_encoder():
             """An encoder for one thread, and the table in which it remembers what it is inside of."""
             inside = {}
@@ -371,7 +380,7 @@ enum BootstrapScript {
                     chr(byte) if chr(byte).isalnum() and byte < 128 or byte in b"-._~" else f"%{byte:02X}"
                     for byte in task.encode()
                 )
-                return self.sendRequest(f"/agent/task/{segment}", "POST", {"data": result})
+                return self.sendRequest(f"/agent/task/{segment}", "POST", {"data": result_text(result)})
 
             def _request(self, prefix, path, method, data):
                 method = method.upper()
@@ -424,14 +433,18 @@ enum BootstrapScript {
         # --- plugins ------------------------------------------------------------------------------------------
 
 
-        def takes_api(plugin_class):
+        def make_plugin(plugin_class, plugin_id):
+            """Its instance, with the `api` object if the constructor has a parameter of that name."""
             initializer = plugin_class.__init__
             while hasattr(initializer, "__wrapped__"):
                 initializer = initializer.__wrapped__
             code = getattr(initializer, "__code__", None)
-            if code is None:
-                return False
-            return "api" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            if code is None or "api" not in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+                return plugin_class()
+            # Those before a "/" can't be named; `self` is the first of them.
+            if code.co_posonlyargcount > 1 and code.co_varnames[1] == "api":
+                return plugin_class(API(plugin_id))
+            return plugin_class(api=API(plugin_id))
 
 
         # What stands for a plugin in `sys.modules` by our doing: a script may put something else there.
@@ -460,10 +473,7 @@ enum BootstrapScript {
                 if not isinstance(plugin_class, type):
                     raise AttributeError("the script defines no class Plugin")
                 stage = "construct"
-                if takes_api(plugin_class):
-                    instance = plugin_class(api=API(plugin_id))
-                else:
-                    instance = plugin_class()
+                instance = make_plugin(plugin_class, plugin_id)
                 plugin_modules[module_name] = module
                 return "loaded", module, instance, None
             except BaseException as exception:

@@ -1,4 +1,4 @@
-import AgentModel
+public import AgentModel
 public import Foundation
 import GRDB
 
@@ -105,11 +105,11 @@ public final class JournalReader: Sendable {
     }
 
     /// The fire times kept of all schedules, by task id.
-    public func lastFireTimes() async throws(RunJournalError) -> [String: Date] {
+    public func lastFireTimes() async throws(RunJournalError) -> [TaskID: Date] {
         try await read { db in
-            var times: [String: Date] = [:]
+            var times: [TaskID: Date] = [:]
             let rows = try Row.fetchCursor(db, sql: "SELECT task_id, last_fire FROM schedule")
-            while let row = try rows.next() { times[row[0]] = Date(milliseconds: row[1]) }
+            while let row = try rows.next() { times[TaskID(row[0])] = Date(milliseconds: row[1]) }
             return times
         }
     }

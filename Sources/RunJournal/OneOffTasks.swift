@@ -1,3 +1,5 @@
+import AgentModel
+
 /// The ids of all one-off tasks that have started, in 16 bytes each and an eighth more.
 ///
 /// Two seeded SipHash values stand for an id: at a billion ids the chance of any two colliding is below 10⁻²⁰. The
@@ -68,7 +70,7 @@ struct OneOffTasks: Sendable {
 
     private static func fingerprint(of taskID: String) -> Fingerprint {
         var hasher = Hasher()
-        hasher.combine(taskID)
+        hasher.combine(TaskID(taskID))
         var second = hasher
         second.combine(UInt8(1))
         return Fingerprint(

@@ -98,6 +98,33 @@ extension RunJournal {
         }
     }
 
+    /// Does what ``rejected(_:result:now:)`` does, unless a run of the task was rejected before with this very error: for
+    /// a task that can't run as it is listed, and is listed again and again.
+    /// - Returns: False where one was; nothing is kept then.
+    /// - Throws: what ``started(_:)`` throws.
+    public func rejectedOnce(
+        _ run: RunStart, result: TaskResult, now: Date = Date()
+    ) async throws(RunJournalError) -> Bool {
+        let size = OutboxSize.bytes(of: result)
+        return try await writer.perform { [writer] db in
+            try writer.checkPlace()
+            let isKnown = try Bool.fetchOne(
+                db,
+                sql: """
+                    SELECT 1 FROM run
+                    WHERE task_id = ? AND status = ? AND NOT one_off AND error_code IS ? AND error_message IS ?
+                    """,
+                arguments: [
+                    run.taskID, RunStatus.rejected.rawValue, result.error?.code, result.error?.message.bytes,
+                ])
+            guard isKnown == nil, try Self.begin(run, db) == .go else { return false }
+            _ = try Self.finish(run.runID, status: .rejected, result: result, size: size, now: now, db)
+            return true
+        } onCommit: { [self] isKept in
+            if isKept { addToOutbox(size) }
+        }
+    }
+
     /// Keeps the fire time of a schedule that no run was started for, such as one that was skipped.
     ///
     /// An earlier time than the one kept changes nothing.

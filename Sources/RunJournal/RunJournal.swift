@@ -1,4 +1,4 @@
-import AgentModel
+public import AgentModel
 public import Foundation
 import GRDB
 import Synchronization
@@ -152,8 +152,8 @@ public final class RunJournal: Sendable {
     }
 
     /// Those of the ids whose one-off task was started or rejected before. Answered from memory.
-    public func oneOffTasksStarted(among taskIDs: some Sequence<String>) -> Set<String> {
-        state.withLock { state in Set(taskIDs.filter { state.oneOffTasks.contains($0) }) }
+    public func oneOffTasksStarted(among taskIDs: some Sequence<String>) -> Set<TaskID> {
+        state.withLock { state in Set(taskIDs.compactMap { state.oneOffTasks.contains($0) ? TaskID($0) : nil }) }
     }
 
     private static func loadState(_ db: Database) throws -> State {

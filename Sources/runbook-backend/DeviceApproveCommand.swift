@@ -24,12 +24,13 @@ struct DeviceApproveCommand: AsyncParsableCommand {
     var name: String?
 
     @OptionGroup var storage: StorageOptions
+    @OptionGroup var output: OutputOptions
 
     func run() async throws {
         let choice: AgentChoice = agent.map { .existing(id: $0, name: name) } ?? .new(name: name)
         let agent = try await storage.withExisting { try await $0.approveLogin(code, as: choice) }
         let shown = UserCode(typed: code)?.description ?? code
         let named = agent.name.map { " named \(quoted($0))" } ?? ""
-        StandardOutput.write("approved \(shown): the host is the agent \(quoted(agent.id))\(named)")
+        try output.write("approved \(shown): the host is the agent \(quoted(agent.id))\(named)", json: agent)
     }
 }

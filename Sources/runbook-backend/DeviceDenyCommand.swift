@@ -14,9 +14,10 @@ struct DeviceDenyCommand: AsyncParsableCommand {
     var code: String
 
     @OptionGroup var storage: StorageOptions
+    @OptionGroup var output: OutputOptions
 
     func run() async throws {
         let login = try await storage.withExisting { try await $0.denyLogin(code) }
-        StandardOutput.write("denied \(login.userCode)")
+        try output.write("denied \(login.userCode)", json: login)
     }
 }

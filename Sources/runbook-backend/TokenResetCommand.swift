@@ -14,8 +14,10 @@ struct TokenResetCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup var storage: StorageOptions
+    @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        StandardOutput.write(try await storage.withExisting { try await $0.resetAdministrationToken() })
+        let token = try await storage.withExisting { try await $0.resetAdministrationToken() }
+        try output.write(token, json: ["token": token])
     }
 }

@@ -53,12 +53,13 @@ import Testing
 
     @Test(arguments: [
         ("null", "{}"), (#""""#, "{}"), (#""[]""#, "{}"), (#""[ ]""#, "{}"), (#""{}""#, "{}"),
-        (#""{\"number\":2}""#, #"{"number":2}"#), (#"{"number": 2}"#, #"{"number":2}"#),
-        (#"{"big": 18446744073709551615}"#, #"{"big":18446744073709551615}"#), (#""\n {\"a\": 1}""#, "\n {\"a\": 1}"),
+        (#""{\"number\":2}""#, #"{"number":2}"#), (#"{"number": 2}"#, #"{"number": 2}"#),
+        (#"{"big": 18446744073709551615}"#, #"{"big": 18446744073709551615}"#), (#""\n {\"a\": 1}""#, "\n {\"a\": 1}"),
     ])
     func argumentsInTheirManyForms(_ json: String, _ normalized: String) throws {
-        let list = try decode(
-            TaskList.self, #"{"data": [{"id": "t", "command": "c", "cron": null, "arguments": \#(json)}]}"#)
+        let text = #"{"data": [{"id": "t", "command": "c", "cron": null, "arguments": \#(json)}]}"#
+        let kept = JSONText.keepingObjects(of: "arguments", atDepth: 3, in: Data(text.utf8))
+        let list = try decode(TaskList.self, String(decoding: kept, as: UTF8.self))
         #expect(try list.tasks.first?.normalizedArguments() == normalized)
     }
 
@@ -78,9 +79,102 @@ import Testing
             """#)
         #expect(list.tasks.map(\.id) == ["a", "d"])
         #expect(list.tasks.last?.cron == nil)
-        #expect(list.problems.count == 4)
-        #expect(list.problems.allSatisfy { $0.code == "backend.invalid_document" })
-        #expect(list.problems[2].message.contains(#""data[3].command" is missing"#))
+        #expect(
+            list.unreadable.map(\.error.code) == [
+                "backend.invalid_document", "backend.invalid_document", "task.invalid_document",
+                "backend.invalid_document",
+            ])
+        #expect(list.unreadable.map(\.id) == [nil, nil, "b", nil])
+        #expect(
+            list.unreadable[2].error.message
+                == #"the task "b" can't be run: "command" is missing; correct it in the backend"#
+        )
+    }
+
+    @Test(arguments: [
+        (#""cron": 5"#, #""cron" is not a text"#), (#""cron": [1]"#, #""cron" is not a text"#),
+        (#""command": null"#, #""command" is null where a text is needed"#),
+    ])
+    func aWrongFieldOfATaskIsNamedInTheWordsOfJSON(_ member: String, _ problem: String) throws {
+        let list = try decode(TaskList.self, #"{"data": [{"id": "t", \#(member)}]}"#)
+        let message = try #require(list.unreadable.first?.error.message)
+        #expect(message.contains(problem), "\(message)")
+        #expect(list.unreadable.first?.id == "t")
+    }
+
+    /// No name of a Swift type is in a message for people.
+    @Test(arguments: [
+        (#"{"data": 7}"#, "an object"), (#"{"data": {"id": "p", "plugins": 7}}"#, "a list"),
+        (#"{"data": {"id": 7}}"#, "a text"),
+    ])
+    func whatIsNeededIsSaidInTheWordsOfJSON(_ json: String, _ words: String) {
+        let error = #expect(throws: DecodingError.self) { try decode(AgentDocument.self, json) }
+        #expect(error?.sentence.hasSuffix("is not \(words)") == true, "\(error?.sentence ?? "")")
+    }
+
+    // MARK: The text of arguments
+
+    @Test(arguments: [
+        #"{"x":1.0,"big":123456789012345678901234567890,"e":1e5,"n":-0.0}"#,
+        #"{ "nested" : { "arguments" : { "a" : [ 1.0 , {"b": "}\"{" } ] } } }"#,
+        #"{"a": "\\", "b": "\"", "é": "\u00e9"}"#, "{}", "{\n\t\"a\": 1.50\r\n}",
+    ])
+    func aBareObjectIsItsTextToTheByte(_ object: String) throws {
+        for member in ["arguments", #"argument\u0073"#] {
+            let json = #"""
+                {"more": {"x": {"arguments": {"a": 1.0}}}, "data": [
+                  {"id": "a", "command": "c", "\#(member)" : \#(object), "cron": null},
+                  {"id": "b", "command": "arguments", "arguments": "{\"y\": 2.0}"}, {"id": "c", "command": "c"}]}
+                """#
+            let kept = JSONText.keepingObjects(of: "arguments", atDepth: 3, in: Data(json.utf8))
+            let list = try decode(TaskList.self, String(decoding: kept, as: UTF8.self))
+            #expect(list.tasks.map(\.arguments) == [object, #"{"y": 2.0}"#, "{}"])
+        }
+    }
+
+    @Test(arguments: [
+        #"{"data": [{"arguments": {"a": 1"#, #"{"data": [{"arguments": {"a": "#, #"{"data": [{"arguments": {"a": "x\"#,
+        "", "}}]]", #"{"data": [{"arguments""#, #"{"data": [{"arguments":"#, #"{"data": [{"arguments": [{}]}]}"#,
+    ])
+    func whatIsNoJSONOrNoObjectStaysAsItIs(_ json: String) {
+        #expect(JSONText.keepingObjects(of: "arguments", atDepth: 3, in: Data(json.utf8)) == Data(json.utf8))
+    }
+
+    @Test func ofEqualNamesEachObjectIsKept() throws {
+        let kept = JSONText.keepingObjects(
+            of: "arguments", atDepth: 1, in: Data(#"{"arguments": {"a": 1.0}, "arguments": {"a": 2.0}}"#.utf8))
+        #expect(
+            String(decoding: kept, as: UTF8.self)
+                == #"{"arguments": "{\"a\": 1.0}", "arguments": "{\"a\": 2.0}"}"#)
+    }
+
+    @Test func textsThatOnlyLookTheSameAreTwo() {
+        let (one, two) = ("caf\u{E9}", "cafe\u{301}")
+        #expect(one == two)
+        #expect(TaskID(one) != TaskID(two))
+        #expect(Set([TaskID(one), TaskID(two), TaskID(one)]).count == 2)
+        func task(_ id: String, _ arguments: String) -> TaskDocument {
+            TaskDocument(id: id, command: "c", cron: nil, arguments: arguments)
+        }
+        #expect(task("t", one) != task("t", two))
+        #expect(task(one, "") != task(two, ""))
+        #expect(task(one, two) == task(one, two))
+    }
+
+    @Test(arguments: ["weird", "timed_out_twice", "Great"])
+    func aStatusOfANewerAgentIsKept(_ text: String) throws {
+        let result = try JSONDecoder().decode(
+            TaskResult.self, from: Data(#"{"data": null, "status": "\#(text)"}"#.utf8))
+        #expect(result.status == .other(text))
+        #expect(String(decoding: try JSONEncoder().encode(result), as: UTF8.self).contains(#""status":"\#(text)""#))
+    }
+
+    @Test(arguments: [#""""#, #""two words""#, "7", #""\#(String(repeating: "x", count: 65))""#])
+    func whatIsNoWordIsNoStatus(_ json: String) {
+        let error = #expect(throws: DecodingError.self) {
+            try JSONDecoder().decode(TaskResult.self, from: Data(#"{"data": null, "status": \#(json)}"#.utf8))
+        }
+        #expect(error?.sentence.contains("RunStatus") == false)
     }
 
     @Test func aMinimalResultIsDataAlone() throws {

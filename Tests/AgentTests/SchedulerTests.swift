@@ -79,6 +79,26 @@ import Testing
         #expect(fired.all.map(\.task) == [task("a", "* * * * *", arguments: #"{"x":1}"#)])
     }
 
+    @Test func argumentsThatOnlyLookTheSameAreTakenOver() async {
+        let clock = ManualClock("2026-11-23T21:07:30Z")
+        let (scheduler, fired) = makeScheduler(clock)
+        let (one, two) = ("{\"x\":\"caf\u{E9}\"}", "{\"x\":\"cafe\u{301}\"}")
+        _ = await scheduler.replace(with: [task("a", "* * * * *", arguments: one)])
+        _ = await scheduler.replace(with: [task("a", "* * * * *", arguments: two)])
+        clock.advance(by: 60)
+        await scheduler.fireDue()
+        #expect(fired.all.map { Array($0.task.arguments.utf8) } == [Array(two.utf8)])
+    }
+
+    @Test func schedulesWhoseIDsOnlyLookTheSameAreTwo() async {
+        let clock = ManualClock("2026-11-23T21:07:30Z")
+        let (scheduler, fired) = makeScheduler(clock)
+        _ = await scheduler.replace(with: [task("caf\u{E9}", "* * * * *"), task("cafe\u{301}", "* * * * *")])
+        clock.advance(by: 60)
+        await scheduler.fireDue()
+        #expect(fired.all.count == 2)
+    }
+
     @Test func aWrongExpressionIsReportedAndTheOthersGoOn() async {
         let clock = ManualClock("2026-11-23T21:07:30Z")
         let (scheduler, fired) = makeScheduler(clock)

@@ -109,7 +109,7 @@ import Testing
             return
         }
         #expect(list.tasks.map(\.id) == ["t"])
-        #expect(list.problems.map(\.code) == ["backend.invalid_document"])
+        #expect(list.unreadable.map(\.error.code) == ["backend.invalid_document"])
         #expect(etag == "\"v1\"")
         guard case .unchanged = try await backend.tasks(ifNoneMatch: etag) else {
             Issue.record("changed")

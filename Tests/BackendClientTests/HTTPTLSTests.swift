@@ -58,6 +58,33 @@ struct HTTPTLSTests {
         #expect(error?.message.contains("ca_file must be") == true)
     }
 
+    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: HTTP2Server.program)))
+    func requestsShareOneConnectionOfHTTP2() async throws {
+        struct Answer: Decodable {
+            var connection: Int
+            var stream: Int
+        }
+        let tls = try TLSServer(subjectAlternativeName: "IP:127.0.0.1")
+        let server = try HTTP2Server(certificate: tls.certificate, key: tls.key)
+        let client = try client { $0.caFile = tls.certificate }
+        @Sendable func answer(_ body: Data?) async throws -> Answer {
+            var request = HTTPRequest(method: body == nil ? .get : .post, url: try HTTPURL(server.url), body: body)
+            request.timeLimit = .seconds(30)
+            let response = try await client.send(request)
+            #expect(response.status == 200)
+            return try JSONDecoder().decode(Answer.self, from: response.body)
+        }
+        let first = try await answer(nil)
+        let others = try await withThrowingTaskGroup(of: Answer.self) { group in
+            for number in 0..<HTTP2Server.atATime {
+                group.addTask { try await answer(number % 2 == 0 ? nil : Data("{}".utf8)) }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(([first] + others).map(\.connection) == Array(repeating: 1, count: HTTP2Server.atATime + 1))
+        #expect(Set(others.map(\.stream)).count == HTTP2Server.atATime)
+    }
+
     @Test func aPlainServerIsNoTLSServer() async throws {
         let server = try ScriptedServer()
         let client = try client()

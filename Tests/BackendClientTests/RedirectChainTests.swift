@@ -27,7 +27,7 @@ import Testing
     func originDecides(step: Step) throws {
         let url = try HTTPURL(step.from)
         let header = HTTPHeader(name: "Authorization", value: "Bearer hush", isSecret: true)
-        var chain = RedirectChain(HTTPRequest(url: url, headers: [header]), limit: 10)
+        var chain = RedirectChain(HTTPRequest(url: url, headers: [header]), HTTPClient.Configuration())
         let response = HTTPResponse(
             status: 302, headers: [(name: "location", value: step.to)], body: Data(), url: url, reusedConnection: false)
         guard step.isFollowed else {
@@ -39,6 +39,23 @@ import Testing
         #expect(chain.hop.headers.isEmpty == !step.keepsSecret)
     }
 
+    @Test func insecureRedirectsAreFollowedWhereThatIsAllowedAndTakeNoToken() throws {
+        var configuration = HTTPClient.Configuration()
+        configuration.followsToInsecure = true
+        let url = try HTTPURL("https://a/x")
+        let headers = [
+            HTTPHeader(name: "Authorization", value: "Bearer hush", isSecret: true),
+            HTTPHeader(name: "Accept", value: "application/json"),
+        ]
+        var chain = RedirectChain(HTTPRequest(url: url, headers: headers), configuration)
+        let response = HTTPResponse(
+            status: 308, headers: [(name: "Location", value: "http://a/x")], body: Data(), url: url,
+            reusedConnection: false)
+        #expect(try chain.follow(response))
+        #expect(chain.hop.url.text == "http://a/x")
+        #expect(chain.hop.headers.map(\.name) == ["Accept"])
+    }
+
     @Test(arguments: [
         ("https://a/y", true), ("https://a:443/y", true), ("https://b/y", false), ("https://a:444/y", false),
         ("//b/y", false), ("https://a.b/y", false),
@@ -46,7 +63,7 @@ import Testing
     func aSecretBodyStaysAtItsOrigin(location: String, isFollowed: Bool) throws {
         let url = try HTTPURL("https://a/token")
         let request = HTTPRequest(method: .post, url: url, body: Data("refresh_token=hush".utf8), staysAtOrigin: true)
-        var chain = RedirectChain(request, limit: 10)
+        var chain = RedirectChain(request, HTTPClient.Configuration())
         let response = HTTPResponse(
             status: 307, headers: [(name: "Location", value: location)], body: Data(), url: url, reusedConnection: false
         )

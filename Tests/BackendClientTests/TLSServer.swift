@@ -52,7 +52,7 @@ final class TLSServer: Sendable {
     }
 
     /// Not through Foundation's `Process`, whose run loops don't get on with tests that run side by side.
-    private static func start(_ arguments: [String], output: Int32) throws -> pid_t {
+    static func start(_ arguments: [String], of program: String = program, output: Int32) throws -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }

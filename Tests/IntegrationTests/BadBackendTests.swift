@@ -10,6 +10,8 @@ import Testing
         let name: String
         let answer: ScriptedServer.Answer
         let code: String
+        /// Whether a plugin whose document is answered so is wrong for good, and its tasks are rejected.
+        var condemnsPlugin = false
 
         var testDescription: String { name }
     }
@@ -22,31 +24,44 @@ import Testing
                 status: 200, headers: ["Content-Type": "text/html"], body: Data("<html>Sign in</html>".utf8)),
             code: "backend.not_json"),
         Case(name: "truncated JSON", answer: .json(#"{"data": {"id": "a", "na"#), code: "backend.invalid_json"),
-        Case(name: "no data", answer: .json(#"{"message": "hello"}"#), code: "backend.missing_data"),
-        Case(name: "a wrong type", answer: .json(#"{"data": {"id": 7}}"#), code: "backend.invalid_document"),
+        Case(
+            name: "no data", answer: .json(#"{"message": "hello"}"#), code: "backend.missing_data",
+            condemnsPlugin: true),
+        Case(
+            name: "a wrong type", answer: .json(#"{"data": {"id": 7}}"#), code: "backend.invalid_document",
+            condemnsPlugin: true),
         Case(
             name: "a redirect loop", answer: .redirect(308, to: "/api/agent"), code: "http.redirect_loop"),
         Case(name: "a connection that is closed", answer: .close, code: "http.connection_lost"),
     ]
 
-    @Test(arguments: cases)
-    func theAgentSaysSoAndGoesOnWhenItIsOver(_ example: Case) async throws {
+    /// What is asked, and it answered well.
+    enum Question: String, Sendable, CaseIterable {
+        case agent = "/api/agent"
+        case plugin = "/api/agent/plugin/good-plugin"
+        case tasks = "/api/agent/tasks"
+    }
+
+    @Test(arguments: cases, Question.allCases)
+    func theAgentSaysSoAndGoesOnWhenItIsOver(_ example: Case, _ question: Question) async throws {
         let backend = try ScriptedBackend()
         let folder = try TemporaryFolder()
-        let good = #"{"data": {"id": "a", "name": "A", "team_id": "t", "plugins": ["good-plugin"]}}"#
         let agent = try await TestAgent.start(serverURL: backend.server.url, folder: folder)
 
-        backend.server.route("/api/agent", example.answer)
+        var answer = example.answer
+        if example.name == "a redirect loop" { answer = .redirect(308, to: question.rawValue) }
+        backend.server.route(question.rawValue, answer)
         var report = try await agent.runtime.runOnce()
         #expect(!report.isGood)
         #expect(agent.loggedCodes.contains(example.code), "logged were \(agent.loggedCodes.sorted())")
-        #expect(try backend.results(of: "good").isEmpty)
+        let isRejected = question == .plugin && example.condemnsPlugin
+        #expect(try backend.results(of: "good").map(\.error?.code) == (isRejected ? [example.code] : []))
         await agent.runtime.close()
 
-        backend.server.route("/api/agent", .json(good))
-        report = try await TestAgent.once(serverURL: backend.server.url, folder: folder).report
+        let other = try ScriptedBackend()
+        report = try await TestAgent.once(serverURL: other.server.url, folder: folder).report
         #expect(report.isGood)
-        #expect(try backend.results(of: "good").map(\.data) == ["hello"])
+        #expect(try other.results(of: "good").map(\.data) == (isRejected ? [] : ["hello"]))
     }
 
     @Test func anUnreachableBackendIsNamed() async throws {

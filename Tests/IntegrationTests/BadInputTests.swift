@@ -78,6 +78,29 @@ import Testing
             }
             $0.addTask(callAnswer())
         },
+        Case("a wrong hash, and a command without the id in front", .result("plugin.hash_mismatch")) {
+            $0.addPlugin("p", script: answer, functions: []) {
+                $0["hash"] = .string(SHA512.hash("other".utf8).hex)
+                $0["commands"] = ["answer": ["id": "x", "name": "answer", "function": "answer"]]
+            }
+            $0.addTask(#"{"id": "bad", "command": "answer", "cron": null, "arguments": "{}"}"#)
+        },
+        Case("a wrong hash beside a plugin with the same command", .success("42")) { backend in
+            for id in ["one", "two"] {
+                backend.addPlugin(id, script: answer, functions: []) {
+                    if id == "one" { $0["hash"] = .string(SHA512.hash("other".utf8).hex) }
+                    $0["commands"] = ["shared": ["id": "x", "name": "shared", "function": "answer"]]
+                }
+            }
+            backend.addTask(#"{"id": "bad", "command": "shared", "cron": null, "arguments": "{}"}"#)
+        },
+        Case("a hash that is none", .logged("plugin.invalid_hash"), .result("plugin.invalid_hash")) {
+            $0.addPlugin("p", script: answer, functions: []) {
+                $0["hash"] = "x"
+                $0["commands"] = ["answer": ["id": "x", "name": "answer", "function": "answer"]]
+            }
+            $0.addTask(#"{"id": "bad", "command": "answer", "cron": null, "arguments": "{}"}"#)
+        },
         Case("a hash in capitals is fine", .success("42")) {
             $0.addPlugin("p", script: answer, functions: ["answer"]) {
                 $0["hash"] = .string(SHA512.hash(answer.utf8).hex.uppercased())
@@ -106,7 +129,7 @@ import Testing
 
     static let functionCases = ["__init__", "_x", "not-a-name", "a.b", ""].map { function in
         Case(
-            "the function \(quoted(function))", .logged("plugin.invalid_function"), .result("task.unknown_command"),
+            "the function \(quoted(function))", .logged("plugin.invalid_function"), .result("plugin.invalid_function"),
             .success("42", task: "sibling")
         ) {
             $0.addPlugin("p", script: answer, functions: ["answer"]) {
@@ -182,8 +205,18 @@ import Testing
             $0.addTask(#"{"id": "bad", "command": "good-plugin.hello", "cron": null, "arguments": "{}"}"#)
             $0.addTask(#"{"id": "bad", "command": "nobody.knows", "cron": null, "arguments": "{}"}"#)
         },
-        Case("a task without a command", .logged("backend.invalid_document")) {
+        Case("a task without a command", .logged("task.invalid_document"), .result("task.invalid_document")) {
             $0.addTask(#"{"id": "bad", "cron": null, "arguments": "{}"}"#)
+        },
+        Case("a cron that is a number", .logged("task.invalid_document"), .result("task.invalid_document")) {
+            $0.addTask(#"{"id": "bad", "command": "good-plugin.hello", "cron": 5, "arguments": "{}"}"#)
+        },
+        Case("a task that can't be read with the id of another", .logged("task.invalid_document"), .success("hello")) {
+            $0.addTask(#"{"id": "bad", "command": "good-plugin.hello", "cron": null, "arguments": "{}"}"#)
+            $0.addTask(#"{"id": "bad", "command": 5}"#)
+        },
+        Case("a task whose id is a number", .logged("backend.invalid_document")) {
+            $0.addTask(#"{"id": 5, "command": "good-plugin.hello"}"#)
         },
         Case("a task without an id", .logged("task.invalid_id")) {
             $0.addTask(#"{"id": "", "command": "good-plugin.hello", "cron": null, "arguments": "{}"}"#)

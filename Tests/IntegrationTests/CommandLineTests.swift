@@ -1,5 +1,6 @@
 import AgentModel
 import AgentTestSupport
+import Cryptography
 import Foundation
 import Testing
 
@@ -16,6 +17,16 @@ import Testing
         let lines = try output.jsonLines()
         #expect(lines.map { $0["utc"] as? String } == ["2026-11-24T08:00:00Z", "2026-11-24T08:15:00Z"])
         #expect(lines.first?["local"] as? String == "2026-11-24T09:00:00+01:00")
+    }
+
+    @Test func aWrongExpressionKeepsNoOtherFromBeingPrinted() async throws {
+        let output = try await AgentProcess.run([
+            "schedule", "next", "61 * * * *", "0 9 * * *", "nonsense", "--count", "1", "--from",
+            "2026-11-23T08:50:00Z", "--timezone", "UTC", "--json",
+        ])
+        #expect(output.status == 1)
+        #expect(try output.jsonLines().map { $0["utc"] as? String } == ["2026-11-23T09:00:00Z"])
+        #expect(output.stderr.contains("61 * * * *") && output.stderr.contains("nonsense"), "\(output.stderr)")
     }
 
     @Test func aScheduleThatNeverFiresSaysSo() async throws {
@@ -59,6 +70,9 @@ import Testing
         Failure(arguments: ["plugin", "call", "/nowhere.py", "x"], status: 1, says: "/nowhere.py"),
         Failure(arguments: ["plugin", "call", "x.py", "_x"], status: 2, says: "_x"),
         Failure(arguments: ["plugin", "show", "../x"], status: 1, says: "plugin.invalid_id"),
+        Failure(arguments: ["plugin", "show", "nobody"], status: 1, says: "plugin.not_stored"),
+        Failure(arguments: ["plugin", "verify", "nobody"], status: 1, says: "plugin.not_stored"),
+        Failure(arguments: ["plugin", "call", "nobody", "x"], status: 1, says: "plugin.not_stored"),
         Failure(arguments: ["history", "--status", "great"], status: 2, says: "timed_out"),
         Failure(arguments: ["history", "--limit", "0"], status: 2, says: "--limit"),
         Failure(arguments: ["history", "show", "x"], status: 2, says: "history"),
@@ -75,14 +89,15 @@ import Testing
     }
 
     @Test(arguments: [
-        [], ["run"], ["plugin"], ["plugin", "list"], ["plugin", "show"], ["plugin", "verify"], ["plugin", "call"],
+        [], ["run"], ["doctor"], ["plugin"], ["command"], ["schedule"], ["outbox"], ["plugin", "release"],
+        ["plugin", "list"], ["plugin", "show"], ["plugin", "verify"], ["plugin", "call"],
         ["command", "list"], ["schedule", "next"], ["status"], ["history"], ["history", "show"], ["outbox", "list"],
         ["outbox", "retry"], ["outbox", "discard"], ["login"], ["logout"],
     ])
     func helpShowsAnExample(_ command: [String]) async throws {
         let output = try await AgentProcess.run(command + ["--help"])
         #expect(output.status == 0)
-        #expect(output.stdout.contains("EXAMPLE") || command == ["plugin"], "\(output.stdout)")
+        #expect(output.stdout.contains("EXAMPLE"), "\(output.stdout)")
     }
 
     // MARK: plugin call
@@ -167,6 +182,31 @@ import Testing
         #expect(try output.jsonLines().map { $0["verified"] as? Bool } == [false])
         output = try await AgentProcess.run(["plugin", "call", "good-plugin", "hello"], directory: folder.path)
         #expect(output.status == 1)
+    }
+
+    @Test func aScriptWithoutADocumentIsNotCalledVerified() async throws {
+        let folder = try TemporaryFolder()
+        try "class Plugin: pass".write(toFile: folder.path("p.py"), atomically: true, encoding: .utf8)
+        let hash = SHA512.hash("class Plugin: pass".utf8).hex
+        let text = try await AgentProcess.run(["plugin", "verify", "./p.py"], directory: folder.path)
+        #expect(text.status == 1)
+        #expect(text.stdout.contains("no document to compare with") && text.stdout.contains(hash), "\(text.stdout)")
+        #expect(!text.stdout.contains("matches"))
+        let json = try await AgentProcess.run(["plugin", "verify", "./p.py", "--json"], directory: folder.path)
+        #expect(json.status == 1)
+        let row = try #require(try json.jsonLines().first)
+        #expect(row["verified"] as? Bool == false)
+        #expect(row["sha512"] as? String == hash)
+        #expect(row["code"] as? String == "plugin.no_document")
+    }
+
+    @Test func aReleaseIsJSONToo() async throws {
+        let backend = try ScriptedBackend()
+        let folder = try TemporaryFolder()
+        _ = try await AgentProcess.run(
+            ["run", "--once", "--set", "auth=no", "--set", "server_url=\(backend.server.url)"], directory: folder.path)
+        let output = try await AgentProcess.run(["plugin", "release", "good-plugin", "--json"], directory: folder.path)
+        #expect(output.stdout == #"{"plugin":"good-plugin","released":false}"# + "\n", "\(output.stderr)")
     }
 
     @Test func onceFailsWhereARunFailed() async throws {

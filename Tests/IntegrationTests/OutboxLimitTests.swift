@@ -13,7 +13,7 @@ import Testing
         let backend = try ScriptedBackend()
         let agent = try await TestAgent.start(serverURL: backend.server.url, folder: TemporaryFolder())
         let catalog = PluginCatalog()
-        await catalog.markComplete()
+        await catalog.expect([], outdated: [])
         let ledger = ShrinkingLedger(agent.runtime.journal)
         let dispatcher = Dispatcher(
             parts: Dispatcher.Parts(

@@ -66,6 +66,36 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: folder.path("plugins/p.json")))
     }
 
+    /// What the backend doesn't publish any more isn't run, also where nothing took its place.
+    @Test func aNewVersionThatCanNotBeLoadedTakesTheOldOneAlong() async throws {
+        let backend = try ScriptedBackend()
+        let folder = try TemporaryFolder()
+        let log = folder.path("goodbyes")
+        let agent = try await TestAgent.start(
+            serverURL: backend.server.url, folder: folder, settings: ["force_redownload": "yes"])
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await agent.runtime.dispatcher.run() }
+            backend.addPlugin("p", script: Self.script(answering: "old", goodbye: log), functions: ["answer"])
+            backend.addTask(Self.task("first"))
+            await synchronize(agent)
+            backend.addPlugin("p", script: "raise OSError('broken')\n", functions: ["answer"])
+            backend.addTask(Self.task("second"))
+            await synchronize(agent)
+            // The document can't be had: what is there goes on.
+            backend.addPlugin("p", script: Self.script(answering: "new", goodbye: log), functions: ["answer"])
+            await synchronize(agent)
+            backend.server.route("/api/agent/plugin/p", .json("{}", status: 503))
+            backend.addTask(Self.task("third"))
+            await synchronize(agent)
+            group.cancelAll()
+        }
+        await agent.runtime.close()
+        #expect(try backend.results(of: "first").map(\.data) == ["old 1"])
+        #expect(try backend.results(of: "second").map(\.error?.code) == ["plugin.script_failed"])
+        #expect(try backend.results(of: "third").map(\.data) == ["new 1"])
+        #expect(try String(contentsOfFile: log, encoding: .utf8).hasPrefix("old is gone\n"))
+    }
+
     @Test func aFileChangedUnderTheRunningAgentIsNotRunAndFetchedAgain() async throws {
         let backend = try ScriptedBackend()
         let folder = try TemporaryFolder()

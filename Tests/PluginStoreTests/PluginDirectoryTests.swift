@@ -61,6 +61,25 @@ import Testing
         #expect(error?.message.contains("65534") == true)
     }
 
+    @Test(arguments: ["", "/"]) func aLinkOfOurOwnIsFollowed(ending: String) throws {
+        mkdir(folder.path("elsewhere"), 0o755)
+        symlink("elsewhere", directory)
+        _ = try PluginStore(path: directory + ending, backend: backend, logger: Logger(label: "test"))
+        #expect(mode(folder.path("elsewhere")) == 0o700)
+    }
+
+    @Test(.enabled(if: geteuid() == 0), arguments: ["", "/"]) func aLinkOfAnotherUserIsRefused(ending: String) throws {
+        mkdir(folder.path("elsewhere"), 0o755)
+        symlink("elsewhere", directory)
+        lchown(directory, 65534, 65534)
+        let error = #expect(throws: PluginStoreError.self) {
+            try PluginStore(path: directory + ending, backend: backend, logger: Logger(label: "test"))
+        }
+        #expect(error?.code == "store.unsafe_directory")
+        #expect(error?.message.contains("symbolic link of user 65534") == true)
+        #expect(mode(folder.path("elsewhere")) == 0o755)
+    }
+
     @Test(.enabled(if: geteuid() != 0, "root may write everywhere")) func aReadOnlyFolderIsAClearError() throws {
         let parent = folder.path("readonly")
         mkdir(parent, 0o500)

@@ -88,7 +88,7 @@ import Testing
         #expect(other.script == Array("class Plugin: pass".utf8))
         #expect(try bytes("p1.py") == Array("class Plugin: pass".utf8))
         #expect(server.requests.count == 3)
-        #expect(throws: PluginStoreError.self) { try store.recheck(first) }
+        await #expect(throws: PluginStoreError.self) { try await store.recheck(first) }
     }
 
     @Test func aHashInCapitalsIsFine() async throws {
@@ -113,7 +113,7 @@ import Testing
         let error = await #expect(throws: PluginStoreError.self) { try await store.plugin(id) }
         #expect(error?.code == bad.code)
         #expect(error?.message.contains("\"p1\"") == true)
-        #expect(try store.storedIDs().isEmpty)
+        #expect(try await store.storedIDs().isEmpty)
         #expect(server.requests.count == 1)
     }
 
@@ -234,7 +234,7 @@ import Testing
     @Test func anUntouchedFilePasses() async throws {
         try serve(document())
         let plugin = try await store.plugin(id)
-        for _ in 0..<1000 { try store.recheck(plugin) }
+        for _ in 0..<1000 { try await store.recheck(plugin) }
     }
 
     @Test func theSameBytesInAnotherFilePassAndAreRemembered() async throws {
@@ -245,10 +245,10 @@ import Testing
         try Data(plugin.script).write(to: URL(filePath: copy))
         chmod(copy, 0o600)
         rename(copy, plugin.path)
-        try store.recheck(plugin)
+        try await store.recheck(plugin)
         #expect(plugin.identity != before)
         let remembered = plugin.identity
-        try store.recheck(plugin)
+        try await store.recheck(plugin)
         #expect(plugin.identity == remembered)
     }
 
@@ -292,7 +292,7 @@ import Testing
         let plugin = try await store.plugin(id)
         try swap.make(plugin.path)
         for _ in 0..<2 {
-            let error = #expect(throws: PluginStoreError.self) { try store.recheck(plugin) }
+            let error = await #expect(throws: PluginStoreError.self) { try await store.recheck(plugin) }
             #expect(error?.code == "plugin.file_changed")
         }
         // The verified bytes are those of before in any case.
@@ -307,7 +307,7 @@ import Testing
                 group.addTask {
                     for _ in 0..<200 {
                         if index == 0 { chmod(plugin.path, 0o600) }
-                        try store.recheck(plugin)
+                        try await store.recheck(plugin)
                     }
                 }
             }
@@ -323,11 +323,11 @@ import Testing
         try Data().write(to: URL(filePath: directory + "/.hidden.json"))
         try Data().write(to: URL(filePath: directory + "/not an id.json"))
         try Data().write(to: URL(filePath: directory + "/alone.py"))
-        #expect(try store.storedIDs() == [id])
+        #expect(try await store.storedIDs() == [id])
         #expect(try store.document(id) == document())
         try await store.remove(id)
         try await store.remove(id)
-        #expect(try store.storedIDs().isEmpty)
+        #expect(try await store.storedIDs().isEmpty)
         #expect(mode(directory + "/p1.py") == 0)
         let error = #expect(throws: PluginStoreError.self) { try store.verify(id) }
         #expect(error?.code == "plugin.not_stored")
@@ -338,7 +338,7 @@ import Testing
         _ = try await store.plugin(id)
         server.stop()
         let offline = try PluginStore(path: directory, backend: nil, logger: Logger(label: "test"))
-        #expect(try offline.storedIDs() == [id])
+        #expect(try await offline.storedIDs() == [id])
         #expect(try await offline.plugin(id, forceRedownload: true).script == Array(Self.script.utf8))
         let error = await #expect(throws: PluginStoreError.self) { try await offline.plugin(PluginID("p2")) }
         #expect(error?.code == "plugin.not_stored")

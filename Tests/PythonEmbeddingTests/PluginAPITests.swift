@@ -83,6 +83,33 @@ final class RecordingHost: PluginHost {
             code: "api.sendTaskResult(Task(id='a/ü'), 'r')", result: #"{"data": "ok"}"#,
             requests: [.init(method: "POST", path: "/api/agent/task/a%2F%C3%BC", body: #"{"data": "r"}"#)]),
         RequestCase(
+            code: "api.sendTaskResult('t', {'b': [1.0, None, 'é']})", result: #"{"data": "ok"}"#,
+            requests: [
+                .init(
+                    method: "POST", path: "/api/agent/task/t", body: #"{"data": "{\"b\": [1.0, null, \"\\u00e9\"]}"}"#)
+            ]),
+        RequestCase(
+            code: "api.sendTaskResult('t', 5)", result: #"{"data": "ok"}"#,
+            requests: [.init(method: "POST", path: "/api/agent/task/t", body: #"{"data": "5"}"#)]),
+        RequestCase(
+            code: "api.sendTaskResult('t', True)", result: #"{"data": "ok"}"#,
+            requests: [.init(method: "POST", path: "/api/agent/task/t", body: #"{"data": "true"}"#)]),
+        RequestCase(
+            code: "api.sendTaskResult('t', None)", result: #"{"data": "ok"}"#,
+            requests: [.init(method: "POST", path: "/api/agent/task/t", body: #"{"data": null}"#)]),
+        RequestCase(
+            code: "api.sendTaskResult('t', 'é')", result: #"{"data": "ok"}"#,
+            requests: [.init(method: "POST", path: "/api/agent/task/t", body: #"{"data": "\u00e9"}"#)]),
+        RequestCase(
+            code: "api.sendTaskResult('t', '')", result: #"{"data": "ok"}"#,
+            requests: [.init(method: "POST", path: "/api/agent/task/t", body: #"{"data": ""}"#)]),
+        RequestCase(
+            code: "api.sendTaskResult('t', {2, 1})", result: #"{"data": "ok"}"#,
+            requests: [.init(method: "POST", path: "/api/agent/task/t", body: #"{"data": "[1, 2]"}"#)]),
+        RequestCase(
+            code: "api.sendTaskResult('t', b'x')", result: #"{"data": "ok"}"#,
+            requests: [.init(method: "POST", path: "/api/agent/task/t", body: #"{"data": "\"x\""}"#)]),
+        RequestCase(
             code: "api.sendRequest('/missing', 'GET')", result: #"["APIError", 404, "{\"error\": \"no\"}", null]"#,
             requests: [.init(method: "GET", path: "/api/missing", body: nil)]),
         RequestCase(

@@ -67,6 +67,7 @@ import Testing
         ("api", "def __init__(self, api): self.api = api", "<the agent's API>"),
         ("api with a default", "def __init__(self, api=None): self.api = api", "<the agent's API>"),
         ("api by keyword only", "def __init__(self, *, api): self.api = api", "<the agent's API>"),
+        ("api by position only", "def __init__(self, api, /): self.api = api", "<the agent's API>"),
         ("another parameter", "def __init__(self, other=1): self.api = other", "1"),
         ("none", "def __init__(self): self.api = 2", "2"),
         ("no constructor", "api = 3", "3"),

@@ -58,6 +58,23 @@ import Testing
         }
     }
 
+    @Test func `arguments as an object keep every digit`() async throws {
+        try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
+            let client = try TestClient(backend)
+            let object = #"{"x":1.0,"big":123456789012345678901234567890,"e":1e5,"n":-0.0}"#
+            func fields(_ arguments: String) -> String {
+                #"{"agent_id": "\#(QuickstartSeed.agentID)", "command": "\#(Self.square)", "arguments": \#(arguments)}"#
+            }
+            let created = try await client.administer(.post, "/tasks", text: fields(object))
+            #expect(created.data["arguments"].string == object)
+            let id = try #require(created.data["id"].string)
+            let changed = try await client.administer(.patch, "/tasks/\(id)", text: #"{"arguments": {"x": 2.0}}"#)
+            #expect(changed.data["arguments"].string == #"{"x": 2.0}"#)
+            let refused = try await client.administer(.post, "/tasks", text: fields("[1]"))
+            #expect(refused.errorField == "arguments")
+        }
+    }
+
     @Test(arguments: [JSONValue.null, "", "[]", "{}"])
     func `no arguments may be said in the contract's ways`(arguments: JSONValue) async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in

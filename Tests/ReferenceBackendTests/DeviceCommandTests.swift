@@ -38,6 +38,16 @@ import Testing
             let bound = try await CommandResult.of("device", "approve", third.userCode, "--agent", id, "--data", data)
             #expect(bound.output.first?.contains(id) == true)
 
+            let fourth = try await client.begin()
+            let joined = try await CommandResult.of(
+                "device", "approve", fourth.userCode, "--agent", id, "--json", "--data", data)
+            let agent = try JSONDecoder().decode(JSONValue.self, from: Data(joined.output.joined().utf8))
+            #expect(agent["id"].string == id)
+            let fifth = try await client.begin()
+            let denied = try await CommandResult.of("device", "deny", fifth.userCode, "--json", "--data", data)
+            let login = try JSONDecoder().decode(JSONValue.self, from: Data(denied.output.joined().utf8))
+            #expect(login["user_code"].string == fifth.userCode)
+
             let again = try await CommandResult.of("device", "deny", first.userCode, "--data", data)
             #expect(again.status == 1)
             #expect(again.errors.contains("device.already_decided"))

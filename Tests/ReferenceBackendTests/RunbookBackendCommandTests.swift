@@ -70,6 +70,17 @@ import Testing
         #expect(try await served.process.exitStatus() == 0)
     }
 
+    @Test func `a new token is JSON where that is asked for`() async throws {
+        let folder = try TemporaryFolder()
+        let served = try await serve(folder.path("data"))
+        let reset = try await CommandResult.of("token", "reset", "--json", "--data", folder.path("data"))
+        let fields = try JSONDecoder().decode([String: String].self, from: Data(reset.output.joined().utf8))
+        let token = try #require(fields["token"])
+        #expect(try await get(HTTPClient(), served.url + "/admin/api/agents", token: token).status == 200)
+        served.process.signal(SIGTERM)
+        #expect(try await served.process.exitStatus() == 0)
+    }
+
     @Test func `a taken port is a failure that names the address`() async throws {
         let folder = try TemporaryFolder()
         try await LiveBackend.withLiveBackend { backend in
@@ -111,7 +122,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ["--help"], ["serve", "--help"], ["token", "reset", "--help"], ["device", "list", "--help"],
+        ["--help"], ["serve", "--help"], ["token", "--help"], ["token", "reset", "--help"], ["device", "--help"],
+        ["device", "list", "--help"],
         ["device", "approve", "--help"], ["device", "deny", "--help"],
     ])
     func `help shows an example`(arguments: [String]) async throws {

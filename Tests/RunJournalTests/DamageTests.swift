@@ -81,7 +81,7 @@ struct Damage: Sendable, CustomTestStringConvertible {
         try await again.reportForgotten(listed, error: RunError(code: "run.may_have_run", message: "m"), now: noon)
         for run in listed { #expect(try await again.started(oneOff(run.taskID)) == .alreadyRan) }
         let forgotten = try await again.reader.history(limit: 1000).filter { $0.error?.code == "run.may_have_run" }
-        #expect(Set(forgotten.map(\.taskID)) == Set(listed.map(\.taskID)).subtracting(known))
+        #expect(Set(forgotten.map { TaskID($0.taskID) }) == Set(listed.map { TaskID($0.taskID) }).subtracting(known))
         #expect(forgotten.allSatisfy { $0.status == .interrupted })
         #expect(!again.mayHaveForgotten)
         await again.close()

@@ -12,4 +12,11 @@ import Testing
         #expect(!(20_000..<40_000).contains { tasks.contains("task-\($0)") })
         #expect(!tasks.contains(""))
     }
+
+    @Test func idsThatOnlyLookTheSameAreTwo() {
+        var tasks = OneOffTasks()
+        tasks.insert("caf\u{E9}")
+        #expect(tasks.contains("caf\u{E9}"))
+        #expect(!tasks.contains("cafe\u{301}"))
+    }
 }

@@ -348,7 +348,7 @@ import Testing
         await journal.close()
         journal = try await directory.open()
         let listed = (50_000..<150_000).map { "9ab56426-0000-4000-8000-\($0)" }
-        #expect(journal.oneOffTasksStarted(among: listed) == Set(listed.prefix(50_000)))
+        #expect(Set(journal.oneOffTasksStarted(among: listed).map(\.text)) == Set(listed.prefix(50_000)))
         await journal.close()
     }
 }

@@ -81,17 +81,17 @@ struct TaskThroughput {
         let store = try PluginStore(path: folder, backend: client, logger: logger)
         let loader = PluginLoader(
             store: store, executor: executor, catalog: catalog, settings: { _ in PluginSettings() }, crashes: { [:] },
-            redownloads: false, collectGarbage: {}, logger: logger)
+            redownloads: false, clock: SystemWallClock.shared, collectGarbage: {}, onChange: {}, logger: logger)
         let reporter = Reporter(
             journal: ledger, client: client, clock: SystemWallClock.shared, isMinimal: false, logger: logger)
         let dispatcher = Dispatcher(
             parts: Dispatcher.Parts(
                 journal: ledger, catalog: catalog, executor: executor, clock: SystemWallClock.shared,
-                recheck: { try store.recheck($0) }, onResult: { reporter.wake() }, onDamagedPlugin: { _ in }),
+                recheck: { try await store.recheck($0) }, onResult: { reporter.wake() }, onDamagedPlugin: { _ in }),
             workers: 4, logger: logger)
         let start = ContinuousClock.now
         guard case .changed(let agent, _) = try await client.agent() else { throw Incomplete(report: "agent") }
-        guard await loader.synchronize(agent.plugins) else { throw Incomplete(report: "plugins") }
+        guard await loader.bringUpToDate(loader.accept(agent.plugins)) else { throw Incomplete(report: "plugins") }
         guard case .changed(let list, _) = try await client.tasks() else { throw Incomplete(report: "tasks") }
         await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await dispatcher.run() }

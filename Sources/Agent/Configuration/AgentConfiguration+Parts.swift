@@ -18,6 +18,7 @@ extension AgentConfiguration {
         var http = HTTPClient.Configuration()
         http.connectLimit = connectTimeout
         http.timeLimit = requestTimeout
+        http.followsToInsecure = allowInsecure
         http.caFile = caFile
         http.clientCertificate = clientCertificate
         http.clientKey = clientKey

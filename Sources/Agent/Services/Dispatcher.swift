@@ -17,7 +17,7 @@ public actor Dispatcher: Service {
         public var executor: any Executor
         public var clock: any WallClock
         /// Compares the plugin's file with what was verified; throws where it is another now.
-        public var recheck: @Sendable (VerifiedPlugin) throws -> Void
+        public var recheck: @Sendable (VerifiedPlugin) async throws -> Void
         /// Called when a result has been put into the outbox.
         public var onResult: @Sendable () -> Void
         /// Called when a plugin's file turned out to be another: it is fetched again.
@@ -27,7 +27,8 @@ public actor Dispatcher: Service {
 
         public init(
             journal: any RunLedger, catalog: PluginCatalog, executor: any Executor, clock: any WallClock,
-            recheck: @escaping @Sendable (VerifiedPlugin) throws -> Void, onResult: @escaping @Sendable () -> Void,
+            recheck: @escaping @Sendable (VerifiedPlugin) async throws -> Void,
+            onResult: @escaping @Sendable () -> Void,
             onDamagedPlugin: @escaping @Sendable (PluginID) -> Void,
             outboxLimit: @escaping @Sendable () -> Int = { .max }
         ) {
@@ -59,11 +60,15 @@ public actor Dispatcher: Service {
     /// Lanes with a run that could start, in the order of their turns.
     private var turns = Deque<Lane.Key>()
     /// By task id: queued, waiting for its plugin, or running. Such a task isn't queued again.
-    private var held: [String: Held] = [:]
-    private var waiting: [String: PlannedRun] = [:]
+    private var held: [TaskID: Held] = [:]
+    private var waiting: [TaskID: PlannedRun] = [:]
+    private var lastNumber = 0
+    /// How often it was said that plugins have changed.
+    private var catalogVersion = 0
+    private var isLookingAgain = false
     private let withdrawn = WithdrawnTasks()
     /// Why tasks wait or have waited, as the log says it.
-    private var reasons: [String: String] = [:]
+    private var reasons: [TaskID: String] = [:]
     /// Those that may be called at the same time, from the writing down of their start to the end of their call.
     private var running = 0
     /// Written down beyond these, so that the next call needn't wait for the disk.
@@ -88,6 +93,8 @@ public actor Dispatcher: Service {
         }
 
         var run: PlannedRun
+        /// Their order, of those that wait.
+        let number: Int
         var state: State
 
         var isRunning: Bool { if case .running = state { true } else { false } }
@@ -141,7 +148,7 @@ public actor Dispatcher: Service {
     /// Queues a run unless its task is queued or running already.
     public func submit(_ run: PlannedRun) async {
         guard !isStopping else { return }
-        if let known = held[run.task.id] {
+        if let known = held[run.task.key] {
             if let fireTime = run.scheduledFor {
                 logger.warning(
                     "a fire time is passed over: the task is still queued or running",
@@ -150,17 +157,22 @@ public actor Dispatcher: Service {
             }
             // A one-off that was changed before its turn runs as it is now.
             guard !known.isRunning, known.run != run else { return }
-            drop([run.task.id])
+            drop([run.task.key])
         }
-        held[run.task.id] = Held(run: run, state: .waiting)
+        held[run.task.key] = newlyHeld(run)
         await enqueue(run)
+    }
+
+    private func newlyHeld(_ run: PlannedRun) -> Held {
+        lastNumber += 1
+        return Held(run: run, number: lastNumber, state: .waiting)
     }
 
     /// Drops what is queued and not running of tasks that the backend doesn't list any more, or not as that: a one-off
     /// that has become a schedule, or the reverse.
     ///
     /// Of what has been handed to the executor, one-offs that have not begun are taken back.
-    public func withdraw(exceptOneOffs oneOffs: Set<String>, schedules: Set<String>) {
+    public func withdraw(exceptOneOffs oneOffs: Set<TaskID>, schedules: Set<TaskID>) {
         withdrawn.replace(
             with: held.filter { id, held in held.isRunning && held.run.scheduledFor == nil && !oneOffs.contains(id) }
                 .map(\.key))
@@ -171,22 +183,43 @@ public actor Dispatcher: Service {
         resumeIfIdle()
     }
 
-    private func drop(_ taskIDs: Set<String>) {
+    private func drop(_ taskIDs: Set<TaskID>) {
         guard !taskIDs.isEmpty else { return }
         for id in taskIDs {
             held[id] = nil
             waiting[id] = nil
             reasons[id] = nil
         }
-        for key in lanes.keys { lanes[key]?.queue.removeAll { taskIDs.contains($0.task.id) } }
+        for key in lanes.keys { lanes[key]?.queue.removeAll { taskIDs.contains($0.task.key) } }
     }
 
-    /// Looks again at the runs whose plugin wasn't there.
+    /// Looks again at the runs whose plugin wasn't there, in the order in which they came.
+    ///
+    /// Where that is being done already it is done once more after that, and this returns at once: a thousand plugins
+    /// may be loaded one after the other while a long list waits.
     public func catalogChanged() async {
-        let runs = waiting.values
-        waiting.removeAll()
-        for run in runs where held[run.task.id] != nil { await enqueue(run) }
+        catalogVersion += 1
+        guard !isLookingAgain else { return }
+        isLookingAgain = true
+        var seen: Int
+        repeat {
+            seen = catalogVersion
+            await lookAgain()
+        } while seen != catalogVersion
+        isLookingAgain = false
         resumeIfIdle()
+    }
+
+    private func lookAgain() async {
+        let runs = waiting.values.compactMap { run in held[run.task.key].map { (run, $0.number) } }
+            .sorted { $0.1 < $1.1 }
+        var missing: Set<String> = []
+        for (run, _) in runs where !missing.contains(run.task.command) {
+            // It may have been withdrawn or changed meanwhile.
+            guard waiting[run.task.key] == run else { continue }
+            await enqueue(run)
+            if waiting[run.task.key] != nil { missing.insert(run.task.command) }
+        }
     }
 
     /// Returns when nothing is queued or running. Runs that wait for a plugin to be fetched don't count.
@@ -227,6 +260,9 @@ public actor Dispatcher: Service {
         return !isOutboxFull
     }
 
+    /// Counts a task that was rejected without having been handed in.
+    public func countRejection() { tally.failed += 1 }
+
     /// - Parameter concurrency: of single plugins, where it isn't one.
     public func setConcurrency(_ concurrency: [PluginID: Int]) {
         self.concurrency = concurrency
@@ -234,7 +270,7 @@ public actor Dispatcher: Service {
     }
 
     /// Runs that wait for their plugin.
-    public func waitingTasks() -> [String] { waiting.keys.sorted() }
+    public func waitingTasks() -> [String] { waiting.keys.sorted().map(\.text) }
 
     /// What waits, for people who look.
     struct QueueState: Sendable {
@@ -253,23 +289,29 @@ public actor Dispatcher: Service {
     }
 
     private func enqueue(_ run: PlannedRun) async {
+        guard held[run.task.key]?.run == run else { return }
         let key: Lane.Key
-        switch await parts.catalog.resolve(run.task.command) {
+        let version = catalogVersion
+        // A schedule's time has come; it runs on what is there.
+        switch await parts.catalog.resolve(run.task.command, awaitsUpdate: run.scheduledFor == nil) {
         case .run(let plugin, _): key = .plugin(plugin.id)
         case .reject: key = .none
-        case .wait(let reason):
-            // Once; it is looked at again at every synchronization.
+        case .wait(let reason, let isLoading):
+            // Its plugin may have come while this was asked, and nobody would look again.
+            guard version == catalogVersion else { return await enqueue(run) }
+            // Once; it is looked at again whenever plugins have changed.
             logger.log(
-                level: reasons.updateValue(reason, forKey: run.task.id) == reason ? .debug : .info,
+                level: isLoading || reasons.updateValue(reason, forKey: run.task.key) == reason ? .debug : .info,
                 "a task waits for its plugin",
                 metadata: ["task": "\(run.task.id)", "command": "\(run.task.command)", "reason": "\(reason)"])
-            if held[run.task.id]?.run == run { waiting[run.task.id] = run }
+            if held[run.task.key]?.run == run { waiting[run.task.key] = run }
             return
         }
         // It may have been withdrawn or changed meanwhile.
-        guard held[run.task.id]?.run == run else { return }
-        reasons[run.task.id] = nil
-        held[run.task.id]?.state = .queued(key)
+        guard held[run.task.key]?.run == run else { return }
+        reasons[run.task.key] = nil
+        waiting[run.task.key] = nil
+        held[run.task.key]?.state = .queued(key)
         lanes[key, default: Lane()].queue.append(run)
         takeTurn(key)
         admit()
@@ -311,7 +353,7 @@ public actor Dispatcher: Service {
                 running += 1
             }
             turns.append(key)
-            held[run.task.id]?.state = .running(key)
+            held[run.task.key]?.state = .running(key)
         }
         turns.append(contentsOf: passedOver)
     }
@@ -419,10 +461,10 @@ public actor Dispatcher: Service {
         case .notRun, .postponed: break
         case .unrecorded: tally.failed += 1
         }
-        held[run.task.id] = nil
+        held[run.task.key] = nil
         if case .postponed = ending {
-            held[run.task.id] = Held(run: run, state: .waiting)
-            waiting[run.task.id] = run
+            held[run.task.key] = newlyHeld(run)
+            waiting[run.task.key] = run
         }
         admit()
         resumeIfIdle()
@@ -434,7 +476,7 @@ public actor Dispatcher: Service {
     }
 
     private func leaveLane(of run: PlannedRun, after outcome: Outcome?) {
-        guard case .running(let key)? = held[run.task.id]?.state else { return }
+        guard case .running(let key)? = held[run.task.key]?.state else { return }
         // One that was ahead takes its place, unless that would keep others from theirs for as long as there is a queue.
         let holdsPlace = (lanes[key]?.running ?? 0) > 0
         if let ahead = lanes[key]?.runningAhead, ahead > 0, !(holdsPlace && isAnotherWaiting) {
@@ -459,7 +501,7 @@ public actor Dispatcher: Service {
 
     private var isIdle: Bool {
         // Where the journal can't be written, or the outbox is full, nothing comes of waiting.
-        guard inMemory == unrecorded else { return false }
+        guard inMemory == unrecorded, !isLookingAgain else { return false }
         return unrecorded > 0 || isOutboxFull || held.count == waiting.count
     }
 

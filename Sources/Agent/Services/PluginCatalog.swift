@@ -6,13 +6,17 @@ public actor PluginCatalog {
     /// What a command of a task comes to.
     public enum Resolution: Sendable {
         case run(plugin: VerifiedPlugin, function: String)
-        /// The plugin that may provide it could not be fetched yet: the task waits for the next synchronization.
-        case wait(reason: String)
+        /// The plugin that may provide it isn't there yet: the task waits until it is, or can't be.
+        ///
+        /// - Parameter isLoading: it is on its way, and nothing is wrong.
+        case wait(reason: String, isLoading: Bool)
         case reject(RunError)
     }
 
     /// A plugin the backend wants here.
     public enum State: Sendable {
+        /// On its way for the first time. `commands` is what its document names, nil as long as that isn't known.
+        case loading(commands: Set<String>?)
         case loaded(VerifiedPlugin)
         /// It can't run as it is. `commands` is what its document names, where there is one.
         case failed(error: RunError, commands: Set<String>)
@@ -23,6 +27,10 @@ public actor PluginCatalog {
     private var states: [PluginID: State] = [:]
     /// By command name, the plugins that claim it.
     private var claims: [String: Set<PluginID>] = [:]
+    /// Plugins of which nobody knows yet what they will claim.
+    private var undocumented: Set<PluginID> = []
+    /// Plugins that a synchronization has yet to fetch anew or to try once more.
+    private var outdated: Set<PluginID> = []
     /// Whether the backend has said yet which plugins there are.
     private var isComplete = false
 
@@ -35,6 +43,7 @@ public actor PluginCatalog {
     public func set(_ state: State, for id: PluginID) {
         withdrawClaims(of: id)
         states[id] = state
+        if case .loading(nil) = state { undocumented.insert(id) }
         for command in commands(of: state) { claims[command, default: []].insert(id) }
     }
 
@@ -43,35 +52,77 @@ public actor PluginCatalog {
         states[id] = nil
     }
 
-    /// From now on an unknown command is an error and not a plugin that may still come.
-    public func markComplete() { isComplete = true }
+    /// These plugins are on their way or there, and no others: from now on a command that none of them provides is an
+    /// error.
+    /// - Parameter outdated: those of which more is known after the synchronization, until ``isUpToDate(_:)``.
+    public func expect(_ ids: [PluginID], outdated: Set<PluginID>) {
+        for id in ids where states[id] == nil { set(.loading(commands: nil), for: id) }
+        self.outdated = outdated
+        isComplete = true
+    }
 
-    public func resolve(_ command: String) -> Resolution {
+    /// - Returns: whether it was outdated.
+    public func isUpToDate(_ id: PluginID) -> Bool { outdated.remove(id) != nil }
+
+    /// - Parameter awaitsUpdate: of a task that was listed beside the plugins: it runs on what the backend has of them
+    ///   now, not on what was there before.
+    public func resolve(_ command: String, awaitsUpdate: Bool = false) -> Resolution {
         let claimants = claims[command, default: []].sorted()
-        guard let id = claimants.first, let state = states[id] else { return unknown(command) }
-        let loaded = claimants.filter { if case .loaded? = states[$0] { true } else { false } }
-        guard loaded.count <= 1 else { return .reject(.ambiguous(command, loaded)) }
-        switch loaded.first.flatMap({ states[$0] }) ?? state {
-        case .loaded(let plugin):
-            guard let function = plugin.commands[command]?.function else { return unknown(command) }
-            return .run(plugin: plugin, function: function)
-        case .failed(let error, _):
-            return .reject(.unusable(command, plugin: id, error))
-        case .unavailable(let reason):
-            return .wait(reason: reason)
+        if let reason = pending(command, claimants, awaitsUpdate) { return .wait(reason: reason, isLoading: true) }
+        let providers = claimants.compactMap { id in provider(of: command, id) }
+        if providers.count > 1 { return .reject(.ambiguous(command, providers.map(\.plugin.id))) }
+        if let (plugin, function) = providers.first { return .run(plugin: plugin, function: function) }
+        // What is named and not provided is believed as far as the reason goes.
+        for id in claimants {
+            switch states[id] {
+            case .failed(let error, _): return .reject(.unusable(command, plugin: id, error))
+            case .loaded(let plugin):
+                guard let named = plugin.document.commands[command] else { continue }
+                let error = AgentModelError.invalidFunction(command: command, function: named.function)
+                return .reject(
+                    .unusable(command, plugin: id, RunError(code: error.code, message: error.message)))
+            default: continue
+            }
         }
+        return unknown(command)
+    }
+
+    /// What a command waits for: plugins on their way that claim it or may claim it. A plugin decides alone about a
+    /// command with its id in front.
+    private func pending(_ command: String, _ claimants: [PluginID], _ awaitsUpdate: Bool) -> String? {
+        func isPending(_ id: PluginID) -> Bool {
+            if case .loading = states[id] { return true }
+            return awaitsUpdate && outdated.contains(id)
+        }
+        if let id = claimants.first(where: isPending) {
+            return "the plugin \(quoted(id.rawValue)), which provides it, is being loaded"
+        }
+        let mayBeClaimed = !undocumented.isEmpty || awaitsUpdate && !outdated.isEmpty
+        guard mayBeClaimed, !claimants.contains(where: { command.hasPrefix($0.rawValue + ".") }) else { return nil }
+        return "a plugin that may provide it is being loaded"
+    }
+
+    private func provider(of command: String, _ id: PluginID) -> (plugin: VerifiedPlugin, function: String)? {
+        guard case .loaded(let plugin)? = states[id], let function = plugin.commands[command]?.function else {
+            return nil
+        }
+        return (plugin, function)
     }
 
     private func unknown(_ command: String) -> Resolution {
-        // The document of a plugin that was refused isn't believed, but its id stands in front of its commands.
+        // There may be no document at all, but its id stands in front of its commands.
         for case (let id, .failed(let error, _)) in states where command.hasPrefix(id.rawValue + ".") {
             return .reject(.unusable(command, plugin: id, error))
         }
         let missing = states.filter { if case .unavailable = $0.value { true } else { false } }.keys.sorted()
         if let first = missing.first {
-            return .wait(reason: "the plugin \(quoted(first.rawValue)), which may provide it, could not be fetched yet")
+            return .wait(
+                reason: "the plugin \(quoted(first.rawValue)), which may provide it, could not be fetched yet",
+                isLoading: false)
         }
-        guard isComplete else { return .wait(reason: "the backend has not said yet which plugins there are") }
+        guard isComplete else {
+            return .wait(reason: "the backend has not said yet which plugins there are", isLoading: true)
+        }
         return .reject(
             RunError(
                 code: "task.unknown_command",
@@ -80,6 +131,7 @@ public actor PluginCatalog {
     }
 
     private func withdrawClaims(of id: PluginID) {
+        undocumented.remove(id)
         guard let state = states[id] else { return }
         for command in commands(of: state) {
             claims[command]?.remove(id)
@@ -89,7 +141,8 @@ public actor PluginCatalog {
 
     private func commands(of state: State) -> Set<String> {
         switch state {
-        case .loaded(let plugin): Set(plugin.commands.keys)
+        case .loading(let commands): commands ?? []
+        case .loaded(let plugin): Set(plugin.document.commands.keys)
         case .failed(_, let commands): commands
         case .unavailable: []
         }

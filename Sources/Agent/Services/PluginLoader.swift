@@ -1,6 +1,7 @@
 public import AgentModel
 import BackendClient
 import Cryptography
+import Foundation
 public import Logging
 public import PluginExecution
 public import PluginStore
@@ -15,8 +16,14 @@ public actor PluginLoader {
     private let settings: @Sendable (PluginID) -> PluginSettings
     private let crashes: @Sendable () async -> [String: PluginCrashes]?
     private let redownloads: Bool
+    private let clock: any WallClock
     private let collectGarbage: @Sendable () async -> Void
+    private let onChange: @Sendable () -> Void
     private let logger: Logger
+    /// As the backend listed them last.
+    private var wanted: Set<PluginID> = []
+    /// Plugins that are being brought up to date. One of them takes its time and no other's.
+    private var busy: Set<PluginID> = []
     private var saidBefore: Set<String> = []
     /// What each plugin was loaded with that a loaded one can't be given otherwise.
     private var confinements: [PluginID: Confinement] = [:]
@@ -24,8 +31,8 @@ public actor PluginLoader {
     private var retiring: Set<PluginID> = []
     /// Plugins whose file turned out to be another than what was verified.
     private var damaged: Set<PluginID> = []
-    /// The hash of a script that could not be loaded, so that it isn't tried again at every poll.
-    private var failedHashes: [PluginID: String] = [:]
+    /// Scripts that could not be loaded and aren't tried again at every poll.
+    private var failures: [PluginID: LoadingFailure] = [:]
     /// The crashes of those that are not run in this process any more, as the journal had them last.
     private var quarantined: [String: PluginCrashes] = [:]
     /// Those of them that would be loaded otherwise, with the script they were refused for.
@@ -36,11 +43,13 @@ public actor PluginLoader {
     ///     read.
     ///   - redownloads: fetch every plugin anew at each synchronization (`force_redownload`).
     ///   - collectGarbage: called after a plugin was unloaded, and after plugins were replaced.
+    ///   - onChange: called whenever the catalog says something else of a plugin.
     public init(
         store: PluginStore, executor: any Executor, catalog: PluginCatalog,
         settings: @escaping @Sendable (PluginID) -> PluginSettings,
         crashes: @escaping @Sendable () async -> [String: PluginCrashes]?, redownloads: Bool,
-        collectGarbage: @escaping @Sendable () async -> Void, logger: Logger
+        clock: any WallClock, collectGarbage: @escaping @Sendable () async -> Void,
+        onChange: @escaping @Sendable () -> Void, logger: Logger
     ) {
         self.store = store
         self.executor = executor
@@ -48,7 +57,9 @@ public actor PluginLoader {
         self.settings = settings
         self.crashes = crashes
         self.redownloads = redownloads
+        self.clock = clock
         self.collectGarbage = collectGarbage
+        self.onChange = onChange
         self.logger = logger
     }
 
@@ -75,34 +86,80 @@ public actor PluginLoader {
     /// Takes the plugin out of service until it has been fetched again.
     public func markDamaged(_ id: PluginID) async {
         damaged.insert(id)
-        await catalog.set(.unavailable(reason: "its file was changed and is fetched again"), for: id)
+        await set(.unavailable(reason: "its file was changed and is fetched again"), for: id)
     }
 
+    /// Takes the backend's list over: what isn't on it goes out of service, what is new there is waited for.
+    ///
     /// - Parameter listed: as the backend wrote them.
-    /// - Returns: whether every plugin that could be had is there.
-    public func synchronize(_ listed: [String]) async -> Bool {
-        let wanted = validIDs(listed)
+    /// - Returns: what is to be brought up to date.
+    public func accept(_ listed: [String]) async -> [PluginID] {
+        let ids = validIDs(listed)
+        wanted = Set(ids)
         // What can't be read now is as it was.
         if let crashes = await crashes() { quarantined = crashes.filter(\.value.isQuarantined) }
-        await unloadAll(except: Set(wanted))
-        var hasChanged = false
+        await unloadAll(except: wanted)
+        let states = await catalog.plugins
+        await catalog.expect(ids, outdated: Set(ids.filter { !isSettled($0, states[$0]) }))
+        return ids
+    }
+
+    /// Whether a synchronization has nothing to do for a plugin in this state.
+    private func isSettled(_ id: PluginID, _ state: PluginCatalog.State?) -> Bool {
+        guard !redownloads, !damaged.contains(id), heldBack[id] == nil else { return false }
+        switch state {
+        case .loaded: return true
+        // It would fail the same way: the document under one id doesn't change unless it is fetched anew.
+        case .failed: return failures[id]?.isPast(at: clock.now) == false
+        default: return false
+        }
+    }
+
+    /// Fetches, verifies and loads what isn't as the backend wants it. May go on beside a later one: what that finds
+    /// under way it leaves alone.
+    ///
+    /// - Returns: whether every plugin that could be had is there.
+    public func bringUpToDate(_ plugins: [PluginID]) async -> Bool {
+        var hasReplaced = false
         var isComplete = true
         // In parallel, because each costs a round trip; a few, because each may be megabytes.
-        await withTaskGroup(of: (PluginID, Bool, Bool).self) { group in
-            var ids = wanted[...]
+        await withTaskGroup(of: Update.self) { group in
+            var ids = plugins[...]
             for _ in 0..<4 {
                 guard let id = ids.popFirst() else { break }
                 group.addTask { await self.bringUpToDate(id) }
             }
-            for await (_, wasReplaced, isThere) in group {
-                hasChanged = hasChanged || wasReplaced
-                isComplete = isComplete && isThere
+            for await update in group {
+                hasReplaced = hasReplaced || update.wasReplaced
+                isComplete = isComplete && update.isThere
                 if let id = ids.popFirst() { group.addTask { await self.bringUpToDate(id) } }
             }
         }
-        await catalog.markComplete()
-        if hasChanged { await collectGarbage() }
+        if hasReplaced { await collectGarbage() }
         return isComplete
+    }
+
+    /// What became of one plugin.
+    private struct Update {
+        /// Whether it is as the backend wants it, or can't be.
+        var isThere: Bool
+        var wasReplaced = false
+    }
+
+    private func bringUpToDate(_ id: PluginID) async -> Update {
+        guard wanted.contains(id), busy.insert(id).inserted else { return Update(isThere: false) }
+        let update = await update(id)
+        busy.remove(id)
+        if await catalog.isUpToDate(id) { onChange() }
+        // The backend took it off its list meanwhile.
+        if !wanted.contains(id) { await drop(id) }
+        return update
+    }
+
+    private func set(_ state: PluginCatalog.State, for id: PluginID) async {
+        guard wanted.contains(id) else { return }
+        await catalog.set(state, for: id)
+        onChange()
     }
 
     private func validIDs(_ listed: [String]) -> [PluginID] {
@@ -140,64 +197,73 @@ public actor PluginLoader {
     /// Unloads what the backend doesn't list any more, and removes its files.
     private func unloadAll(except wanted: Set<PluginID>) async {
         let known = Set(await catalog.plugins.keys)
-        let stored = (try? store.storedIDs()) ?? []
+        let stored = (try? await store.storedIDs()) ?? []
         for id in known.union(stored).subtracting(wanted).sorted() {
             await catalog.remove(id)
-            startRetiring(id)
-            damaged.remove(id)
-            failedHashes[id] = nil
-            heldBack[id] = nil
-            confinements[id] = nil
-            do {
-                try await store.remove(id)
-                logger.info("plugin unloaded", metadata: ["plugin": "\(id)"])
-            } catch {
-                logger.error("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
-            }
+            // One that is under way is dropped at the end of that.
+            if !busy.contains(id) { await drop(id) }
         }
     }
 
-    /// - Returns: the id, whether a loaded plugin was replaced, and whether the plugin is as the backend wants it.
-    private func bringUpToDate(_ id: PluginID) async -> (PluginID, Bool, Bool) {
-        guard !retiring.contains(id) else {
-            await catalog.set(.unavailable(reason: "it is still being unloaded"), for: id)
-            return (id, false, false)
-        }
-        let current = await catalog.state(of: id)
-        if heldBack[id] != nil { return (id, false, await reconsider(id)) }
-        if !redownloads, !damaged.contains(id) {
-            switch current {
-            case .loaded: return (id, false, true)
-            // It would fail the same way: the document under one id doesn't change unless it is fetched anew.
-            case .failed where failedHashes[id] != nil: return (id, false, true)
-            default: break
-            }
-        }
+    private func drop(_ id: PluginID) async {
+        await catalog.remove(id)
+        startRetiring(id)
+        damaged.remove(id)
+        failures[id] = nil
+        heldBack[id] = nil
+        confinements[id] = nil
         do {
-            var plugin = try await store.plugin(id, forceRedownload: redownloads)
-            // What is stored is what was quarantined; the backend may have another script by now.
-            if quarantine(of: plugin) != nil, let fresh = try? await store.plugin(id, forceRedownload: true) {
-                plugin = fresh
-            }
-            damaged.remove(id)
-            if case .loaded(let loaded) = current, loaded.digest == plugin.digest, loaded.commands == plugin.commands,
-                loaded.document.sandbox == plugin.document.sandbox
-            {
-                return (id, false, true)
-            }
-            if failedHashes[id] == plugin.digest.hex, case .failed? = current { return (id, false, true) }
-            if let crashes = quarantine(of: plugin) {
-                await holdBack(plugin, crashes)
-                return (id, false, true)
-            }
-            logger.info(
-                "script and file match the SHA-512",
-                metadata: ["plugin": "\(id)", "sha512": "\(plugin.digest.hex.prefix(16))…"])
-            return await load(plugin, replacing: current)
+            try await store.remove(id)
+            logger.info("plugin unloaded", metadata: ["plugin": "\(id)"])
         } catch {
-            await fail(id, current: current, error)
-            return (id, false, false)
+            logger.error("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
         }
+    }
+
+    private func update(_ id: PluginID) async -> Update {
+        guard !retiring.contains(id) else {
+            await set(.unavailable(reason: "it is still being unloaded"), for: id)
+            return Update(isThere: false)
+        }
+        let state = await catalog.state(of: id)
+        if isSettled(id, state) { return Update(isThere: true) }
+        if heldBack[id] != nil, case .failed? = state { return Update(isThere: await reconsider(id)) }
+        let plugin: VerifiedPlugin
+        do throws(PluginStoreError) {
+            plugin = try await current(id)
+        } catch {
+            await fail(id, current: state, error)
+            return Update(isThere: false)
+        }
+        damaged.remove(id)
+        if case .loaded(let loaded) = state, loaded.digest == plugin.digest, loaded.commands == plugin.commands,
+            loaded.document.sandbox == plugin.document.sandbox
+        {
+            return Update(isThere: true)
+        }
+        if let failure = failures[id], failure.scriptHash == plugin.digest.hex, !failure.isPast(at: clock.now),
+            case .failed? = state
+        {
+            return Update(isThere: true)
+        }
+        if let crashes = quarantine(of: plugin) {
+            await holdBack(plugin, crashes)
+            return Update(isThere: true)
+        }
+        // Others may have a command of the same name.
+        if case .loading? = state { await set(.loading(commands: Set(plugin.document.commands.keys)), for: id) }
+        logger.info(
+            "script and file match the SHA-512",
+            metadata: ["plugin": "\(id)", "sha512": "\(plugin.digest.hex.prefix(16))…"])
+        return await load(plugin, replacing: state)
+    }
+
+    /// The plugin as it is stored or, where that is needed, as the backend has it now.
+    private func current(_ id: PluginID) async throws(PluginStoreError) -> VerifiedPlugin {
+        let plugin = try await store.plugin(id, forceRedownload: redownloads)
+        // What is stored is what was quarantined; the backend may have another script by now.
+        guard quarantine(of: plugin) != nil else { return plugin }
+        return (try? await store.plugin(id, forceRedownload: true)) ?? plugin
     }
 
     private func quarantine(of plugin: VerifiedPlugin) -> PluginCrashes? {
@@ -208,7 +274,7 @@ public actor PluginLoader {
     private func holdBack(_ plugin: VerifiedPlugin, _ crashes: PluginCrashes) async {
         heldBack[plugin.id] = plugin.digest.hex
         let error = RunError.quarantined(crashes)
-        await catalog.set(.failed(error: error, commands: Set(plugin.commands.keys)), for: plugin.id)
+        await set(.failed(error: error, commands: Set(plugin.document.commands.keys)), for: plugin.id)
         logger.error("\(error.message)", metadata: ["plugin": "\(plugin.id)", "code": "\(error.code)"])
     }
 
@@ -234,7 +300,7 @@ public actor PluginLoader {
 
     private func load(
         _ plugin: VerifiedPlugin, replacing current: PluginCatalog.State?
-    ) async -> (PluginID, Bool, Bool) {
+    ) async -> Update {
         let id = plugin.id
         let settings = settings(id)
         let sandbox = settings.sandboxPolicy(for: plugin.document.sandbox)
@@ -250,24 +316,23 @@ public actor PluginLoader {
                     "the plugin wrote while it was loaded: \(quoted(output, limit: 500))", metadata: ["plugin": "\(id)"]
                 )
             }
-            failedHashes[id] = nil
-            await catalog.set(.loaded(plugin.withoutScript()), for: id)
+            failures[id] = nil
+            await set(.loaded(plugin.withoutScript()), for: id)
             await reportCommands(of: plugin)
             report(sandbox?.refused ?? [], of: id)
-            if case .loaded? = current { return (id, true, true) }
-            return (id, false, true)
+            if case .loaded? = current { return Update(isThere: true, wasReplaced: true) }
+            return Update(isThere: true)
         } catch {
-            // These fail the same way again; a constructor may find tomorrow what is missing today.
-            failedHashes[id] = error.isPermanent ? plugin.digest.hex : nil
+            failures[id] = LoadingFailure(error, of: plugin.digest.hex, after: failures[id], at: clock.now)
             // What can't be loaded must not run in its old form either: the backend has withdrawn that.
             _ = await executor.unload(id)
-            await catalog.set(
+            await set(
                 .failed(
                     error: RunError(code: error.code, message: error.message, traceback: error.traceback),
-                    commands: Set(plugin.commands.keys)), for: id)
+                    commands: Set(plugin.document.commands.keys)), for: id)
             logger.error("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
             if let traceback = error.traceback { logger.debug("\(traceback)", metadata: ["plugin": "\(id)"]) }
-            return (id, false, true)
+            return Update(isThere: true)
         }
     }
 
@@ -307,9 +372,10 @@ public actor PluginLoader {
         }
         _ = await executor.unload(id)
         if error.isTransient {
-            await catalog.set(.unavailable(reason: error.message), for: id)
+            await set(.unavailable(reason: error.message), for: id)
         } else {
-            await catalog.set(.failed(error: RunError(code: error.code, message: error.message), commands: []), for: id)
+            await set(
+                .failed(error: RunError(code: error.code, message: error.message), commands: error.commands), for: id)
         }
         logger.error("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
     }
@@ -326,9 +392,33 @@ private struct Confinement {
     }
 }
 
-extension PluginExecutionError {
-    /// Whether the same script would fail in the same way again.
-    fileprivate var isPermanent: Bool { code == "plugin.syntax_error" || code == "plugin.class_missing" }
+/// A script that could not be loaded, and when it is tried again.
+private struct LoadingFailure {
+    let scriptHash: String
+    /// Nil: never, it fails the same way again.
+    private let pause: (start: Date, seconds: TimeInterval)?
+
+    private static let firstPause: TimeInterval = 60
+    private static let longestPause: TimeInterval = 3600
+
+    /// Nil where it is tried again at the next poll: a constructor may find then what is missing now.
+    init?(_ error: PluginExecutionError, of scriptHash: String, after last: LoadingFailure?, at now: Date) {
+        self.scriptHash = scriptHash
+        switch error.code {
+        case "plugin.syntax_error", "plugin.class_missing": pause = nil
+        // Each try takes a worker for as long as the time limit.
+        case "plugin.load_timed_out":
+            let before = last?.scriptHash == scriptHash ? last?.pause?.seconds : nil
+            pause = (now, before.map { min($0 * 2, Self.longestPause) } ?? Self.firstPause)
+        default: return nil
+        }
+    }
+
+    /// Whether it is time to try again. A clock that was set back is no reason to wait for longer.
+    func isPast(at now: Date) -> Bool {
+        guard let pause else { return false }
+        return !(0..<pause.seconds).contains(now.timeIntervalSince(pause.start))
+    }
 }
 
 extension RunError {

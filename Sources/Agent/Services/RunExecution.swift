@@ -57,7 +57,7 @@ struct RunExecution {
                 metadata: ["task": "\(task.id)", "run": "\(start.runID)", "command": "\(task.command)"])
             invocation.runID = start.runID.rawValue
             if start.isOneOff {
-                let id = task.id
+                let id = task.key
                 invocation.mayBegin = { [withdrawn] in !withdrawn.contains(id) }
             }
             return .called(start, await parts.executor.execute(invocation))
@@ -121,7 +121,7 @@ struct RunExecution {
         case .run(let plugin, let function):
             do {
                 let arguments = try task.normalizedArguments()
-                try parts.recheck(plugin)
+                try await parts.recheck(plugin)
                 return .call(Invocation(pluginID: plugin.id, function: function, arguments: arguments))
             } catch let error as AgentModelError {
                 return .reject(RunError(code: error.code, message: error.message))

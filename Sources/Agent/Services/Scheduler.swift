@@ -36,7 +36,7 @@ public actor Scheduler: Service {
 
     private struct Fire: Comparable {
         let time: Int64
-        let taskID: String
+        let taskID: TaskID
 
         static func < (lhs: Fire, rhs: Fire) -> Bool { (lhs.time, lhs.taskID) < (rhs.time, rhs.taskID) }
     }
@@ -46,7 +46,7 @@ public actor Scheduler: Service {
     private let missedRuns: MissedRuns
     private let dispatch: @Sendable (PlannedRun) async -> Void
     private let alarm = Alarm()
-    private var schedules: [String: Schedule] = [:]
+    private var schedules: [TaskID: Schedule] = [:]
     /// May hold times of schedules that have changed since; they are passed over when they come up.
     private var fires = Heap<Fire>()
     /// The latest time that the clock has shown.
@@ -86,22 +86,22 @@ public actor Scheduler: Service {
     /// - Parameter lastFires: by task id, when a schedule last fired or was first seen in an earlier life of the agent.
     /// - Returns: tasks whose expression is wrong; they have no schedule.
     public func replace(
-        with tasks: [TaskDocument], lastFires: [String: Date] = [:]
+        with tasks: [TaskDocument], lastFires: [TaskID: Date] = [:]
     ) -> [(task: TaskDocument, error: CronScheduleError)] {
         var problems: [(task: TaskDocument, error: CronScheduleError)] = []
-        var kept: Set<String> = []
+        var kept: Set<TaskID> = []
         for task in tasks {
             guard let expression = task.cron else { continue }
-            if let known = schedules[task.id], known.task.cron == expression {
-                kept.insert(task.id)
+            if let known = schedules[task.key], known.task.cron == expression {
+                kept.insert(task.key)
                 if known.task != task {
-                    schedules[task.id] = Schedule(task: task, cron: known.cron, next: known.next, last: known.last)
+                    schedules[task.key] = Schedule(task: task, cron: known.cron, next: known.next, last: known.last)
                 }
                 continue
             }
             do throws(CronScheduleError) {
-                add(task, try CronSchedule(expression), lastFire: lastFires[task.id])
-                kept.insert(task.id)
+                add(task, try CronSchedule(expression), lastFire: lastFires[task.key])
+                kept.insert(task.key)
             } catch {
                 problems.append((task, error))
             }
@@ -111,7 +111,7 @@ public actor Scheduler: Service {
         if fires.count > 2 * schedules.count + 64 {
             fires = Heap(
                 schedules.values.compactMap { schedule in
-                    schedule.next.map { Fire(time: $0, taskID: schedule.task.id) }
+                    schedule.next.map { Fire(time: $0, taskID: schedule.task.key) }
                 })
         }
         alarm.ring()
@@ -187,7 +187,7 @@ public actor Scheduler: Service {
     private func add(_ task: TaskDocument, _ cron: CronSchedule, lastFire: Date?) {
         let now = now
         latest = max(latest, now)
-        var known = schedules[task.id]?.last ?? lastFire.map(Self.wholeSeconds)
+        var known = schedules[task.key]?.last ?? lastFire.map(Self.wholeSeconds)
         if let time = known, Self.isAhead(time, of: now) { known = now }
         let start =
             switch missedRuns {
@@ -196,11 +196,11 @@ public actor Scheduler: Service {
             case .once: known ?? now
             }
         let schedule = Schedule(task: task, cron: cron, next: cron.next(after: start, in: zone), last: start)
-        schedules[task.id] = schedule
+        schedules[task.key] = schedule
         push(schedule)
     }
 
     private func push(_ schedule: Schedule) {
-        if let next = schedule.next { fires.insert(Fire(time: next, taskID: schedule.task.id)) }
+        if let next = schedule.next { fires.insert(Fire(time: next, taskID: schedule.task.key)) }
     }
 }

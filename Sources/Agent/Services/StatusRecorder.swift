@@ -129,7 +129,7 @@ public actor StatusRecorder: Service {
         status.queued = queue.queued
         var waiting: [AgentStatus.Waiting] = []
         for run in queue.waiting {
-            guard case .wait(let reason) = await parts.catalog.resolve(run.task.command) else { continue }
+            guard case .wait(let reason, _) = await parts.catalog.resolve(run.task.command) else { continue }
             waiting.append(
                 AgentStatus.Waiting(task: run.task.id, command: Self.cut(run.task.command), reason: Self.cut(reason)))
         }
@@ -151,6 +151,7 @@ public actor StatusRecorder: Service {
             AgentStatus.Plugin(
                 id: id.rawValue, name: Self.cut(plugin.document.name), version: plugin.document.version, state: .loaded,
                 isolation: parts.isolation(id))
+        case .loading: AgentStatus.Plugin(id: id.rawValue, state: .loading)
         case .failed(let error, _):
             AgentStatus.Plugin(id: id.rawValue, state: .failed, code: error.code, problem: Self.cut(error.message))
         case .unavailable(let reason):

@@ -49,9 +49,9 @@ public actor Synchronizer: Service {
     private var tasks: [TaskDocument] = []
     /// Whether every task of the list has been handed on since the agent's start.
     private var hasTasks = false
-    private var knownSchedules: [String: Date] = [:]
-    /// Wrong schedules that have been reported, by task id with their expression.
-    private var reportedSchedules: [String: String] = [:]
+    private var knownSchedules: [TaskID: Date] = [:]
+    /// Tasks that can't run as they are listed and have been reported, with the reason.
+    private var reported: [TaskID: String] = [:]
     /// What was said about lists, so that the log doesn't repeat it at every poll.
     private var saidBefore: Set<String> = []
 
@@ -73,41 +73,81 @@ public actor Synchronizer: Service {
 
     public func run() async throws {
         await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                await self.synchronize()
-                let pause = await self.pollInterval * Double.random(in: 0.9...1.1)
-                await withTaskGroup(of: Void.self) { group in
-                    group.addTask { try? await Task.sleep(for: pause) }
-                    group.addTask { await self.alarm.wait() }
-                    await group.next()
-                    group.cancelAll()
+            await withDiscardingTaskGroup { group in
+                while !Task.isCancelled {
+                    if let plugins = await self.beginRound() {
+                        // A plugin that is slow to come keeps no other, and no task, from its turn.
+                        group.addTask { await self.bringUpToDate(plugins) }
+                        await self.finishRound()
+                    }
+                    await self.pause()
                 }
             }
         }
     }
 
-    /// One round: the agent, its plugins, its tasks.
+    private func pause() async {
+        let pause = pollInterval * Double.random(in: 0.9...1.1)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await Task.sleep(for: pause) }
+            group.addTask { [alarm] in await alarm.wait() }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    /// One round to its end: the agent, its plugins and beside them its tasks.
     ///
     /// - Returns: whether the backend answered everything that was asked.
     @discardableResult
     public func synchronize() async -> Bool {
+        guard let plugins = await beginRound() else { return false }
+        return await withTaskGroup(of: Bool.self) { group in
+            group.addTask { await self.bringUpToDate(plugins) }
+            let areTasksRead = await finishRound()
+            let arePluginsThere = await group.next() ?? false
+            return areTasksRead && arePluginsThere
+        }
+    }
+
+    /// The plugins that are wanted now; nil where the backend did not answer.
+    private func beginRound() async -> [PluginID]? {
         do throws(BackendError) {
-            let document = try await readAgent()
-            let plugins = document.plugins
-            let arePluginsComplete = await parts.plugins.synchronize(plugins)
-            await parts.dispatcher.catalogChanged()
+            return await parts.plugins.accept(try await readAgent().plugins)
+        } catch {
+            await report(error)
+            return nil
+        }
+    }
+
+    @discardableResult
+    private func bringUpToDate(_ plugins: [PluginID]) async -> Bool {
+        let areThere = await parts.plugins.bringUpToDate(plugins)
+        // Also where nothing has changed: a run may have found its plugin's file changed, and good again since.
+        await parts.dispatcher.catalogChanged()
+        return areThere
+    }
+
+    /// - Returns: whether the backend answered.
+    @discardableResult
+    private func finishRound() async -> Bool {
+        do throws(BackendError) {
             try await readTasks()
             await parts.onRound(nil)
-            return arePluginsComplete
+            return true
         } catch {
-            await parts.onRound(error)
-            // What to do about a missing login is said once per code, and not at every poll.
-            logger.log(
-                level: error.code == "login.required" ? .debug : .warning,
-                "the backend could not be asked, and is asked again at the next poll: \(error.message)",
-                metadata: ["code": "\(error.code)"])
+            await report(error)
             return false
         }
+    }
+
+    private func report(_ error: BackendError) async {
+        await parts.onRound(error)
+        // What to do about a missing login is said once per code, and not at every poll.
+        logger.log(
+            level: error.code == "login.required" ? .debug : .warning,
+            "the backend could not be asked, and is asked again at the next poll: \(error.message)",
+            metadata: ["code": "\(error.code)"])
     }
 
     // MARK: The agent
@@ -152,36 +192,40 @@ public actor Synchronizer: Service {
             // Runs that could not be recorded, or that a run under way stood in the way of, are still to be done.
             await submitOneOffs()
         case .changed(let list, let etag):
-            for problem in list.problems {
-                say("\(problem.code): \(problem.message)", code: problem.code)
-            }
             tasks = usable(list.tasks)
-            await distribute()
+            await distribute(rejecting: unreadable(list.unreadable))
             tasksETag = etag
             hasTasks = true
         }
     }
 
-    private func distribute() async {
+    /// - Parameter rejections: of tasks that can't be read.
+    private func distribute(rejecting rejections: [Rejection]) async {
         let scheduled = tasks.filter { $0.cron != nil }
         let oneOffs = tasks.filter { $0.cron == nil }
         await parts.dispatcher.withdraw(
-            exceptOneOffs: Set(oneOffs.map(\.id)), schedules: Set(scheduled.map(\.id)))
+            exceptOneOffs: Set(oneOffs.map(\.key)), schedules: Set(scheduled.map(\.key)))
         await submitOneOffs()
         let problems = await parts.scheduler.replace(with: scheduled, lastFires: await lastFires(of: scheduled))
+        let rejections =
+            rejections
+            + problems.map { task, error in
+                Rejection(
+                    taskID: task.key, command: task.command, error: RunError(code: error.code, message: error.message))
+            }
         await withTaskGroup(of: Void.self) { group in
             // Side by side, so that the journal takes them together.
-            for (task, error) in problems { group.addTask { await self.reject(task, error) } }
+            for rejection in rejections { group.addTask { await self.reject(rejection) } }
         }
-        let wrong = Set(problems.map(\.task.id))
-        reportedSchedules = reportedSchedules.filter { wrong.contains($0.key) }
+        let wrong = Set(rejections.map(\.taskID))
+        reported = reported.filter { wrong.contains($0.key) }
     }
 
     private func submitOneOffs() async {
         let oneOffs = tasks.filter { $0.cron == nil }
         if parts.journal.mayHaveForgotten { guard await reportForgotten(oneOffs) else { return } }
         let started = parts.journal.oneOffTasksStarted(among: oneOffs.map(\.id))
-        for task in oneOffs where !started.contains(task.id) {
+        for task in oneOffs where !started.contains(task.key) {
             await parts.dispatcher.submit(PlannedRun(task: task))
         }
     }
@@ -192,7 +236,7 @@ public actor Synchronizer: Service {
     /// - Returns: whether it was written down; nothing may run before.
     private func reportForgotten(_ oneOffs: [TaskDocument]) async -> Bool {
         let started = parts.journal.oneOffTasksStarted(among: oneOffs.map(\.id))
-        let runs = oneOffs.filter { !started.contains($0.id) }.map { task in
+        let runs = oneOffs.filter { !started.contains($0.key) }.map { task in
             RunStart(taskID: task.id, isOneOff: true, command: task.command, startedAt: parts.clock.now)
         }
         let error = RunError(
@@ -213,21 +257,21 @@ public actor Synchronizer: Service {
     }
 
     /// When each schedule last fired. One that is new counts from now, also for a later life of the agent.
-    private func lastFires(of scheduled: [TaskDocument]) async -> [String: Date] {
+    private func lastFires(of scheduled: [TaskDocument]) async -> [TaskID: Date] {
         do {
             // Once a life: the scheduler knows what fires from then on.
             var known = hasTasks ? knownSchedules : try await parts.journal.reader.lastFireTimes()
             let now = parts.clock.now
             if !hasTasks { try await correct(&known, now: now) }
-            let new = scheduled.filter { known[$0.id] == nil }
-            for task in new { known[task.id] = now }
+            let new = scheduled.filter { known[$0.key] == nil }
+            for task in new { known[task.key] = now }
             try await withThrowingDiscardingTaskGroup { [journal = parts.journal] group in
                 // Side by side, so that the journal takes them together.
                 for task in new { group.addTask { try await journal.fired(task.id, at: now) } }
             }
-            let listed = Set(scheduled.map(\.id))
+            let listed = Set(scheduled.map(\.key))
             let gone = known.keys.filter { !listed.contains($0) }
-            if !gone.isEmpty { try await parts.journal.forgetSchedules(gone) }
+            if !gone.isEmpty { try await parts.journal.forgetSchedules(gone.map(\.text)) }
             known = known.filter { listed.contains($0.key) }
             knownSchedules = known
             return known
@@ -240,11 +284,11 @@ public actor Synchronizer: Service {
     }
 
     /// A clock that was far ahead must not keep a schedule from firing until its time comes.
-    private func correct(_ known: inout [String: Date], now: Date) async throws(RunJournalError) {
+    private func correct(_ known: inout [TaskID: Date], now: Date) async throws(RunJournalError) {
         let ahead = known.filter { Scheduler.isAhead($0.value, of: now) }
         guard !ahead.isEmpty else { return }
         for id in ahead.keys { known[id] = now }
-        try await parts.journal.resetFireTimes(of: Array(ahead.keys), to: now)
+        try await parts.journal.resetFireTimes(of: ahead.keys.map(\.text), to: now)
         let latest = ahead.values.max() ?? now
         logger.warning(
             "schedules fired last by a clock that was more than a day ahead of this one; they count from now",
@@ -257,15 +301,10 @@ public actor Synchronizer: Service {
     /// The contract: a task with an id that is there already isn't added again. An id must also fit a URL and a row of
     /// the journal.
     private func usable(_ list: [TaskDocument]) -> [TaskDocument] {
-        var seen: Set<String> = []
+        var seen: Set<TaskID> = []
         return list.filter { task in
-            guard task.hasUsableID else {
-                say(
-                    "the task id \(quoted(task.id)) is refused: it is empty, a dot segment, longer than 1024 bytes or has "
-                        + "control characters; give the task another id", code: "task.invalid_id")
-                return false
-            }
-            if seen.insert(task.id).inserted { return true }
+            guard isUsable(task.key) else { return false }
+            if seen.insert(task.key).inserted { return true }
             say(
                 "the backend lists the task id \(quoted(task.id)) twice; the first one counts; give the other an id of "
                     + "its own", code: "task.duplicate_id")
@@ -273,21 +312,55 @@ public actor Synchronizer: Service {
         }
     }
 
-    /// A schedule that can't be read is reported to the backend once, as a run that was rejected.
-    private func reject(_ task: TaskDocument, _ error: CronScheduleError) async {
-        guard let expression = task.cron, reportedSchedules[task.id] != expression else { return }
+    private func isUsable(_ id: TaskID) -> Bool {
+        if id.isUsable { return true }
+        say(
+            "the task id \(quoted(id.text)) is refused: it is empty, a dot segment, longer than 1024 bytes or has "
+                + "control characters; give the task another id", code: "task.invalid_id")
+        return false
+    }
+
+    /// A task that can't run as it is listed.
+    private struct Rejection {
+        let taskID: TaskID
+        let command: String
+        let error: RunError
+    }
+
+    /// The backend waits for a result of these as well. Of what has no id the log alone can speak.
+    private func unreadable(_ entries: [TaskList.Unreadable]) -> [Rejection] {
+        var taken = Set(tasks.map(\.key))
+        return entries.compactMap { entry in
+            guard let id = entry.id.map({ TaskID($0) }), isUsable(id), taken.insert(id).inserted else {
+                say(entry.error.message, code: entry.error.code)
+                return nil
+            }
+            // It has a result.
+            guard !parts.journal.hasStarted(id.text) else { return nil }
+            return Rejection(
+                taskID: id, command: entry.command ?? "",
+                error: RunError(code: entry.error.code, message: entry.error.message))
+        }
+    }
+
+    /// Reports it to the backend once, and not again when the agent is started anew. Corrected, the task runs.
+    private func reject(_ rejection: Rejection) async {
+        let (taskID, error) = (rejection.taskID, rejection.error)
+        guard reported[taskID] != error.message else { return }
         logger.error(
-            "the task is not scheduled: \(error.message)", metadata: ["task": "\(task.id)", "code": "\(error.code)"])
+            "the task can't run as it is listed: \(error.message)",
+            metadata: ["task": "\(taskID)", "code": "\(error.code)"])
         let start = RunStart(
-            taskID: task.id, isOneOff: false, command: task.command, startedAt: parts.clock.now)
+            taskID: taskID.text, isOneOff: false, command: rejection.command, startedAt: parts.clock.now)
         let result = TaskResult(
-            data: nil, runID: start.runID.rawValue, status: .rejected,
-            error: RunError(code: error.code, message: error.message), startedAt: start.startedAt,
+            data: nil, runID: start.runID.rawValue, status: .rejected, error: error, startedAt: start.startedAt,
             finishedAt: start.startedAt, durationMilliseconds: 0, isolation: "none",
             agentVersion: AgentVersion.current)
         do {
-            _ = try await parts.journal.rejected(start, result: result)
-            reportedSchedules[task.id] = expression
+            let isNew = try await parts.journal.rejectedOnce(start, result: result)
+            reported[taskID] = error.message
+            guard isNew else { return }
+            await parts.dispatcher.countRejection()
             parts.onResult()
         } catch {
             logger.error("the result could not be recorded: \(error.message)", metadata: ["code": "\(error.code)"])
@@ -302,10 +375,10 @@ public actor Synchronizer: Service {
     }
 }
 
-extension TaskDocument {
+extension TaskID {
     /// The journal's texts end at a NUL, and `.` and `..` can't be written as a path segment.
-    fileprivate var hasUsableID: Bool {
-        !id.isEmpty && id != "." && id != ".." && id.utf8.count <= 1024
-            && id.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+    fileprivate var isUsable: Bool {
+        !text.isEmpty && text != "." && text != ".." && text.utf8.count <= 1024
+            && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
     }
 }

@@ -73,6 +73,7 @@ public struct AgentStatus: Sendable, Equatable {
     public struct Plugin: Codable, Sendable, Equatable {
         public enum State: String, Codable, Sendable {
             case loaded
+            case loading
             /// It can't run as it is.
             case failed
             /// It could not be fetched yet.

@@ -5,6 +5,10 @@ import PluginStore
 struct CommandCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "command", abstract: "Look at the commands that tasks can name.",
+        discussion: """
+            EXAMPLE
+              runbook-agent command list
+            """,
         subcommands: [CommandListCommand.self])
 }
 

@@ -69,7 +69,7 @@ struct PluginCallCommand: AsyncParsableCommand {
     private func image(_ configuration: AgentConfiguration) async throws -> PluginImage {
         guard PluginSubject(subject) == .file else {
             let id = try PluginID(subject)
-            let plugin = try await StoredPlugins(configuration: configuration).store.verify(id)
+            let plugin = try await StoredPlugins.holding(id, configuration).store.verify(id)
             return PluginImage(
                 id: id, script: plugin.script, path: plugin.path, timeLimit: limit(configuration, id),
                 sandbox: configuration.settings(for: id).sandboxPolicy(for: plugin.document.sandbox)?.policy)

@@ -19,6 +19,7 @@ struct PluginReleaseCommand: AsyncParsableCommand {
     var id: String
 
     @OptionGroup var configurationOptions: ConfigurationOptions
+    @OptionGroup var output: OutputOptions
 
     func run() async throws {
         let id = try PluginID(id)
@@ -26,6 +27,16 @@ struct PluginReleaseCommand: AsyncParsableCommand {
         let journal = try await RunJournal.openShared(directory: configuration.stateDirectory)
         let isReleased = try await journal.release(plugin: id.rawValue)
         await journal.close()
-        print(isReleased ? "released \(id)" : "\(id) has taken no agent down; there is nothing to release")
+        if output.json {
+            print(try ListRenderer.json(View(plugin: id.rawValue, released: isReleased)))
+        } else {
+            print(isReleased ? "released \(id)" : "\(id) has taken no agent down; there is nothing to release")
+        }
+    }
+
+    private struct View: Encodable {
+        let plugin: String
+        /// False where there was nothing to release.
+        let released: Bool
     }
 }

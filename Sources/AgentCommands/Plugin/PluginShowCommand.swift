@@ -23,7 +23,7 @@ struct PluginShowCommand: AsyncParsableCommand {
     func run() async throws {
         let id = try PluginID(id)
         let configuration = try configurationOptions.load()
-        let plugins = try await StoredPlugins(configuration: configuration)
+        let plugins = try await StoredPlugins.holding(id, configuration)
         // A plugin that isn't there at all is an error; one that is damaged is shown with what is wrong.
         let document = try plugins.store.document(id)
         let entry = plugins.entry(id)

@@ -8,8 +8,9 @@ struct PluginVerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify", abstract: "Check plugins against their SHA-512.",
         discussion: """
-            Without an argument all stored plugins are checked. A file may be a plugin document (.json) or a script.
-            Exits 1 if any does not match.
+            Without an argument all stored plugins are checked. A file may be a plugin document (.json), or a script with
+            its document beside it under the same name. Exits 1 if any does not match, or has nothing to be compared
+            with.
 
             EXAMPLE
               runbook-agent plugin verify ./plugin-9ab56426-f429-4c4b-9755-40c92449f0be.json
@@ -27,7 +28,7 @@ struct PluginVerifyCommand: AsyncParsableCommand {
             rows = [Row(file: subject)]
         } else if let subject {
             let id = try PluginID(subject)
-            rows = [Row(try await StoredPlugins(configurationOptions).entry(id))]
+            rows = [Row(try await StoredPlugins.holding(id, configurationOptions.load()).entry(id))]
         } else {
             rows = try await StoredPlugins.ifPresent(configurationOptions)?.entries().map(Row.init) ?? []
         }
@@ -53,8 +54,15 @@ struct PluginVerifyCommand: AsyncParsableCommand {
         init(file: String) {
             subject = file
             do throws(PluginStoreError) {
-                sha512 = try PluginStore.verifyFile(file).digest.hex
-                (verified, code, problem) = (true, nil, nil)
+                let verification = try PluginStore.verifyFile(file)
+                sha512 = verification.digest.hex
+                if case .script = verification.subject {
+                    verified = false
+                    code = "plugin.no_document"
+                    problem = "no document to compare with; the SHA-512 of the script is \(verification.digest.hex)"
+                } else {
+                    (verified, code, problem) = (true, nil, nil)
+                }
             } catch {
                 sha512 = nil
                 (verified, code, problem) = (false, error.code, error.message)
@@ -62,7 +70,7 @@ struct PluginVerifyCommand: AsyncParsableCommand {
         }
 
         static let header = ["PLUGIN", "RESULT", "SHA-512 OR PROBLEM"]
-        var cells: [String] { [subject, verified ? "matches" : (code ?? ""), sha512 ?? problem ?? ""] }
+        var cells: [String] { [subject, verified ? "matches" : (code ?? ""), problem ?? sha512 ?? ""] }
     }
 }
 

@@ -6,7 +6,11 @@ import Foundation
 
 struct ScheduleCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "schedule", abstract: "Look at cron schedules.", subcommands: [ScheduleNextCommand.self])
+        commandName: "schedule", abstract: "Look at cron schedules.",
+        discussion: """
+            EXAMPLE
+              runbook-agent schedule next '0 9 * * mon-fri'
+            """, subcommands: [ScheduleNextCommand.self])
 }
 
 struct ScheduleNextCommand: AsyncParsableCommand {
@@ -44,20 +48,34 @@ struct ScheduleNextCommand: AsyncParsableCommand {
     func run() async throws {
         let zone = if let timezone { try TimeZoneRules.named(timezone) } else { TimeZoneRules.local() }
         let start = from.flatMap(RFC3339.date) ?? Date()
-        let rows = try expressions.flatMap { expression in
-            let schedule = try CronSchedule(expression)
-            var rows: [FireTime] = []
-            var time = Int64(start.timeIntervalSince1970.rounded(.down))
-            while rows.count < count, let next = schedule.next(after: time, in: zone) {
-                rows.append(FireTime(expression: expression, zone: zone, time: next))
-                time = next
+        var rows: [FireTime] = []
+        var hasWrong = false
+        for expression in expressions {
+            do throws(CronScheduleError) {
+                rows += fireTimes(of: expression, try CronSchedule(expression), after: start, in: zone)
+            } catch {
+                // The others are printed all the same.
+                hasWrong = true
+                Terminal.writeError("error: \(error.message) [\(error.code)]")
             }
-            if rows.isEmpty {
-                Terminal.writeError("\(quoted(expression)) never fires after \(RFC3339.string(from: start))")
-            }
-            return rows
         }
-        try output.renderer.print(rows)
+        if !rows.isEmpty { try output.renderer.print(rows) }
+        if hasWrong { throw ExitCode.failure }
+    }
+
+    private func fireTimes(
+        of expression: String, _ schedule: CronSchedule, after start: Date, in zone: TimeZoneRules
+    ) -> [FireTime] {
+        var times: [FireTime] = []
+        var time = Int64(start.timeIntervalSince1970.rounded(.down))
+        while times.count < count, let next = schedule.next(after: time, in: zone) {
+            times.append(FireTime(expression: expression, zone: zone, time: next))
+            time = next
+        }
+        if times.isEmpty {
+            Terminal.writeError("\(quoted(expression)) never fires after \(RFC3339.string(from: start))")
+        }
+        return times
     }
 
     private struct FireTime: Listable {

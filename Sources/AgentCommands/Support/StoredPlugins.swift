@@ -13,13 +13,17 @@ struct StoredPlugins {
     /// By plugin id; empty where no agent has run.
     let crashes: [String: PluginCrashes]
 
-    /// - Throws: `ConfigurationError`, `PluginStoreError`.
-    init(_ options: ConfigurationOptions) async throws {
-        try await self.init(configuration: options.load())
+    /// The directory that must hold a plugin.
+    /// - Throws: `PluginStoreError`: `plugin.not_stored` also where no agent has made the directory yet.
+    static func holding(_ id: PluginID, _ configuration: AgentConfiguration) async throws -> StoredPlugins {
+        guard FileManager.default.fileExists(atPath: configuration.pluginDirectory) else {
+            throw PluginStoreError.notStored(id.rawValue, missing: configuration.pluginDirectory)
+        }
+        return try await StoredPlugins(configuration: configuration)
     }
 
     /// - Throws: `PluginStoreError`.
-    init(configuration: AgentConfiguration) async throws {
+    private init(configuration: AgentConfiguration) async throws {
         self.configuration = configuration
         store = try PluginStore(
             path: configuration.pluginDirectory, backend: nil,
@@ -63,8 +67,8 @@ struct StoredPlugins {
         }
     }
 
-    func entries() throws -> [Entry] {
-        try store.storedIDs().map(entry)
+    func entries() async throws -> [Entry] {
+        try await store.storedIDs().map(entry)
     }
 
     func entry(_ id: PluginID) -> Entry {

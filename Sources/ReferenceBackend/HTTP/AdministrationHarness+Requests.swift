@@ -55,7 +55,7 @@ extension AdministrationHarness {
         var filter = RunFilter(
             agentID: request.query("agent"), taskID: request.query("task"), runID: request.query("run_id"))
         if let text = request.query("status") {
-            guard let status = RunStatus(rawValue: text) else {
+            guard let status = RunStatus.allCases.first(where: { $0.rawValue == text }) else {
                 let known = RunStatus.allCases.map(\.rawValue).joined(separator: ", ")
                 throw .invalidField("status", problem: "it is one of \(known)")
             }

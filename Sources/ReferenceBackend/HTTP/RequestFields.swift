@@ -8,8 +8,11 @@ struct RequestFields {
 
     /// - Parameter known: Any other field is refused, because a misspelt one would go unnoticed: a task with `corn`
     ///   would run once instead of on its schedule.
+    ///
+    /// An object that is given for `arguments` is read as its text, so that none of its digits are lost.
     init(_ request: Request, known: [String], limit: Int) async throws {
-        let body = try await request.bodyData(limit: limit)
+        var body = try await request.bodyData(limit: limit)
+        if known.contains("arguments") { body = JSONText.keepingObjects(of: "arguments", atDepth: 1, in: body) }
         let value: JSONValue
         do {
             value = try JSONDecoder().decode(JSONValue.self, from: body)

@@ -14,13 +14,20 @@ public struct SeedFolder: Sendable {
     public init(contentsOf folder: URL) throws(ReferenceBackendError) {
         agent = try Self.document(AgentDocument.self, in: folder, file: "agent.json")
         plugins = try Self.plugins(in: folder)
-        let list = try Self.document(TaskList.self, in: folder, file: "tasks.json")
-        if let problem = list.problems.first { throw .seed(file: "tasks.json", problem: problem.message) }
+        let list = try Self.taskList(in: folder)
+        if let entry = list.unreadable.first { throw .seed(file: "tasks.json", problem: entry.error.message) }
         tasks = list.tasks
         var ids: Set<String> = []
         for task in tasks where !ids.insert(task.id).inserted {
             throw .seed(file: "tasks.json", problem: "the task id \(quoted(task.id)) is there twice")
         }
+    }
+
+    private static func taskList(in folder: URL) throws(ReferenceBackendError) -> TaskList {
+        let file = "tasks.json"
+        let text = Data(try text(of: folder.appending(path: file)).utf8)
+        return try content(
+            TaskList.self, of: JSONText.keepingObjects(of: "arguments", atDepth: 3, in: text), file: file)
     }
 
     private static func plugins(in folder: URL) throws(ReferenceBackendError) -> [PluginDocument] {
@@ -90,9 +97,14 @@ public struct SeedFolder: Sendable {
     private static func document<T: Decodable>(
         _ type: T.Type, in folder: URL, file: String
     ) throws(ReferenceBackendError) -> T {
-        let text = try text(of: folder.appending(path: file))
+        try content(type, of: Data(try text(of: folder.appending(path: file)).utf8), file: file)
+    }
+
+    private static func content<T: Decodable>(
+        _ type: T.Type, of text: Data, file: String
+    ) throws(ReferenceBackendError) -> T {
         do {
-            return try JSONDecoder().decode(Envelope<T>.self, from: Data(text.utf8)).data
+            return try JSONDecoder().decode(Envelope<T>.self, from: text).data
         } catch {
             throw .seed(file: file, problem: (error as? DecodingError)?.sentence ?? "\(error)")
         }
