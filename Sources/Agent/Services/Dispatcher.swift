@@ -440,6 +440,7 @@ public actor Dispatcher: Service {
         let execution = RunExecution(
             run: run, parts: parts, recorder: recorder, withdrawn: withdrawn, logger: logger)
         let ending: RunExecution.Ending
+        let version = catalogVersion
         switch await execution.call() {
         case .called(let start, let outcome):
             // The next one may begin while this one's result is written down.
@@ -464,7 +465,8 @@ public actor Dispatcher: Service {
         held[run.task.key] = nil
         if case .postponed = ending {
             held[run.task.key] = newlyHeld(run)
-            waiting[run.task.key] = run
+            // Its plugin may be back by now, and nobody would look again.
+            if version == catalogVersion { waiting[run.task.key] = run } else { await enqueue(run) }
         }
         admit()
         resumeIfIdle()

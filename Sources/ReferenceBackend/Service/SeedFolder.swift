@@ -17,8 +17,8 @@ public struct SeedFolder: Sendable {
         let list = try Self.taskList(in: folder)
         if let entry = list.unreadable.first { throw .seed(file: "tasks.json", problem: entry.error.message) }
         tasks = list.tasks
-        var ids: Set<String> = []
-        for task in tasks where !ids.insert(task.id).inserted {
+        var ids: Set<TaskID> = []
+        for task in tasks where !ids.insert(task.key).inserted {
             throw .seed(file: "tasks.json", problem: "the task id \(quoted(task.id)) is there twice")
         }
     }
