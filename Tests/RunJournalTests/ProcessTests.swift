@@ -124,7 +124,7 @@ import Testing
             let child = fork()
             if child == 0 {
                 // All but directories: the pipes of this process are waited for to their end.
-                for descriptor in Int32(0)..<1024 {
+                for descriptor in Int32(0)..<65_536 {
                     var status = stat()
                     if fstat(descriptor, &status) == 0, status.st_mode & S_IFMT != S_IFDIR { close(descriptor) }
                 }
