@@ -124,10 +124,12 @@ import Testing
             let child = fork()
             if child == 0 {
                 // All but directories: the pipes of this process are waited for to their end.
-                for descriptor in Int32(0)..<1024 {
+                for descriptor in Int32(0)..<65_536 {
                     var status = stat()
                     if fstat(descriptor, &status) == 0, status.st_mode & S_IFMT != S_IFDIR { close(descriptor) }
                 }
+                // Longer than any test, and not for ever where nobody ends it.
+                alarm(60)
                 while true { pause() }
             }
             try Data("\(child)".utf8).write(to: URL(filePath: path + "/child"))
