@@ -128,6 +128,8 @@ import Testing
                     var status = stat()
                     if fstat(descriptor, &status) == 0, status.st_mode & S_IFMT != S_IFDIR { close(descriptor) }
                 }
+                // Longer than any test, and not for ever where nobody ends it.
+                alarm(60)
                 while true { pause() }
             }
             try Data("\(child)".utf8).write(to: URL(filePath: path + "/child"))
