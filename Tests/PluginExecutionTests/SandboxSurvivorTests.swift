@@ -132,7 +132,9 @@ import Testing
             for _ in 0..<3 { try await round() }
             guard waitpid(-1, nil, WNOHANG) == -1, errno == ECHILD else { _exit(4) }
             // Threads end, and let go of what they use, after they were told to.
-            do { try await eventually("no more descriptors") { try descriptorCount() <= descriptors } } catch { _exit(5) }
+            do { try await eventually("no more descriptors") { try descriptorCount() <= descriptors } } catch {
+                _exit(5)
+            }
             do { try await eventually("the threads' end") { try sandboxThreadCount() == 0 } } catch { _exit(6) }
         }
     }
