@@ -58,7 +58,12 @@ struct HTTPTLSTests {
         #expect(error?.message.contains("ca_file must be") == true)
     }
 
-    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: HTTP2Server.program)))
+    /// `make test` installs what it needs: there its absence is a failure.
+    private static let canServeHTTP2 =
+        FileManager.default.isExecutableFile(atPath: HTTP2Server.program)
+        || ProcessInfo.processInfo.environment["CI"] != nil
+
+    @Test(.enabled(if: canServeHTTP2, "it needs /usr/bin/python3"))
     func requestsShareOneConnectionOfHTTP2() async throws {
         struct Answer: Decodable {
             var connection: Int
