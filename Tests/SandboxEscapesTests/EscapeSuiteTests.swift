@@ -7,11 +7,10 @@ import Testing
 
 /// Every attempt to break out, against the executable that users run.
 ///
-/// As whoever runs the tests, and where that is root as an ordinary user too.
+/// As whoever runs the tests. One after the other: what children would inherit belongs to the process.
 @Suite(.serialized) struct EscapeSuiteTests {
-    private static let executable = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
+    fileprivate static let executable = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
         .appending(path: "runbook-agent")
-    private static let nobody: UInt32 = 65534
 
     /// What a kernel without modules and kexec, a missing protocol or a container refuses the twins too. Every other twin
     /// must get through, or its attempt shows nothing.
@@ -24,7 +23,7 @@ import Testing
         "start_many_processes", "fill_scratch", "see_process", "learn_own_number", "execute_through_loader",
     ]
 
-    private static func check(_ results: [EscapeResult], mayGetThrough: Set<String> = []) {
+    fileprivate static func check(_ results: [EscapeResult], mayGetThrough: Set<String> = []) {
         for result in results where result.verdict == .through || result.verdict == .broken {
             guard !mayGetThrough.contains(result.name) else { continue }
             Issue.record("\(result.name): \(result.verdict.rawValue): \(result.detail); its twin: \(result.twin)")
@@ -51,6 +50,11 @@ import Testing
         ]
         Self.check(try await EscapeSuite(host: host).run { _ in }, mayGetThrough: Self.openWithoutNamespaces)
     }
+}
+
+/// The same as an ordinary user, by a process of its own.
+@Suite struct EscapeSuiteUserTests {
+    private static let nobody: UInt32 = 65534
 
     @Test(.enabled(if: geteuid() == 0, "only root can become another user"))
     func nothingGetsThroughForAnOrdinaryUser() async throws {
@@ -59,7 +63,7 @@ import Testing
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
         let copy = folder.appending(path: "runbook-agent")
-        try FileManager.default.copyItem(at: Self.executable, to: copy)
+        try FileManager.default.copyItem(at: EscapeSuiteTests.executable, to: copy)
         chmod(folder.path(), 0o755)
         chmod(copy.path(), 0o755)
         var options = PlatformOptions()
@@ -70,6 +74,6 @@ import Testing
             error: .string(limit: 1 << 20))
         let lines = result.standardOutput.split(separator: "\n")
         #expect(result.terminationStatus.isSuccess, "\(result.standardError)")
-        Self.check(try lines.map { try JSONDecoder().decode(EscapeResult.self, from: Data($0.utf8)) })
+        EscapeSuiteTests.check(try lines.map { try JSONDecoder().decode(EscapeResult.self, from: Data($0.utf8)) })
     }
 }
