@@ -195,15 +195,18 @@ extension StoreDirectory {
         if mustBeOurs && (status.st_uid != geteuid() || status.st_mode & 0o022 != 0) {
             throw .unsafeFile(path: path, problem: "another user owns it or can write to it")
         }
-        guard Int64(status.st_size) <= Int64(limit) else { throw .fileTooLarge(path: path, limit: limit) }
-        let identity = FileIdentity(status)
-        let bytes = try readAll(file, path: path, size: Int(status.st_size))
-        guard fstat(file, &status) == 0 else { throw failure("looking at", path) }
-        guard FileIdentity(status) == identity, bytes.count == Int(identity.size) else {
-            throw .unsafeFile(path: path, problem: "it changed while it was read")
+        // Whoever only sets its mode or owner meanwhile, such as a backup that puts it back, harms nothing.
+        for _ in 0..<readAttempts {
+            guard Int64(status.st_size) <= Int64(limit) else { throw .fileTooLarge(path: path, limit: limit) }
+            let identity = FileIdentity(status)
+            let bytes = try readAll(file, path: path, size: Int(status.st_size))
+            guard fstat(file, &status) == 0, lseek(file, 0, SEEK_SET) == 0 else { throw failure("looking at", path) }
+            if FileIdentity(status) == identity, bytes.count == Int(identity.size) { return (bytes, identity) }
         }
-        return (bytes, identity)
+        throw .unsafeFile(path: path, problem: "it changed while it was read")
     }
+
+    private static let readAttempts = 10
 
     static func failure(_ operation: String, _ path: String) -> PluginStoreError {
         .disk(operation: operation, path: path, problem: String(cString: strerror(errno)))
