@@ -5,19 +5,22 @@ internal import Glibc
 /// A mutex of pthread and not `Synchronization.Mutex`, because that one's hand-over between waiting threads happens in
 /// the kernel (futex(2), `FUTEX_LOCK_PI`), where the thread sanitizer doesn't see it and reports races that aren't. It
 /// has its place wherever the suites that run under the sanitizer come.
-/// Unchecked because the mutex guards `value`.
+/// Unchecked because the mutex guards what `value` points to. That is memory of its own: a value without a size would
+/// have the address of this object, which everybody reads.
 public final class BlockingLock<Value>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private var value: Value
+    private let value = UnsafeMutablePointer<Value>.allocate(capacity: 1)
 
     public init(_ value: Value) {
-        self.value = value
+        self.value.initialize(to: value)
         pthread_mutex_init(mutex, nil)
     }
 
     deinit {
         pthread_mutex_destroy(mutex)
         mutex.deallocate()
+        value.deinitialize(count: 1)
+        value.deallocate()
     }
 
     /// Runs `body` with the lock held. Not to be nested.
@@ -26,6 +29,6 @@ public final class BlockingLock<Value>: @unchecked Sendable {
     ) throws(Failure) -> Result {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        return try body(&value)
+        return try body(&value.pointee)
     }
 }

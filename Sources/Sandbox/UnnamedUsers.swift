@@ -1,5 +1,5 @@
+import AgentModel
 internal import CSandbox
-import Synchronization
 
 /// User ids for the children of an agent that is root: of a range that neither the system's own users nor those of
 /// containers come from, each with one child at a time.
@@ -13,7 +13,7 @@ enum UnnamedUsers {
         var taken: Set<UInt32> = []
     }
 
-    private static let state = Mutex(State())
+    private static let state = BlockingLock(State())
 
     /// One that no child has, or had lately: what is left of that one may still be ending. Nil where all are taken.
     static func take() -> SandboxUser? {
