@@ -77,14 +77,16 @@ import Testing
     // It was tried again at every poll, and nothing said why.
     @Test func whyAChildCouldNotStartIsSaid() async throws {
         let backend = try ScriptedBackend()
-        let script = "import os\nclass Plugin:\n    def die(self): os._exit(1)\n"
-        backend.addPlugin("dies", script: script, functions: ["die"])
+        let script = "import os\nclass Plugin:\n    def live(self): pass\n    def die(self): os._exit(1)\n"
+        backend.addPlugin("dies", script: script, functions: ["live", "die"])
         let folder = try TemporaryFolder()
         let data = folder.path("data")
         try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: false)
         let file = try write("isolation = sandbox\n[plugin:dies]\nread_paths = \(data)\n", backend, folder)
         let output = try await AgentProcess.run(["run", "--config", file], directory: folder.path) { process in
-            await backend.server.request(to: "/api/agent/task/good")
+            // Loaded while its folder is there: tasks of others don't wait for that.
+            backend.addTask(#"{"id": "live", "command": "dies.live", "cron": null, "arguments": "{}"}"#)
+            await backend.server.request(to: "/api/agent/task/live")
             try FileManager.default.removeItem(atPath: data)
             // The one that has the plugin and the one that was kept ready were started before.
             for number in 0..<4 {

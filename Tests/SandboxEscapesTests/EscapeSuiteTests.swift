@@ -63,9 +63,13 @@ import Testing
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
         let copy = folder.appending(path: "runbook-agent")
-        try FileManager.default.copyItem(at: EscapeSuiteTests.executable, to: copy)
         chmod(folder.path(), 0o755)
-        chmod(copy.path(), 0o755)
+        // By a program too: a child that another test starts meanwhile would hold what this process writes, and a program
+        // that somebody may still write can't be executed (ETXTBSY).
+        let installed = try await run(
+            .path("/usr/bin/install"), arguments: ["-m", "755", EscapeSuiteTests.executable.path(), copy.path()],
+            output: .discarded, error: .string(limit: 1 << 20))
+        #expect(installed.terminationStatus.isSuccess, "\(installed.standardError)")
         // By a program: changing the user between fork and exec waits for ever where another thread was just starting.
         let user = ["--reuid=\(Self.nobody)", "--regid=\(Self.nobody)", "--clear-groups", "--inh-caps=-all"]
         let result = try await run(
