@@ -188,26 +188,7 @@ import Testing
         #expect(fixture.server.requests.isEmpty)
     }
 
-    @Test func newTokensAreNotUsedBeforeTheyAreWrittenDown() async throws {
-        let key = fixture.keyPath
-        // The key goes away while the refresh is on its way, so that the answer can't be sealed.
-        fixture.server.route("/oauth/token") { _ in
-            rename(key, key + ".away")
-            return LoginFixture.response("2")
-        }
-        let session = try fixture.session()
-        try await session.accept(fixture.tokens())
-        fixture.clock.advance(by: .seconds(60))
-        let first = await error { _ = try await session.replacement(for: Authorization(bearer: "access-1")) }
-        #expect(first?.code == "login.missing_key")
-        #expect(await error { _ = try await session.authorization() }?.code == "login.missing_key")
-        try FileManager.default.moveItem(atPath: key + ".away", toPath: key)
-        #expect(try await session.authorization() == Authorization(bearer: "access-2"))
-        #expect(fixture.count("/oauth/token") == 1)
-        #expect(try await fixture.session().storedTokens()?.refreshToken == "refresh-2")
-    }
-
-    /// A session with tokens that it could not write down, because the key is away; it is back when this returns.
+    /// A session with tokens that it could not write down, because the key was moved away while they were on their way.
     private func sessionWithUnsavedTokens() async throws -> LoginSession {
         let key = fixture.keyPath
         fixture.server.route("/oauth/token") { _ in
@@ -219,12 +200,23 @@ import Testing
         fixture.clock.advance(by: .seconds(60))
         let failure = await error { _ = try await session.replacement(for: Authorization(bearer: "access-1")) }
         #expect(failure?.code == "login.missing_key")
-        rename(key + ".away", key)
         return session
+    }
+
+    private func bringKeyBack() { #expect(rename(fixture.keyPath + ".away", fixture.keyPath) == 0) }
+
+    @Test func newTokensAreNotUsedBeforeTheyAreWrittenDown() async throws {
+        let session = try await sessionWithUnsavedTokens()
+        #expect(await error { _ = try await session.authorization() }?.code == "login.missing_key")
+        bringKeyBack()
+        #expect(try await session.authorization() == Authorization(bearer: "access-2"))
+        #expect(fixture.count("/oauth/token") == 1)
+        #expect(try await fixture.session().storedTokens()?.refreshToken == "refresh-2")
     }
 
     @Test func tokensThatCouldNotBeWrittenDownReplaceNoNewerLogin() async throws {
         let session = try await sessionWithUnsavedTokens()
+        bringKeyBack()
         try await fixture.session().accept(fixture.tokens("newer"))
         #expect(try await session.authorization() == Authorization(bearer: "access-newer"))
         #expect(try await fixture.session().storedTokens()?.refreshToken == "refresh-newer")
@@ -232,6 +224,7 @@ import Testing
 
     @Test func tokensThatCouldNotBeWrittenDownUndoNoLogout() async throws {
         let session = try await sessionWithUnsavedTokens()
+        bringKeyBack()
         fixture.server.route("/oauth/revoke", .json(""))
         _ = try await fixture.session().logout()
         #expect(await error { _ = try await session.authorization() } == .required(pending: nil))
@@ -240,6 +233,7 @@ import Testing
 
     @Test func aCodeThatWasKeptMeanwhileCostsNoUnsavedTokens() async throws {
         let session = try await sessionWithUnsavedTokens()
+        bringKeyBack()
         let code = DeviceFlowTests.code()
         try await fixture.session().keep(pending: code)
         #expect(try await session.authorization() == Authorization(bearer: "access-2"))

@@ -29,15 +29,25 @@ import Testing
         await agent.runtime.reporter.deliverDue()
     }
 
+    /// Starts an agent, whose dispatcher runs while `body` does, and closes it.
+    private func withAgent(
+        _ backend: ScriptedBackend, _ folder: TemporaryFolder, settings: [String: String] = [:],
+        _ body: (TestAgent) async -> Void
+    ) async throws {
+        let agent = try await TestAgent.start(serverURL: backend.server.url, folder: folder, settings: settings)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await agent.runtime.dispatcher.run() }
+            await body(agent)
+            group.cancelAll()
+        }
+        await agent.runtime.close()
+    }
+
     @Test func aChangedScriptReplacesTheInstanceAndAPluginNoLongerListedIsShutDown() async throws {
         let backend = try ScriptedBackend()
         let folder = try TemporaryFolder()
         let log = folder.path("goodbyes")
-        let agent = try await TestAgent.start(
-            serverURL: backend.server.url, folder: folder, settings: ["force_redownload": "yes"])
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { try? await agent.runtime.dispatcher.run() }
-
+        try await withAgent(backend, folder, settings: ["force_redownload": "yes"]) { agent in
             backend.addPlugin("p", script: Self.script(answering: "old", goodbye: log), functions: ["answer"])
             backend.addTask(Self.task("first"))
             await synchronize(agent)
@@ -53,9 +63,7 @@ import Testing
                 .json(#"{"data": {"id": "a", "name": "A", "team_id": "t", "plugins": ["good-plugin"]}}"#))
             backend.addTask(Self.task("fourth"))
             await synchronize(agent)
-            group.cancelAll()
         }
-        await agent.runtime.close()
 
         #expect(try backend.results(of: "first").map(\.data) == ["old 1"])
         #expect(try backend.results(of: "second").map(\.data) == ["old 2"], "an unchanged script keeps its state")
@@ -71,10 +79,7 @@ import Testing
         let backend = try ScriptedBackend()
         let folder = try TemporaryFolder()
         let log = folder.path("goodbyes")
-        let agent = try await TestAgent.start(
-            serverURL: backend.server.url, folder: folder, settings: ["force_redownload": "yes"])
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { try? await agent.runtime.dispatcher.run() }
+        try await withAgent(backend, folder, settings: ["force_redownload": "yes"]) { agent in
             backend.addPlugin("p", script: Self.script(answering: "old", goodbye: log), functions: ["answer"])
             backend.addTask(Self.task("first"))
             await synchronize(agent)
@@ -87,9 +92,7 @@ import Testing
             backend.server.route("/api/agent/plugin/p", .json("{}", status: 503))
             backend.addTask(Self.task("third"))
             await synchronize(agent)
-            group.cancelAll()
         }
-        await agent.runtime.close()
         #expect(try backend.results(of: "first").map(\.data) == ["old 1"])
         #expect(try backend.results(of: "second").map(\.error?.code) == ["plugin.script_failed"])
         #expect(try backend.results(of: "third").map(\.data) == ["new 1"])
@@ -99,9 +102,7 @@ import Testing
     @Test func aFileChangedUnderTheRunningAgentIsNotRunAndFetchedAgain() async throws {
         let backend = try ScriptedBackend()
         let folder = try TemporaryFolder()
-        let agent = try await TestAgent.start(serverURL: backend.server.url, folder: folder)
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { try? await agent.runtime.dispatcher.run() }
+        try await withAgent(backend, folder) { agent in
             backend.addPlugin("p", script: BadInputTests.answer, functions: ["answer"])
             await synchronize(agent)
             try? "class Plugin:\n    def answer(self): return 'evil'\n".write(
@@ -111,12 +112,10 @@ import Testing
             await synchronize(agent)
             backend.addTask(Self.task("after"))
             await synchronize(agent)
-            group.cancelAll()
+            #expect(agent.loggedCodes.contains("plugin.file_changed"))
         }
-        await agent.runtime.close()
         #expect(try backend.results(of: "during").map(\.data) == ["42"], "after the file was fetched again")
         #expect(try backend.results(of: "after").map(\.data) == ["42"])
-        #expect(agent.loggedCodes.contains("plugin.file_changed"))
     }
 
     @Test func theAPIObjectSpeaksForTheAgent() async throws {
