@@ -28,6 +28,9 @@ import Testing
                     try: self.loop(name)
                     except BaseException: pass
                 return "swallowed"
+            def say_and_swallow(self, name, begun):
+                gate(begun).set()
+                return self.swallow(name)
             def loop(self, name):
                 while not gate(name).is_set(): pass
             def clean_up(self):
@@ -224,7 +227,10 @@ import Testing
             try await fixture.load(Self.script)
             try await fixture.load(Self.script, id: other)
             await withTaskGroup(of: Void.self) { group in
-                group.addTask { reported.push(await fixture.execute("swallow", #"{"name": "x"}"#, of: other)) }
+                let arguments = #"{"name": "x", "begun": "begun"}"#
+                group.addTask { reported.push(await fixture.execute("say_and_swallow", arguments, of: other)) }
+                // What has not begun when the interpreter is lost is taken back.
+                _ = await fixture.execute("wait", #"{"name": "begun"}"#)
                 group.addTask { reported.push(await fixture.execute("wedge", timeLimit: .milliseconds(500))) }
                 await group.waitForAll()
             }
