@@ -159,11 +159,17 @@ public struct AgentRuntime: Sendable {
             let isSynchronized = await synchronizer.synchronize()
             await scheduler.fireDue()
             await dispatcher.idle()
+            var tally = await dispatcher.tally
             reporter.finish()
             await delivery
-            // What a full outbox holds back may run once it is emptied.
-            while await reporter.deliverDue() == nil, await dispatcher.resumesAfterDelivery() {
+            // What a full outbox holds back may run once it is emptied. Each delivery may have started some of it already,
+            // so it is over when nothing has ended since the outbox was emptied last.
+            while await reporter.deliverDue() == nil {
+                await dispatcher.outboxShrank()
                 await dispatcher.idle()
+                let before = tally
+                tally = await dispatcher.tally
+                if tally == before { break }
             }
             group.cancelAll()
             return isSynchronized

@@ -107,6 +107,10 @@ import Testing
         let report = try await agent.runtime.runOnce()
         await agent.runtime.close()
         #expect(report.undelivered == 0)
-        for number in 0..<4 { #expect(try backend.results(of: "t\(number)").last?.data?.count == 700_000) }
+        for number in 0..<4 {
+            let results = try backend.results(of: "t\(number)")
+            let texts = results.map { "\(String(describing: $0.status)) \(String(describing: $0.error))" }
+            #expect(results.last?.data?.count == 700_000, "\(texts)")
+        }
     }
 }

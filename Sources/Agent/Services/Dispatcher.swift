@@ -253,13 +253,6 @@ public actor Dispatcher: Service {
         admit()
     }
 
-    /// Whether runs were held back while the outbox was full, and have been started now.
-    public func resumesAfterDelivery() -> Bool {
-        guard isOutboxFull else { return false }
-        admit()
-        return !isOutboxFull
-    }
-
     /// Counts a task that was rejected without having been handed in.
     public func countRejection() { tally.failed += 1 }
 
