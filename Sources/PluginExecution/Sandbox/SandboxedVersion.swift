@@ -251,6 +251,9 @@ final class SandboxedVersion: @unchecked Sendable {
     /// Which of these functions can't be called; all of them where the process answers wrongly, and none where it is too
     /// busy to answer: a call that is under way must not suffer from being asked beside it.
     func missingFunctions(among functions: [String]) -> [String] {
+        // It doesn't go to rest before it has answered.
+        guard state.withLock({ begin(&$0) }) else { return functions }
+        defer { endUse() }
         // It may have been idle for long, or have ended.
         guard (try? ensureChild()) != nil, let child else { return functions }
         let id = parts.nextID()
