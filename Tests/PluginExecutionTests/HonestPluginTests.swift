@@ -1,4 +1,5 @@
 import AgentModel
+import AgentTestSupport
 import Foundation
 import PluginExecution
 import Sandbox
@@ -13,9 +14,13 @@ import Testing
         var network = SandboxNetwork.none
         var memory = 256 << 20
         var testDescription: String { name }
+
+        var forks: Bool { body.contains("multiprocessing") }
     }
 
-    private static let cases = [
+    private static let cases = allCases.filter { !(Sanitizer.isThread && $0.forks) }
+
+    private static let allCases = [
         Case(
             name: "threads",
             body: """
