@@ -12,7 +12,11 @@ func sandboxThreadCount() throws -> Int {
 
 /// How many descriptors this process has open.
 func descriptorCount() throws -> Int {
-    try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+    let folder = "/proc/self/fd"
+    return try FileManager.default.contentsOfDirectory(atPath: folder).count { name in
+        // Timers are those of libdispatch: one for each clock that somebody has slept by, kept from then on.
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(name)")) != "anon_inode:[timerfd]"
+    }
 }
 
 private func threadNames() throws -> [String] {
