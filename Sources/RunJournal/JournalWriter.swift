@@ -6,7 +6,8 @@ import GRDB
 /// While a transaction is being synced the next requests gather; what a caller needs now waits for no company, so that
 /// a lone one pays for one sync and 64 share one. What only must not be forgotten waits a few milliseconds for others.
 final class JournalWriter: @unchecked Sendable {
-    // Unchecked because `requests`, `state`, `closers`, `deadline` and `onLoss` are only touched with `monitor` locked.
+    // Unchecked because `requests`, `counts`, `state`, `closers`, `deadline` and `onLoss` are only touched with `monitor`
+    // locked.
 
     /// How long a request may wait for others.
     enum Urgency {
@@ -34,6 +35,8 @@ final class JournalWriter: @unchecked Sendable {
     private let path: String
     private let monitor = Monitor()
     private var requests: [Request] = []
+    /// How many of the requests are for now, and how many to read.
+    private var counts = (now: 0, read: 0)
     /// When the first of the requests that may wait can't wait any more.
     private var deadline: Int?
     private var state = State.open
@@ -82,7 +85,12 @@ final class JournalWriter: @unchecked Sendable {
             let isTaken = monitor.withLock {
                 guard case .open = state else { return false }
                 requests.append(request)
-                if urgency == .soon, deadline == nil { deadline = Monitor.now + Self.patience }
+                count(urgency, 1)
+                // One that may wait is noticed with the first of them.
+                if urgency == .soon {
+                    if deadline != nil { return true }
+                    deadline = Monitor.now + Self.patience
+                }
                 monitor.signal()
                 return true
             }
@@ -153,19 +161,30 @@ final class JournalWriter: @unchecked Sendable {
             while true {
                 let isClosing = state != .open
                 if isClosing && requests.isEmpty { return nil }
-                if isClosing || requests.contains(where: { $0.urgency == .now }) || isOverdue {
+                if isClosing || counts.now > 0 || isOverdue {
                     let batch = Array(requests.prefix(Self.transactionLimit))
                     requests.removeFirst(batch.count)
-                    if !requests.contains(where: { $0.urgency == .soon }) { deadline = nil }
+                    for request in batch { count(request.urgency, -1) }
+                    if requests.count == counts.now + counts.read { deadline = nil }
                     return batch
                 }
-                let reads = requests.filter { $0.urgency == .read }
-                if !reads.isEmpty {
+                if counts.read > 0 {
+                    let reads = requests.filter { $0.urgency == .read }
                     requests.removeAll { $0.urgency == .read }
+                    counts.read = 0
                     return reads
                 }
                 if let deadline { monitor.wait(until: deadline) } else { monitor.wait() }
             }
+        }
+    }
+
+    /// With the lock held.
+    private func count(_ urgency: Urgency, _ difference: Int) {
+        switch urgency {
+        case .now: counts.now += difference
+        case .read: counts.read += difference
+        case .soon: break
         }
     }
 

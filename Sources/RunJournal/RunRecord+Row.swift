@@ -31,15 +31,25 @@ extension RunRecord {
         result = isWhole && status != nil ? Self.result(row) : nil
     }
 
+    /// What ``result(_:)`` reads, by place: to find a column by its name costs more than to read it.
+    static let resultColumns =
+        """
+        run.id, run.status, run.error_code, run.error_type, run.error_message, run.error_traceback, run.data, run.stdout, \
+        run.stderr, run.started_at, run.finished_at, run.duration_ms, run.scheduled_for, run.isolation, run.agent_version
+        """
+    static let resultColumnCount = 15
+
     /// What is delivered of a finished run.
+    /// - Parameter row: begins with ``resultColumns``.
     static func result(_ row: Row) -> TaskResult {
-        TaskResult(
-            data: row.text("data"), runID: row["id"],
-            status: (row["status"] as String?).flatMap(RunStatus.init(rawValue:)),
-            error: error(row, withTraceback: true), stdout: row.text("stdout"), stderr: row.text("stderr"),
-            startedAt: row.date("started_at"), finishedAt: row.date("finished_at"),
-            durationMilliseconds: row["duration_ms"], scheduledFor: row.date("scheduled_for"),
-            isolation: row["isolation"], agentVersion: row["agent_version"])
+        let error = (row[2] as String?).map { code in
+            RunError(code: code, type: row[3], message: row.text(at: 4) ?? "", traceback: row.text(at: 5))
+        }
+        return TaskResult(
+            data: row.text(at: 6), runID: row[0], status: (row[1] as String?).flatMap(RunStatus.init(rawValue:)),
+            error: error, stdout: row.text(at: 7), stderr: row.text(at: 8), startedAt: row.date(at: 9),
+            finishedAt: row.date(at: 10), durationMilliseconds: row[11], scheduledFor: row.date(at: 12),
+            isolation: row[13], agentVersion: row[14])
     }
 
     private static func error(_ row: Row, withTraceback: Bool) -> RunError? {
@@ -72,6 +82,7 @@ extension OutboxEntry {
 
 extension Row {
     fileprivate func date(_ column: String) -> Date? { (self[column] as Int64?).map(Date.init(milliseconds:)) }
+    fileprivate func date(at index: Int) -> Date? { (self[index] as Int64?).map(Date.init(milliseconds:)) }
 
     /// Nil where it is due at once.
     fileprivate var attemptTime: Date? {

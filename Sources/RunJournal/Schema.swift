@@ -118,6 +118,9 @@ extension Row {
     func text(_ column: String) -> String? {
         (self[column] as Data?).map { String(decoding: $0, as: UTF8.self) }
     }
+    func text(at index: Int) -> String? {
+        (self[index] as Data?).map { String(decoding: $0, as: UTF8.self) }
+    }
 }
 
 extension Date {
