@@ -68,7 +68,6 @@ public actor StatusRecorder: Service {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 let isSettled = await self.record()
-                // The queue empties without a word.
                 if isSettled { await self.trigger.alarm.wait() }
                 try? await Task.sleep(for: Self.pause)
             }
@@ -96,7 +95,7 @@ public actor StatusRecorder: Service {
     /// - Returns: whether nothing will change without a trigger.
     @discardableResult
     public func record() async -> Bool {
-        let status = await look()
+        let (status, isSettled) = await look()
         do {
             let snapshots = try status.snapshots()
             let changed = snapshots.filter { written[$0.key] != $0.value }
@@ -114,10 +113,11 @@ public actor StatusRecorder: Service {
                 metadata: ["code": "\(coded?.code ?? "journal.io")"])
             hasFailed = true
         }
-        return status.queued == 0
+        return isSettled
     }
 
-    private func look() async -> AgentStatus {
+    /// How everything is, and whether nothing of it will change without a trigger.
+    private func look() async -> (AgentStatus, isSettled: Bool) {
         var status = AgentStatus()
         status.life = life
         status.contact = contact
@@ -128,8 +128,13 @@ public actor StatusRecorder: Service {
         let queue = await parts.dispatcher.queueState(limit: AgentStatus.listLimit)
         status.queued = queue.queued
         var waiting: [AgentStatus.Waiting] = []
+        // The queue empties without a word, and what a plugin has come for leaves those that wait a moment later.
+        var isSettled = queue.queued == 0
         for run in queue.waiting {
-            guard case .wait(let reason, _) = await parts.catalog.resolve(run.task.command) else { continue }
+            guard case .wait(let reason, _) = await parts.catalog.resolve(run.task.command) else {
+                isSettled = false
+                continue
+            }
             waiting.append(
                 AgentStatus.Waiting(task: run.task.id, command: Self.cut(run.task.command), reason: Self.cut(reason)))
         }
@@ -142,7 +147,7 @@ public actor StatusRecorder: Service {
                     task: entry.task.id, command: Self.cut(entry.task.command), cron: Self.cut(entry.task.cron ?? ""),
                     next: entry.next)
             })
-        return status
+        return (status, isSettled)
     }
 
     private func plugin(_ id: PluginID, _ state: PluginCatalog.State) -> AgentStatus.Plugin {
