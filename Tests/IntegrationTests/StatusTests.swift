@@ -12,8 +12,11 @@ import Testing
             def wedge(self): re.match("(a+)+$", "a" * 60 + "b")
         """
 
-    private func settings(_ url: String) -> [String] {
-        ["--set", "server_url=\(url)", "--set", "auth=no", "--set", "poll_interval=86400", "--set", "task_timeout=0"]
+    private func settings(_ url: String, pollInterval: Int = 86400) -> [String] {
+        [
+            "--set", "server_url=\(url)", "--set", "auth=no", "--set", "poll_interval=\(pollInterval)", "--set",
+            "task_timeout=0",
+        ]
     }
 
     private func status(in folder: TemporaryFolder) async throws -> [String: Any] {
@@ -46,16 +49,18 @@ import Testing
     @Test func aDaemonThatRunsIsStoppedByTheSystemAndIsKilled() async throws {
         let backend = try ScriptedBackend()
         backend.addPlugin("wedger", script: Self.wedge, functions: ["wedge"])
-        backend.addTask(#"{"id": "hold", "command": "wedger.wedge", "cron": null, "arguments": "{}"}"#)
         backend.addTask(#"{"id": "yearly", "command": "good-plugin.hello", "cron": "0 0 1 1 *", "arguments": "{}"}"#)
         backend.listPlugin(#""gone""#)
         backend.addTask(#"{"id": "early", "command": "nobody.knows", "cron": null, "arguments": "{}"}"#)
         backend.server.route("/api/agent/plugin/gone", .json("{}", status: 503))
         let folder = try TemporaryFolder()
         let before = Date()
-        let daemon = try await AgentProcess.run(["run"] + settings(backend.server.url), directory: folder.path) {
-            process in
+        let arguments = ["run"] + settings(backend.server.url, pollInterval: 1)
+        let daemon = try await AgentProcess.run(arguments, directory: folder.path) { process in
             defer { kill(process, SIGKILL) }
+            // Afterwards nothing can be loaded any more.
+            await backend.server.request(to: "/api/agent/task/good")
+            backend.addTask(#"{"id": "hold", "command": "wedger.wedge", "cron": null, "arguments": "{}"}"#)
             var status = try await poll(["status", "--set", "auth=no"], in: folder.path) { lines in
                 lines.first.map(self.running)?.contains("hold") == true
                     && lines.first?.at("waiting.total") as? Int == 1 && lines.first?.at("backend.at") != nil
