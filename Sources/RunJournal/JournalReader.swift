@@ -46,10 +46,7 @@ public final class JournalReader: Sendable {
     public func run(_ id: RunID) async throws(RunJournalError) -> RunRecord? {
         try await read { db in
             try Row.fetchOne(
-                db,
-                sql: """
-                    SELECT \(RunRecord.resultColumns), run.*, \(RunRecord.outboxColumns) \(RunRecord.source) WHERE id = ?
-                    """,
+                db, sql: "SELECT \(RunRecord.wholeColumns) \(RunRecord.source) WHERE id = ?",
                 arguments: [id.rawValue]
             ).map { RunRecord(row: $0, isWhole: true) }
         }

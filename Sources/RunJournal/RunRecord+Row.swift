@@ -26,18 +26,21 @@ extension RunRecord {
         status = (row["status"] as String?).flatMap(RunStatus.init(rawValue:))
         finishedAt = row.date("finished_at")
         durationMilliseconds = row["duration_ms"]
-        error = Self.error(row, withTraceback: isWhole)
         delivery = Self.delivery(row)
         result = isWhole && status != nil ? Self.result(row) : nil
+        error = isWhole ? result?.error : Self.error(row)
     }
 
     /// What ``result(_:)`` reads, by place: to find a column by its name costs more than to read it.
-    static let resultColumns =
-        """
-        run.id, run.status, run.error_code, run.error_type, run.error_message, run.error_traceback, run.data, run.stdout, \
-        run.stderr, run.started_at, run.finished_at, run.duration_ms, run.scheduled_for, run.isolation, run.agent_version
-        """
-    static let resultColumnCount = 15
+    static let resultColumns = resultNames.map { "run.\($0)" }.joined(separator: ", ")
+    static let resultColumnCount = resultNames.count
+    private static let resultNames = [
+        "id", "status", "error_code", "error_type", "error_message", "error_traceback", "data", "stdout", "stderr",
+        "started_at", "finished_at", "duration_ms", "scheduled_for", "isolation", "agent_version",
+    ]
+    /// What a whole run is read from: no wide column twice.
+    static let wholeColumns =
+        "\(resultColumns), run.task_id, one_off, command, plugin_id, function, settled_at, discarded, \(outboxColumns)"
 
     /// What is delivered of a finished run.
     /// - Parameter row: begins with ``resultColumns``.
@@ -52,11 +55,11 @@ extension RunRecord {
             isolation: row[13], agentVersion: row[14])
     }
 
-    private static func error(_ row: Row, withTraceback: Bool) -> RunError? {
+    /// Without its traceback, which lists don't read.
+    private static func error(_ row: Row) -> RunError? {
         guard let code = row["error_code"] as String? else { return nil }
         return RunError(
-            code: code, type: row["error_type"], message: row.text("error_message") ?? "",
-            traceback: withTraceback ? row.text("error_traceback") : nil)
+            code: code, type: row["error_type"], message: row.text("error_message") ?? "", traceback: nil)
     }
 
     private static func delivery(_ row: Row) -> DeliveryState {

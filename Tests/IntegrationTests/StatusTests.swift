@@ -60,6 +60,10 @@ import Testing
             defer { kill(process, SIGKILL) }
             // Afterwards nothing can be loaded any more.
             await backend.server.request(to: "/api/agent/task/good")
+            let states = ["unavailable", "loaded", "loaded"]
+            _ = try await poll(["status", "--set", "auth=no"], in: folder.path) { lines in
+                (lines.first?.at("plugins.first") as? [[String: Any]])?.map { $0["state"] as? String } == states
+            }
             backend.addTask(#"{"id": "hold", "command": "wedger.wedge", "cron": null, "arguments": "{}"}"#)
             var status = try await poll(["status", "--set", "auth=no"], in: folder.path) { lines in
                 lines.first.map(self.running)?.contains("hold") == true
@@ -72,7 +76,7 @@ import Testing
             #expect((status.at("waiting.first.0.reason") as? String)?.contains("gone") == true)
             let plugins = try #require(status.at("plugins.first") as? [[String: Any]])
             #expect(plugins.map { $0["id"] as? String } == ["gone", "good-plugin", "wedger"])
-            #expect(plugins.map { $0["state"] as? String } == ["unavailable", "loaded", "loaded"])
+            #expect(plugins.map { $0["state"] as? String } == states)
             #expect(status.at("schedules.first.0.task") as? String == "yearly")
             #expect((status.at("schedules.first.0.next") as? String)?.isEmpty == false)
             let contact = try #require((status.at("backend.at") as? String).flatMap(RFC3339.date))

@@ -248,8 +248,9 @@ final class SandboxedVersion: @unchecked Sendable {
         }
     }
 
-    /// Which of these functions can't be called; all of them where the process answers wrongly, and none where it is too
-    /// busy to answer: a call that is under way must not suffer from being asked beside it.
+    /// Which of these functions can't be called; all of them where the process answers wrongly or another version has
+    /// taken this one's place, and none where it is too busy to answer: a call that is under way must not suffer from
+    /// being asked beside it.
     func missingFunctions(among functions: [String]) -> [String] {
         // It doesn't go to rest before it has answered.
         guard state.withLock({ begin(&$0) }) else { return functions }
