@@ -208,7 +208,8 @@ let package = Package(
             name: "ReferenceBackendTests",
             dependencies: [
                 "AgentModel", "AgentTestSupport", "BackendClient", "Cryptography", "ReferenceBackend",
-                .product(name: "Logging", package: "swift-log"), "runbook-backend",
+                .product(name: "GRDB", package: "GRDB.swift"), .product(name: "Logging", package: "swift-log"),
+                "runbook-backend",
             ]),
         .testTarget(
             name: "IntegrationTests",

@@ -53,7 +53,7 @@ wait_for() { # seconds, pattern, what for
     done
 }
 
-setsid "$bin/runbook-backend" serve --listen 127.0.0.1:0 --data "$work/backend" --seed "$example" \
+setsid "$bin/runbook-backend" serve --init --listen 127.0.0.1:0 --data "$work/backend" --seed "$example" \
     > >(label "backend") 2>&1 &
 backend=$!
 wait_for 30 'listens on http' "The backend's address"

@@ -17,19 +17,23 @@ public struct AgentDocument: Codable, Equatable, Sendable {
     public var teamID: String?
     /// As the backend wrote them: each is checked on its own, so that a bad one doesn't take the others along.
     public var plugins: [String]
+    /// Tells one backend from another (part 2 of the contract): made with its database, kept by copies of it.
+    public var backendID: String?
     /// The contract wants the key `team_id` to be there; where it was null or missing this is true.
     public var lacksTeam: Bool { teamID == nil }
 
-    public init(id: String, name: String?, teamID: String?, plugins: [String]) {
+    public init(id: String, name: String?, teamID: String?, plugins: [String], backendID: String? = nil) {
         self.id = id
         self.name = name
         self.teamID = teamID
         self.plugins = plugins
+        self.backendID = backendID
     }
 
     private enum CodingKeys: String, CodingKey {
         case id, name, plugins
         case teamID = "team_id"
+        case backendID = "backend_id"
     }
 
     public init(from decoder: any Decoder) throws {
@@ -37,6 +41,7 @@ public struct AgentDocument: Codable, Equatable, Sendable {
         id = try container.decode(String.self, forKey: .id)
         name = try container.decodeIfPresent(String.self, forKey: .name)
         teamID = try container.decodeIfPresent(String.self, forKey: .teamID)
+        backendID = try container.decodeIfPresent(String.self, forKey: .backendID)
         // What isn't a text is kept as its JSON, which no plugin id looks like: it is refused by itself.
         plugins = (try container.decodeIfPresent([JSONValue].self, forKey: .plugins) ?? []).map { value in
             if case .string(let text) = value { text } else { value.text + " (not a text)" }
@@ -50,5 +55,6 @@ public struct AgentDocument: Codable, Equatable, Sendable {
         try container.encode(name, forKey: .name)
         try container.encode(teamID, forKey: .teamID)
         try container.encode(plugins, forKey: .plugins)
+        try container.encodeIfPresent(backendID, forKey: .backendID)
     }
 }

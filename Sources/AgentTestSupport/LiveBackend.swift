@@ -22,7 +22,8 @@ public final class LiveBackend: Sendable {
     public var dataFolder: URL { folder.url }
     /// What the routes speak for: to arrange what is there and to look at what came in.
     public let service: BackendService
-    private let folder: TemporaryFolder
+    /// Where the database is; for ``start(seed:data:port:authentication:login:maximumResultSize:logger:now:)``.
+    public let folder: TemporaryFolder
     private let running: Task<Void, any Error>
 
     private init(
@@ -40,22 +41,24 @@ public final class LiveBackend: Sendable {
     /// Starts a backend that listens when this returns.
     /// - Parameters:
     ///   - seed: A seed folder to take in.
+    ///   - data: The folder of a backend that was stopped, to go on with its database; nil for a new one.
     ///   - port: 0 for any that is free; a test that stops a backend and starts another in its place names one.
     ///   - authentication: How agents are known; `device` wants them to log in.
     ///   - login: Lifetimes and limits of logins.
     ///   - maximumResultSize: In bytes.
     ///   - now: The backend's clock, for tests that let tokens expire.
     public static func start(
-        seed: URL? = nil, port: Int = 0, authentication: AgentAuthentication = .none,
+        seed: URL? = nil, data: TemporaryFolder? = nil, port: Int = 0, authentication: AgentAuthentication = .none,
         login: LoginConfiguration = LoginConfiguration(),
         maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize,
         logger: Logger = Logger(label: "live-backend", factory: { _ in SwiftLogNoOpLogHandler() }),
         now: @escaping @Sendable () -> Date = { Date() }
     ) async throws -> LiveBackend {
-        let folder = try TemporaryFolder()
+        let folder = try data ?? TemporaryFolder()
         let server = try await BackendServer(
             BackendConfiguration(
-                listen: ListenAddress(host: "127.0.0.1", port: port), dataFolder: folder.url, seedFolder: seed,
+                listen: ListenAddress(host: "127.0.0.1", port: port), dataFolder: folder.url,
+                creation: .ifMissing, seedFolder: seed,
                 authentication: authentication, login: login, maximumResultSize: maximumResultSize),
             logger: logger, now: now)
         let (addresses, continuation) = AsyncStream<ListenAddress>.makeStream()
@@ -63,11 +66,14 @@ public final class LiveBackend: Sendable {
             defer { continuation.finish() }
             try await server.run(handlesSignals: false) { continuation.yield($0) }
         }
-        guard let address = await addresses.first(where: { _ in true }), let token = server.newAdministrationToken
-        else {
+        guard let address = await addresses.first(where: { _ in true }) else {
             try await running.value
             throw LiveBackendError.ended
         }
+        let token =
+            if let new = server.newAdministrationToken { new } else {
+                try await server.service.resetAdministrationToken()
+            }
         return LiveBackend(
             service: server.service, administrationToken: token, port: address.port, folder: folder, running: running)
     }

@@ -13,6 +13,8 @@ public struct BackendConfiguration: Sendable {
     public var listen: ListenAddress
     /// Made with mode 0700 where it isn't there.
     public var dataFolder: URL
+    /// Whether a database is made.
+    public var creation: DatabaseCreation
     /// A folder with `agent.json`, `tasks.json` and `plugin-ID.json` to take in at each start.
     public var seedFolder: URL?
     public var authentication: AgentAuthentication
@@ -25,12 +27,14 @@ public struct BackendConfiguration: Sendable {
     public static let defaultMaximumResultSize = 64 << 20
 
     public init(
-        listen: ListenAddress = ListenAddress(host: "127.0.0.1", port: 8787), dataFolder: URL, seedFolder: URL? = nil,
+        listen: ListenAddress = ListenAddress(host: "127.0.0.1", port: 8787), dataFolder: URL,
+        creation: DatabaseCreation = .never, seedFolder: URL? = nil,
         authentication: AgentAuthentication = .device, login: LoginConfiguration = LoginConfiguration(),
         maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize
     ) {
         self.listen = listen
         self.dataFolder = dataFolder
+        self.creation = creation
         self.seedFolder = seedFolder
         self.authentication = authentication
         self.login = login

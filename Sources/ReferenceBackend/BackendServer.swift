@@ -13,19 +13,20 @@ public struct BackendServer: Sendable {
     private let logger: Logger
 
     /// - Parameter now: The clock that times are taken from.
-    /// - Throws: `ReferenceBackendError.storage`, `.seed`.
+    /// - Throws: As `BackendService.open`; `ReferenceBackendError.seed`. A database that was made is deleted then.
     public init(
         _ configuration: BackendConfiguration, logger: Logger, now: @escaping @Sendable () -> Date = { Date() }
     ) async throws {
         self.configuration = configuration
         self.logger = logger
         service = try await BackendService.open(
-            dataFolder: configuration.dataFolder, login: configuration.login, now: now)
+            dataFolder: configuration.dataFolder, creation: configuration.creation, exclusively: true,
+            login: configuration.login, now: now)
         do {
             if let seedFolder = configuration.seedFolder { try await service.seed(from: seedFolder) }
             newAdministrationToken = try await service.createAdministrationToken()
         } catch {
-            try await service.close()
+            try await service.discardIfNew()
             throw error
         }
     }
@@ -51,9 +52,24 @@ public struct BackendServer: Sendable {
                 try await application.runService(gracefulShutdownSignals: [])
             }
         } catch {
-            try await service.close()
+            try await close()
             if isListening.load(ordering: .sequentiallyConsistent) || error is CancellationError { throw error }
             throw ReferenceBackendError.listen(address: "\(configuration.listen)", problem: "\(error)")
+        }
+        try await close()
+    }
+
+    private func close() async throws {
+        do {
+            if try await !service.emptyWriteAheadLog() {
+                logger.warning(
+                    "another process uses the database, so that a copy of it needs the file ending in -wal as well",
+                    metadata: ["data": "\(configuration.dataFolder.path)"])
+            }
+        } catch {
+            logger.error(
+                "the write-ahead log could not be emptied",
+                metadata: ["data": "\(configuration.dataFolder.path)", "error": "\(error)"])
         }
         try await service.close()
     }

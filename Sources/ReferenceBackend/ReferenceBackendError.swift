@@ -37,6 +37,16 @@ public enum ReferenceBackendError: CodedError, Equatable {
     case tooLarge(limit: Int)
     /// The data folder or the database in it can't be used.
     case storage(path: String, problem: String)
+    /// The data folder has no database, and none was to be made.
+    case notInitialized(folder: String)
+    /// A new database was to be made, and there is one.
+    case alreadyInitialized(folder: String)
+    /// Another server works in the data folder.
+    case folderInUse(folder: String)
+    /// The database has tables of a later version of the backend.
+    case laterVersion(path: String)
+    /// The database's files were deleted or replaced while they were in use.
+    case storageGone(path: String)
     /// A file of the seed folder can't be used.
     case seed(file: String, problem: String)
     /// `--listen` isn't an address, or it is taken.
@@ -56,6 +66,11 @@ public enum ReferenceBackendError: CodedError, Equatable {
         case .forgedRequest: "request.forged"
         case .tooLarge: "request.too_large"
         case .storage: "backend.storage"
+        case .notInitialized: "backend.not_initialized"
+        case .alreadyInitialized: "backend.already_initialized"
+        case .folderInUse: "backend.folder_in_use"
+        case .laterVersion: "backend.later_version"
+        case .storageGone: "backend.storage_gone"
         case .seed: "backend.invalid_seed"
         case .listen: "backend.cannot_listen"
         }
@@ -98,6 +113,19 @@ public enum ReferenceBackendError: CodedError, Equatable {
             "the request's body is larger than \(limit) bytes; send less, or raise the limit with --max-result-size"
         case .storage(let path, let problem):
             "the storage \(quoted(path)) can't be used: \(problem)"
+        case .notInitialized(let folder):
+            "there is no database in \(quoted(folder)); name the right folder with --data, restore a backup into it with "
+                + "\"runbook-backend restore\", or start with --init to make a new, empty backend there"
+        case .alreadyInitialized(let folder):
+            "there is a database in \(quoted(folder)) already; start without --init to use it"
+        case .folderInUse(let folder):
+            "another runbook-backend uses the folder \(quoted(folder)); stop it first, or name another folder with --data"
+        case .laterVersion(let path):
+            "the database \(quoted(path)) was written by a later version of runbook-backend, which this one can't read; "
+                + "start that version, or restore a backup that was made before the upgrade"
+        case .storageGone(let path):
+            "the database \(quoted(path)) was deleted or replaced while the server used it, so that nothing can be stored; "
+                + "stop the server, put the folder back or restore a backup, and start it again"
         case .seed(let file, let problem):
             "the seed file \(quoted(file)) can't be used: \(problem)"
         case .listen(let address, let problem):

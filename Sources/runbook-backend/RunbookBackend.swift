@@ -8,7 +8,7 @@ struct RunbookBackend: AsyncParsableCommand {
         abstract: "The backend that comes with runbook-agent.",
         discussion: """
             EXAMPLE
-              runbook-backend serve --data ./backend-data --seed Examples/quickstart
+              runbook-backend serve --init --data ./backend-data --seed Examples/quickstart
 
             EXIT CODES
               0 done, 1 it failed, 2 wrong usage

@@ -13,8 +13,9 @@ struct ServeCommand: AsyncParsableCommand {
             and SIGTERM stop the server once the requests under way are answered.
 
             EXAMPLES
+              runbook-backend serve --init --data ./backend-data
               runbook-backend serve --listen 127.0.0.1:8787 --data ./backend-data --public-url https://backend.example.com
-              runbook-backend serve --auth none --data ./backend-data --seed Examples/quickstart
+              runbook-backend serve --init --auth none --data ./backend-data --seed Examples/quickstart
             """)
 
     @Option(
@@ -23,6 +24,11 @@ struct ServeCommand: AsyncParsableCommand {
     var listen = ListenAddress(host: "127.0.0.1", port: 8787)
 
     @OptionGroup var storage: StorageOptions
+
+    @Flag(
+        name: .customLong("init"),
+        help: "Make a new, empty database in the folder of --data. Without it the database must be there.")
+    var makesDatabase = false
 
     @Option(
         help: ArgumentHelp(
@@ -63,7 +69,8 @@ struct ServeCommand: AsyncParsableCommand {
         }
         let server = try await BackendServer(
             BackendConfiguration(
-                listen: listen, dataFolder: storage.folder, seedFolder: seed.map { URL(filePath: $0) },
+                listen: listen, dataFolder: storage.folder, creation: makesDatabase ? .onlyNew : .never,
+                seedFolder: seed.map { URL(filePath: $0) },
                 authentication: auth, login: login.configuration, maximumResultSize: maxResultSize),
             logger: logger)
         if let token = server.newAdministrationToken {

@@ -5,7 +5,7 @@ import ReferenceBackend
 /// Where the backend keeps what it knows.
 struct StorageOptions: ParsableArguments {
     @Option(
-        help: ArgumentHelp("The folder of the database; made with mode 0700 if it isn't there.", valueName: "folder"))
+        help: ArgumentHelp("The folder of the database.", valueName: "folder"))
     var data = "./backend-data"
 
     var folder: URL { URL(filePath: data) }
@@ -13,11 +13,7 @@ struct StorageOptions: ParsableArguments {
     /// What a backend keeps in the folder, for a command that works beside the server.
     func withExisting<T>(_ body: (BackendService) async throws -> T) async throws -> T {
         // A mistyped folder must not become a new, empty backend.
-        guard FileManager.default.fileExists(atPath: folder.path) else {
-            throw ReferenceBackendError.storage(
-                path: data, problem: "it isn't there; name the folder that \"serve\" was given with --data")
-        }
-        let service = try await BackendService.open(dataFolder: folder)
+        let service = try await BackendService.open(dataFolder: folder, creation: .never)
         do {
             let result = try await body(service)
             try await service.close()

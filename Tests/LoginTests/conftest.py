@@ -27,7 +27,7 @@ class Backend:
         self.data = folder / "data"
         self.errors = open(folder / "stderr", "wb")
         self.process = subprocess.Popen(
-            [self.binary, "serve", "--listen", "127.0.0.1:0", "--data", self.data, *options],
+            [self.binary, "serve", "--init", "--listen", "127.0.0.1:0", "--data", self.data, *options],
             stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.token = self.url = None
         for line in self.process.stdout:

@@ -67,7 +67,7 @@ import Testing
 
     @Test func `serve wants a login unless told otherwise`() async throws {
         let folder = try TemporaryFolder()
-        let process = try BackendProcess(["serve", "--listen", "127.0.0.1:0", "--data", folder.path("data")])
+        let process = try BackendProcess(["serve", "--init", "--listen", "127.0.0.1:0", "--data", folder.path("data")])
         let line = await process.lines.first { $0.hasPrefix("runbook-backend listens on ") }
         let url = try #require(line?.split(separator: " ").last)
         let http = try HTTPClient()

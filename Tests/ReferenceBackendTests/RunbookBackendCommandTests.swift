@@ -37,7 +37,7 @@ import Testing
     func `serve listens, answers and stops at a signal with a connection open`(signal: Int32) async throws {
         let folder = try TemporaryFolder()
         let client = try HTTPClient()
-        let served = try await serve(folder.path("data"), "--seed", QuickstartSeed.folder.path)
+        let served = try await serve(folder.path("data"), "--init", "--seed", QuickstartSeed.folder.path)
         let agent = try await get(client, served.url + "/api/agent")
         #expect(agent.status == 200)
         #expect(String(decoding: agent.body, as: UTF8.self).contains(QuickstartSeed.agentID))
@@ -58,7 +58,7 @@ import Testing
     @Test func `token reset replaces the token under a running server`() async throws {
         let folder = try TemporaryFolder()
         let client = try HTTPClient()
-        let served = try await serve(folder.path("data"))
+        let served = try await serve(folder.path("data"), "--init")
         let reset = try await CommandResult.of("token", "reset", "--data", folder.path("data"))
         #expect(reset.status == 0)
         let new = try #require(reset.output.first)
@@ -72,7 +72,7 @@ import Testing
 
     @Test func `a new token is JSON where that is asked for`() async throws {
         let folder = try TemporaryFolder()
-        let served = try await serve(folder.path("data"))
+        let served = try await serve(folder.path("data"), "--init")
         let reset = try await CommandResult.of("token", "reset", "--json", "--data", folder.path("data"))
         let fields = try JSONDecoder().decode([String: String].self, from: Data(reset.output.joined().utf8))
         let token = try #require(fields["token"])
@@ -85,7 +85,8 @@ import Testing
         let folder = try TemporaryFolder()
         try await LiveBackend.withLiveBackend { backend in
             let address = "127.0.0.1:\(backend.port)"
-            let result = try await CommandResult.of("serve", "--listen", address, "--data", folder.path("data"))
+            let result = try await CommandResult.of(
+                "serve", "--init", "--listen", address, "--data", folder.path("data"))
             #expect(result.status == 1)
             #expect(result.errors.contains("backend.cannot_listen"))
             #expect(result.errors.contains(address))
@@ -95,7 +96,8 @@ import Testing
     @Test func `a broken seed is a failure that names the file`() async throws {
         let folder = try TemporaryFolder()
         let result = try await CommandResult.of(
-            "serve", "--listen", "127.0.0.1:0", "--data", folder.path("data"), "--seed", folder.path("absent"))
+            "serve", "--init", "--listen", "127.0.0.1:0", "--data", folder.path("data"), "--seed", folder.path("absent")
+        )
         #expect(result.status == 1)
         #expect(result.errors.contains("backend.invalid_seed"))
         #expect(result.errors.contains(folder.path("absent")))

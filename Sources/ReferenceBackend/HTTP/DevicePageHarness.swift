@@ -186,6 +186,10 @@ struct DevicePageHarness: Sendable {
     ) async throws -> Response {
         do {
             return try await body()
+        } catch let error as ReferenceBackendError where error.isInternal {
+            context.logger.critical("\(error.message)", metadata: ["path": "\(request.uri.path)"])
+            return DevicePage.response(
+                DevicePage.refused("The backend can't reach its storage; its log says why."), status: error.status)
         } catch let error as ReferenceBackendError {
             context.logger.debug("refused", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
             var response = DevicePage.response(DevicePage.refused(error.sentence), status: error.status)

@@ -9,6 +9,13 @@ struct ErrorMiddleware: RouterMiddleware {
     ) async throws -> Response {
         do {
             return try await next(request, context)
+        } catch let error as ReferenceBackendError where error.isInternal {
+            // What went wrong in here is for the log: it names files, and the client can't mend it.
+            context.logger.critical("\(error.message)", metadata: ["path": "\(request.uri.path)"])
+            return try response(
+                ErrorBody(
+                    code: error.code, message: "the backend can't reach its storage; its log says why", field: nil),
+                status: error.status)
         } catch let error as ReferenceBackendError {
             context.logger.debug(
                 "refused", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
@@ -67,7 +74,17 @@ extension ReferenceBackendError {
         case .tooManyAttempts: .tooManyRequests
         case .forgedRequest: .forbidden
         case .tooLarge: .contentTooLarge
-        case .storage, .seed, .listen: .internalServerError
+        case .storageGone: .serviceUnavailable
+        case .storage, .notInitialized, .alreadyInitialized, .folderInUse, .laterVersion, .seed, .listen:
+            .internalServerError
+        }
+    }
+
+    /// Whether it is a fault in here, and not one of the request.
+    var isInternal: Bool {
+        switch self {
+        case .storage, .storageGone: true
+        default: false
         }
     }
 }

@@ -78,6 +78,11 @@ struct OAuthHarness: Sendable {
             return try reply(
                 OAuthError(.invalidRequest, "the body is larger than \(FormParameters.limit) bytes"),
                 status: .contentTooLarge)
+        } catch let error as ReferenceBackendError where error.isInternal {
+            context.logger.critical("\(error.message)", metadata: ["path": "\(request.uri.path)"])
+            return try reply(
+                OAuthError(.temporarilyUnavailable, "the backend can't reach its storage; its log says why"),
+                status: .serviceUnavailable)
         } catch is CancellationError {
             return try reply(
                 OAuthError(.temporarilyUnavailable, "the backend is stopping; try again"), status: .serviceUnavailable)

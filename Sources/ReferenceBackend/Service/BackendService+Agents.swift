@@ -41,7 +41,8 @@ extension BackendService {
     /// `GET /api/agent`.
     public func agentDocument(for agentID: String) async throws -> AgentDocument {
         let agent = try await agent(agentID)
-        return AgentDocument(id: agent.id, name: agent.name, teamID: agent.teamID, plugins: agent.plugins)
+        return AgentDocument(
+            id: agent.id, name: agent.name, teamID: agent.teamID, plugins: agent.plugins, backendID: self.id)
     }
 
     /// - Throws: `ReferenceBackendError.notFound`.

@@ -5,29 +5,40 @@ import Synchronization
 
 /// What the backend does, without a word of HTTP: agents, plugins, tasks and runs, kept in SQLite.
 public final class BackendService: Sendable {
-    let database: DatabasePool
+    let database: BackendDatabase
+    /// Tells this backend from every other. Made with its database, and kept by copies and backups of it.
+    public let id: String
     let login: LoginConfiguration
     let now: @Sendable () -> Date
     private let observers = Mutex<[UUID: AsyncStream<StoredRun>.Continuation]>([:])
 
-    private init(database: DatabasePool, login: LoginConfiguration, now: @escaping @Sendable () -> Date) {
+    private init(
+        database: BackendDatabase, id: String, login: LoginConfiguration, now: @escaping @Sendable () -> Date
+    ) {
         self.database = database
+        self.id = id
         self.login = login
         self.now = now
     }
 
-    /// Opens the storage in a folder, making it where it isn't there.
+    /// Opens the storage in a folder.
     /// - Parameters:
     ///   - dataFolder: Made with mode 0700; the database in it has 0600.
+    ///   - creation: Whether a database is made.
+    ///   - exclusively: Whether to take the folder's lock, which one server has.
     ///   - login: How long codes and tokens are good for, and how many codes there may be.
     ///   - now: The clock that times are taken from.
-    /// - Throws: `ReferenceBackendError.storage`.
+    /// - Throws: `ReferenceBackendError.notInitialized`, `.alreadyInitialized`, `.folderInUse`, `.laterVersion`,
+    ///   `.storage`.
     public static func open(
-        dataFolder: URL, login: LoginConfiguration = LoginConfiguration(),
-        now: @escaping @Sendable () -> Date = { Date() }
+        dataFolder: URL, creation: DatabaseCreation = .ifMissing, exclusively: Bool = false,
+        login: LoginConfiguration = LoginConfiguration(), now: @escaping @Sendable () -> Date = { Date() }
     ) async throws -> BackendService {
-        let database = try await blocking { try BackendDatabase.openPool(in: dataFolder) }
-        return BackendService(database: database, login: login, now: now)
+        let database = try await blocking {
+            try BackendDatabase.open(in: dataFolder, creation: creation, exclusively: exclusively)
+        }
+        let id = try await database.read { try String.fetchOne($0, sql: "SELECT backend_id FROM backend") ?? "" }
+        return BackendService(database: database, id: id, login: login, now: now)
     }
 
     /// Closes the storage. What is called afterwards throws.
@@ -37,9 +48,23 @@ public final class BackendService: Sendable {
         try await Self.blocking { try database.close() }
     }
 
+    /// Moves what is in SQLite's write-ahead log into the database's own file, so that this file alone is the whole.
+    /// - Returns: False where another process used the database at this time.
+    func emptyWriteAheadLog() async throws -> Bool {
+        let database = database
+        return try await Self.blocking { try database.emptyWriteAheadLog() }
+    }
+
+    /// Closes the storage, and deletes it where opening made it.
+    func discardIfNew() async throws {
+        let database = database
+        try await Self.blocking { database.isNew ? try database.discard() : try database.close() }
+    }
+
     /// Whether the storage answers.
-    /// - Throws: What SQLite says when it doesn't.
+    /// - Throws: `ReferenceBackendError.storageGone`, or what SQLite says when it doesn't.
     public func probe() async throws {
+        try database.checkFiles()
         _ = try await database.read { try Int.fetchOne($0, sql: "SELECT COUNT(*) FROM administration_token") }
     }
 

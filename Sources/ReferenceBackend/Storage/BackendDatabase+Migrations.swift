@@ -24,6 +24,17 @@ extension BackendDatabase {
         migrator.registerMigration("3: what plugins ask of the sandbox") { database in
             try database.execute(sql: "ALTER TABLE plugin ADD COLUMN sandbox TEXT")
         }
+        migrator.registerMigration("4: the backend's id") { database in
+            try database.execute(
+                sql: """
+                    CREATE TABLE backend (
+                        id INTEGER PRIMARY KEY CHECK (id = 1),
+                        backend_id TEXT NOT NULL
+                    );
+                    """)
+            try database.execute(
+                sql: "INSERT INTO backend (id, backend_id) VALUES (1, ?)", arguments: [BackendService.newID()])
+        }
         return migrator
     }
 
