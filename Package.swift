@@ -111,7 +111,8 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
-        .executableTarget(name: "runbook-agent", dependencies: ["AgentCommands"]),
+        .target(name: "CInitProcess"),
+        .executableTarget(name: "runbook-agent", dependencies: ["AgentCommands", "CInitProcess"]),
 
         // MARK: The backend
 

@@ -54,6 +54,7 @@ only_importer CCurl BackendClient
 only_importer COpenSSL Cryptography
 only_importer CCallTrace RunJournal
 only_importer CProcess Agent
+only_importer CInitProcess runbook-agent
 only_importer CSandbox Sandbox
 
 exit $failed

@@ -1,4 +1,5 @@
 import AgentCommands
+import CInitProcess
 import Dispatch
 
 @main
@@ -6,6 +7,7 @@ struct Main {
     static func main() {
         // First of all, and not on a thread of Swift's pool: a process is confined while it has one thread.
         RunbookAgent.runSandboxedProcessIfAsked()
+        rb_init_process_if_first()
         Task { await RunbookAgent.runAndExit() }
         dispatchMain()
     }
