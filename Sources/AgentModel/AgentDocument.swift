@@ -30,6 +30,16 @@ public struct AgentDocument: Codable, Equatable, Sendable {
         self.backendID = backendID
     }
 
+    /// What is read of the answer of `GET /api/agent`, up to so many plugins.
+    public static func selection(plugins limit: Int) -> JSONSelection {
+        .object([
+            "data": .object([
+                "id": .scalar, "name": .scalar, "team_id": .scalar, "backend_id": .scalar,
+                "plugins": .list(.scalar, limit: limit),
+            ])
+        ])
+    }
+
     private enum CodingKeys: String, CodingKey {
         case id, name, plugins
         case teamID = "team_id"

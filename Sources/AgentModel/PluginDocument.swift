@@ -33,6 +33,21 @@ public struct PluginDocument: Codable, Equatable, Sendable {
         self.sandbox = sandbox
     }
 
+    /// Commands of one plugin at most.
+    public static let commandLimit = 10_000
+
+    /// What is read of the answer of `GET /api/agent/plugin/{PLUGIN_ID}`, and of a document without the envelope.
+    public static let selection: JSONSelection = {
+        let command = JSONSelection.object(["id": .scalar, "name": .scalar, "function": .scalar])
+        var fields: [String: JSONSelection] = [
+            "id": .scalar, "name": .scalar, "version": .scalar, "description": .scalar, "script": .scalar,
+            "hash": .scalar, "commands": .map(command, limit: commandLimit), "signature": .scalar, "key_id": .scalar,
+            "sandbox": .value(byteLimit: 256 << 10),
+        ]
+        fields["data"] = .object(fields)
+        return .object(fields)
+    }()
+
     private enum CodingKeys: String, CodingKey {
         case id, name, version, description, script, hash, commands, signature, sandbox
         case keyID = "key_id"

@@ -105,22 +105,42 @@ public struct TaskList: Decodable, Sendable {
         unreadable = []
         if let count = container.count { tasks.reserveCapacity(count) }
         let depth = container.codingPath.count + 1
+        let problems = decoder.userInfo[SelectedJSON.problemsKey] as? [Int: String] ?? [:]
         while !container.isAtEnd {
             let index = container.currentIndex
+            if let problem = problems[index] {
+                unreadable.append(try Self.unreadable(&container, index) { _ in problem })
+                continue
+            }
             do {
                 tasks.append(try container.decode(TaskDocument.self))
             } catch let error as DecodingError {
                 // A failed decode leaves the container where it was.
-                let entry = try container.decode(UnreadableEntry.self)
-                let problem: AgentModelError =
-                    if let id = entry.id {
-                        .invalidTask(id: id, problem: error.sentence(below: depth))
-                    } else {
-                        .invalidField(document: "tasks", path: "data[\(index)]", problem: error.sentence)
-                    }
-                unreadable.append(Unreadable(id: entry.id, command: entry.command, error: problem))
+                unreadable.append(
+                    try Self.unreadable(&container, index) { hasID in
+                        hasID ? error.sentence(below: depth) : error.sentence
+                    })
             }
         }
+    }
+
+    private static func unreadable(
+        _ container: inout any UnkeyedDecodingContainer, _ index: Int, _ problem: (_ hasID: Bool) -> String
+    ) throws -> Unreadable {
+        let entry = try container.decode(UnreadableEntry.self)
+        let error: AgentModelError =
+            if let id = entry.id {
+                .invalidTask(id: id, problem: problem(true))
+            } else {
+                .invalidField(document: "tasks", path: "data[\(index)]", problem: problem(false))
+            }
+        return Unreadable(id: entry.id, command: entry.command, error: error)
+    }
+
+    /// What is read of the answer of `GET /api/agent/tasks`, up to so many tasks.
+    public static func selection(limit: Int) -> JSONSelection {
+        let task = JSONSelection.object(["id": .scalar, "command": .scalar, "cron": .scalar, "arguments": .text])
+        return .object(["data": .list(task, limit: limit)])
     }
 
     /// What can be read of an entry that can't be read as a whole. Takes any JSON.

@@ -11,6 +11,8 @@ public final class BackendClient: Sendable {
         public var script = 8 << 20
         /// Entries of the task list.
         public var tasks = 100_000
+        /// Plugins of the agent.
+        public var plugins = 10_000
 
         public init() {}
     }
@@ -48,16 +50,19 @@ public final class BackendClient: Sendable {
     // MARK: The contract
 
     /// `GET /api/agent`: who this agent is and which plugins it must have.
+    /// - Throws: `BackendError` with code `backend.too_many_plugins`, beside the usual.
     public func agent(ifNoneMatch etag: String? = nil) async throws(BackendError) -> Poll<AgentDocument> {
         let response = try await get(.api("agent"), ifNoneMatch: etag)
-        return try poll(response, document: "agent", ifNoneMatch: etag)
+        return try poll(
+            response, AgentDocument.selection(plugins: limits.plugins), document: "agent", ifNoneMatch: etag)
     }
 
     /// `GET /api/agent/plugin/{PLUGIN_ID}`. The script is not checked against the hash here.
     /// - Throws: `BackendError` with code `plugin.id_mismatch` or `plugin.script_too_large`, beside the usual.
     public func plugin(_ id: PluginID) async throws(BackendError) -> PluginDocument {
         let response = try await get(.api("agent/plugin/\(id)"), ifNoneMatch: nil)
-        let document: PluginDocument = try ResponseReader(response: try expect200(response)).content(of: "plugin")
+        let document: PluginDocument = try ResponseReader(response: try expect200(response))
+            .content(of: "plugin", selecting: PluginDocument.selection)
         guard document.id == id.rawValue else { throw .idMismatch(asked: id.rawValue, received: document.id) }
         let bytes = document.script.utf8.count
         guard bytes <= limits.script else {
@@ -70,12 +75,7 @@ public final class BackendClient: Sendable {
     /// - Throws: `BackendError` with code `backend.too_many_tasks`, beside the usual.
     public func tasks(ifNoneMatch etag: String? = nil) async throws(BackendError) -> Poll<TaskList> {
         let response = try await get(.api("agent/tasks"), ifNoneMatch: etag)
-        guard !JSONShape.hasMoreElements(than: limits.tasks, in: response.body) else {
-            throw .tooManyTasks(limit: limits.tasks)
-        }
-        // The bytes of arguments that are no text are kept: `1.0` is another argument than `1`.
-        let body = JSONText.keepingObjects(of: "arguments", atDepth: 3, in: response.body)
-        return try poll(response, body: body, document: "tasks", ifNoneMatch: etag)
+        return try poll(response, TaskList.selection(limit: limits.tasks), document: "tasks", ifNoneMatch: etag)
     }
 
     /// `POST /api/agent/task/{TASK_ID}`: the result of one run.
@@ -88,7 +88,7 @@ public final class BackendClient: Sendable {
             var headers = [HTTPHeader(name: "Content-Type", value: "application/json")]
             if let idempotencyKey { headers.append(HTTPHeader(name: "Idempotency-Key", value: idempotencyKey)) }
             let response = try await send(
-                .post, .api("agent/task/\(segment)"), headers: headers, body: body, keepsMethod: true)
+                .post, .result(ofTask: segment), headers: headers, body: body, keepsMethod: true)
             let reader = ResponseReader(response: response)
             // 200 and 201 are the contract's, and 204 says the same without a body. 202 (not acted upon yet) and 206
             // (a part) don't say that the backend has it (RFC 9110, section 15.3).
@@ -136,11 +136,11 @@ public final class BackendClient: Sendable {
     }
 
     private func poll<Document: Decodable>(
-        _ response: HTTPResponse, body: Data? = nil, document: String, ifNoneMatch etag: String?
+        _ response: HTTPResponse, _ selection: JSONSelection, document: String, ifNoneMatch etag: String?
     ) throws(BackendError) -> Poll<Document> {
         if response.status == 304, etag != nil { return .unchanged }
         let reader = ResponseReader(response: try expect200(response))
-        return .changed(try reader.content(of: document, in: body), etag: reader.etag)
+        return .changed(try reader.content(of: document, selecting: selection), etag: reader.etag)
     }
 
     private func expect200(_ response: HTTPResponse) throws(BackendError) -> HTTPResponse {
@@ -161,6 +161,9 @@ public final class BackendClient: Sendable {
         let plain = request.headers
         request.headers = plain + [authorization.header]
         let response = try await transport(request)
+        if let scheme = response.foreignChallenge {
+            throw .transport(.proxyUnauthorized(at: response.url.text, status: response.status, scheme: scheme))
+        }
         guard response.status == 401,
             let other = try await provided({ try await credentials.replacement(for: authorization) })
         else { return response }
@@ -169,14 +172,24 @@ public final class BackendClient: Sendable {
     }
 
     private func url(of path: BackendPath) throws(BackendError) -> HTTPURL {
+        let text = try path.checkedText()
         do throws(HTTPClientError) {
-            let url = try HTTPURL(base + path.text)
-            guard url.origin == serverURL.origin else {
+            let url = try HTTPURL(base + text)
+            guard url.origin == serverURL.origin, isInPlace(url, path) else {
                 throw HTTPClientError.invalidURL(text: url.text, problem: "it leads away from the backend")
             }
             return url
         } catch {
             throw .transport(error)
+        }
+    }
+
+    /// Whether libcurl's parser sees the path below where it has to be.
+    private func isInPlace(_ url: HTTPURL, _ path: BackendPath) -> Bool {
+        let root = serverURL.path.hasSuffix("/") ? serverURL.path : serverURL.path + "/"
+        return switch path {
+        case .api, .result: url.path.hasPrefix(root + "api/")
+        case .root: url.path.hasPrefix(root)
         }
     }
 

@@ -20,6 +20,10 @@ public enum BackendError: CodedError {
     case idMismatch(asked: String, received: String)
     case scriptTooLarge(plugin: String, bytes: Int, limit: Int)
     case tooManyTasks(limit: Int)
+    case tooManyPlugins(limit: Int)
+    case tooManyCommands(limit: Int)
+    /// A path that a plugin asked for and that would leave `/api`.
+    case invalidPath(String, problem: String)
     /// A task id that can't be a path segment.
     case invalidTaskID(String)
 
@@ -36,6 +40,9 @@ public enum BackendError: CodedError {
         case .idMismatch: "plugin.id_mismatch"
         case .scriptTooLarge: "plugin.script_too_large"
         case .tooManyTasks: "backend.too_many_tasks"
+        case .tooManyPlugins: "backend.too_many_plugins"
+        case .tooManyCommands: "plugin.too_many_commands"
+        case .invalidPath: "api.invalid_path"
         case .invalidTaskID: "task.invalid_id"
         }
     }
@@ -67,6 +74,14 @@ public enum BackendError: CodedError {
             "the script of the plugin \(quoted(plugin)) has \(bytes) bytes, over the limit of \(limit); make it smaller"
         case .tooManyTasks(let limit):
             "the backend lists more than \(limit) tasks; none of them is taken over; remove tasks in the backend"
+        case .tooManyPlugins(let limit):
+            "the backend gives this agent more than \(limit) plugins; none of them is taken over; remove plugins in the "
+                + "backend"
+        case .tooManyCommands(let limit):
+            "a plugin has more than \(limit) commands and is not loaded; correct the backend"
+        case .invalidPath(let path, let problem):
+            "the path \(quoted(path)) is refused: \(problem); give a path below /api, and percent-encode what is not "
+                + "part of the path's structure"
         case .invalidTaskID(let id):
             "the task id \(quoted(id)) can't be part of a URL; give the task another id in the backend"
         }

@@ -9,12 +9,18 @@ struct ResponseReader {
     /// The content of the envelope.
     /// - Parameters:
     ///   - document: what it is, for the error: `agent`, `plugin`, `tasks`.
-    ///   - body: to read instead of the response's.
+    ///   - selection: what of it is read.
     func content<Content: Decodable>(
-        of document: String, in body: Data? = nil, as type: Content.Type = Content.self
+        of document: String, selecting selection: JSONSelection, as type: Content.Type = Content.self
     ) throws(BackendError) -> Content {
+        let selected: SelectedJSON
+        do throws(JSONSelectionError) {
+            selected = try selection.select(from: response.body)
+        } catch {
+            throw refusal(of: error, document: document)
+        }
         do {
-            return try JSONDecoder().decode(Envelope<Content>.self, from: body ?? response.body).data
+            return try selected.decode(Envelope<Content>.self).data
         } catch let error as DecodingError {
             throw refusal(of: error, document: document)
         } catch {
@@ -27,12 +33,10 @@ struct ResponseReader {
     /// An empty body passes: part 1 of the contract calls a status of 200 or 201 the whole receipt.
     func checkReceipt() throws(BackendError) {
         guard !response.body.allSatisfy({ $0 == 0x20 || (0x09...0x0D).contains($0) }) else { return }
-        do {
-            _ = try JSONDecoder().decode(AnyContent.self, from: response.body)
-        } catch let error as DecodingError {
-            throw refusal(of: error, document: "receipt")
+        do throws(JSONSelectionError) {
+            try JSONSelection.check(response.body)
         } catch {
-            throw .invalidJSON(url: url, bytes: response.body.count, problem: quoted("\(error)"))
+            throw refusal(of: error, document: "receipt")
         }
     }
 
@@ -58,9 +62,20 @@ struct ResponseReader {
         return text.isEmpty ? "the body is empty" : quoted(text.trimmingCharacters(in: .whitespacesAndNewlines))
     }
 
+    private func refusal(of error: JSONSelectionError, document: String) -> BackendError {
+        switch error {
+        case .syntax: return notDecodable(error)
+        case .tooMany(_, let limit):
+            return switch document {
+            case "tasks": .tooManyTasks(limit: limit)
+            case "agent": .tooManyPlugins(limit: limit)
+            default: .tooManyCommands(limit: limit)
+            }
+        }
+    }
+
     private func refusal(of error: DecodingError, document: String) -> BackendError {
         switch error {
-        case .dataCorrupted(let context) where context.codingPath.isEmpty: return notDecodable(context)
         case .keyNotFound(let key, let context) where context.codingPath.isEmpty && key.stringValue == "data":
             return .missingData(url: url)
         case .typeMismatch(_, let context) where context.codingPath.isEmpty: return .missingData(url: url)
@@ -73,7 +88,7 @@ struct ResponseReader {
         }
     }
 
-    private func notDecodable(_ context: DecodingError.Context) -> BackendError {
+    private func notDecodable(_ error: JSONSelectionError) -> BackendError {
         let contentType = response.header("Content-Type").map(response.hidingSecrets) ?? "no content type"
         let first = response.body.first { !($0 == 0x20 || (0x09...0x0D).contains($0)) }
         // The type alone doesn't say it: there are backends that send JSON as text/html.
@@ -82,16 +97,9 @@ struct ResponseReader {
             return .notJSON(url: url, status: response.status, contentType: contentType, excerpt: excerpt)
         }
         if response.body.isEmpty { return .invalidJSON(url: url, bytes: 0, problem: "it is empty") }
-        let reason = (context.underlyingError as NSError?)?.userInfo["NSDebugDescription"] as? String
         return .invalidJSON(
-            url: url, bytes: response.body.count,
-            problem: quoted(response.hidingSecrets(reason ?? context.debugDescription)))
+            url: url, bytes: response.body.count, problem: response.hidingSecrets(error.sentence))
     }
-}
-
-/// JSON of any shape, not kept.
-private struct AnyContent: Decodable {
-    init(from decoder: any Decoder) throws {}
 }
 
 extension DecodingError {

@@ -239,12 +239,16 @@ extension PluginStore {
 
     /// A plugin document, bare or in the backend's envelope.
     static func decode(_ bytes: [UInt8], path: String) throws(PluginStoreError) -> PluginDocument {
-        let data = Data(bytes)
-        let decoder = JSONDecoder()
-        do {
-            return try decoder.decode(PluginDocument.self, from: data)
+        let selected: SelectedJSON
+        do throws(JSONSelectionError) {
+            selected = try PluginDocument.selection.select(from: Data(bytes))
         } catch {
-            if let envelope = try? decoder.decode(Envelope<PluginDocument>.self, from: data) { return envelope.data }
+            throw .invalidDocument(path: path, problem: error.sentence)
+        }
+        do {
+            return try selected.decode(PluginDocument.self)
+        } catch {
+            if let envelope = try? selected.decode(Envelope<PluginDocument>.self) { return envelope.data }
             let problem = (error as? DecodingError)?.sentence ?? "it is no plugin document"
             throw .invalidDocument(path: path, problem: problem)
         }

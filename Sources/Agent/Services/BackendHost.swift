@@ -15,8 +15,15 @@ public struct BackendHost: PluginHost {
         guard let method = HTTPMethod(name: method) else {
             return .failed(code: "api.method", message: "\(quoted(method)) is not a method that can be sent")
         }
+        let prefix = "/api/"
+        // The two places that the contract opens to plugins. A sandboxed plugin may say any path.
+        guard path.hasPrefix(prefix) || path == "/graphql" else {
+            let error = BackendError.invalidPath(path, problem: "it is not below /api")
+            return .failed(code: error.code, message: error.message)
+        }
+        let place = path.hasPrefix(prefix) ? BackendPath.api(String(path.dropFirst(prefix.count))) : .root(path)
         do throws(BackendError) {
-            let response = try client.callAndWait(method, .root(path), jsonBody: body.map { Data($0.utf8) })
+            let response = try client.callAndWait(method, place, jsonBody: body.map { Data($0.utf8) })
             return .answered(status: response.status, body: Array(response.body))
         } catch {
             return .failed(code: error.code, message: error.message)
