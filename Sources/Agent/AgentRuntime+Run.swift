@@ -120,6 +120,7 @@ extension AgentRuntime {
             return
         }
         let before = current.value
+        HiddenSecrets.add(new.environmentSecrets)
         let (taken, needRestart) = current.take(from: new)
         let now = current.value
         if now.pollInterval != before.pollInterval { await synchronizer.setPollInterval(now.pollInterval) }

@@ -1,3 +1,5 @@
+import AgentModel
+
 /// HTTP/1.1 and HTTP/2 through the system's libcurl, on a thread of its own that keeps connections open.
 ///
 /// One client serves the whole process. It is shut down with ``shutdown()``; one that is dropped ends by itself.
@@ -10,6 +12,7 @@ public final class HTTPClient: Sendable {
     public init(_ configuration: Configuration = Configuration()) throws(HTTPClientError) {
         try configuration.validate()
         self.configuration = configuration
+        HiddenSecrets.add(configuration.proxies.secrets)
         loop = try TransferLoop(configuration)
     }
 

@@ -18,6 +18,14 @@ public enum HTTPClientError: CodedError, Equatable {
     case redirectLoop(url: String, count: Int)
     /// A redirect that is not followed: to another scheme than http(s), or from https down to http.
     case redirectRefused(from: String, to: String, problem: String)
+    /// A proxy's URL that can't be used. `variable` is where it comes from.
+    case proxyInvalid(variable: String, problem: String)
+    case proxyNotResolved(proxy: String, problem: String)
+    case proxyUnreachable(proxy: String, problem: String)
+    /// A proxy that opens no tunnel to the host, with the status of its answer (RFC 9110, section 9.3.6).
+    case proxyRefused(proxy: String, origin: String, status: Int)
+    /// A proxy that wants to know who asks. `at` is its address, or the URL where something answered in its place.
+    case proxyUnauthorized(at: String, status: Int, scheme: String)
     case cancelled(url: String)
     /// The client was shut down.
     case shutDown(url: String)
@@ -38,13 +46,20 @@ public enum HTTPClientError: CodedError, Equatable {
         case .invalidResponse: "http.invalid_response"
         case .redirectLoop: "http.redirect_loop"
         case .redirectRefused: "http.redirect_refused"
+        case .proxyInvalid: "http.proxy_invalid"
+        case .proxyNotResolved: "http.proxy_not_resolved"
+        case .proxyUnreachable: "http.proxy_unreachable"
+        case .proxyRefused: "http.proxy_refused"
+        case .proxyUnauthorized: "http.proxy_unauthorized"
         case .cancelled: "http.cancelled"
         case .shutDown: "http.shut_down"
         case .failed: "http.failed"
         }
     }
 
-    public var message: String {
+    public var message: String { HiddenSecrets.hidden(in: sentence) }
+
+    private var sentence: String {
         switch self {
         case .invalidURL(let text, let problem):
             "the URL \(quoted(text)) is refused: \(problem); write it as https://HOST[:PORT][/PATH]"
@@ -73,6 +88,21 @@ public enum HTTPClientError: CodedError, Equatable {
             "\(quoted(url)) was still redirected after \(count) redirects; correct the server's redirects"
         case .redirectRefused(let from, let to, let problem):
             "the redirect from \(quoted(from)) to \(quoted(to)) is not followed: \(problem)"
+        case .proxyInvalid(let variable, let problem):
+            "the proxy that \(variable) names is refused: \(problem); write it as http://[USER:PASSWORD@]HOST[:PORT], and "
+                + "restart the agent"
+        case .proxyNotResolved(let proxy, let problem):
+            "the proxy \(quoted(proxy)) has no address: \(problem); check http_proxy, https_proxy and all_proxy in the "
+                + "agent's environment, and this host's DNS"
+        case .proxyUnreachable(let proxy, let problem):
+            "the proxy \(quoted(proxy)) can't be reached: \(problem); check that it runs, and http_proxy, https_proxy and "
+                + "all_proxy in the agent's environment"
+        case .proxyRefused(let proxy, let origin, let status):
+            "the proxy \(quoted(proxy)) opens no connection to \(quoted(origin)) (status \(status)); have it allow the "
+                + "host and port, or name the host in no_proxy"
+        case .proxyUnauthorized(let place, let status, let scheme):
+            "a proxy asks for a login of its own at \(quoted(place)) (status \(status), \(quoted(scheme, limit: 40))); put "
+                + "USER:PASSWORD@ in front of the host in http_proxy or https_proxy, or have it let this host through"
         case .cancelled(let url): "the request to \(quoted(url)) was cancelled"
         case .shutDown(let url): "the request to \(quoted(url)) was given up because the client is shutting down"
         case .failed(let url, let problem): "the request to \(quoted(url)) failed: \(problem)"

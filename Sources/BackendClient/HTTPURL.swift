@@ -67,6 +67,7 @@ public struct HTTPURL: Hashable, Sendable, CustomStringConvertible {
             let port = Self.part(CURLUPART_PORT, of: handle, flags: UInt32(CURLU_DEFAULT_PORT)).flatMap({ Int($0) }),
             let text = Self.part(CURLUPART_URL, of: handle)
         else { throw .invalidURL(text: reference, problem: "it names no host") }
+        guard port != 0 else { throw .invalidURL(text: reference, problem: "its port is no number from 1 to 65535") }
         self.text = text
         origin = Origin(scheme: scheme, host: host.lowercased(), port: port)
         path = Self.part(CURLUPART_PATH, of: handle) ?? "/"
@@ -84,7 +85,7 @@ public struct HTTPURL: Hashable, Sendable, CustomStringConvertible {
         switch status {
         case CURLUE_USER_NOT_ALLOWED: "a user name or password must not stand in it"
         case CURLUE_BAD_SCHEME, CURLUE_UNSUPPORTED_SCHEME: "it doesn't begin with http:// or https://"
-        case CURLUE_BAD_PORT_NUMBER: "its port is no number from 0 to 65535"
+        case CURLUE_BAD_PORT_NUMBER: "its port is no number from 1 to 65535"
         default: String(cString: curl_url_strerror(status))
         }
     }

@@ -42,6 +42,9 @@ public struct ProxySettings: Sendable, Equatable, CustomStringConvertible, Custo
 
     public var customMirror: Mirror { Mirror(self, children: ["description": description]) }
 
+    /// What of the proxies' URLs must be shown nowhere.
+    var secrets: [String] { [http, https].compactMap { $0 }.flatMap { ProxyAddress.secrets(of: $0) } }
+
     /// The proxy for a URL. This host is always reached directly: seen from a proxy, loopback is another host.
     func proxy(for url: HTTPURL) -> String? {
         if url.origin.isLoopback { return nil }

@@ -7,6 +7,8 @@ final class Transfer {
     let easy: UnsafeMutableRawPointer
 
     private let responseLimit: Int
+    /// The URL of the proxy for this URL, unless an exception holds.
+    private let proxy: String?
     private let errorText: UnsafeMutablePointer<CChar>
     private var requestHeaders: UnsafeMutablePointer<curl_slist>?
     private var status = 0
@@ -30,6 +32,7 @@ final class Transfer {
         self.job = job
         self.easy = easy
         responseLimit = job.request.responseLimit ?? configuration.responseLimit
+        proxy = configuration.proxies.proxy(for: job.request.url)
         errorText = .allocate(capacity: Int(CURL_ERROR_SIZE))
         errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
         try setUpCallbacks()
@@ -50,12 +53,20 @@ final class Transfer {
         guard result == CURLE_OK else {
             let report = TransferFailure(
                 result: result, url: job.request.url, detail: String(cString: errorText), systemError: systemError,
-                received: body.count, responseLimit: responseLimit, isConnected: isConnected)
+                received: body.count, responseLimit: responseLimit, isConnected: isConnected, proxy: proxy,
+                connectStatus: number(CURLINFO_HTTP_CONNECTCODE))
             return .failure(report.error)
         }
         guard headerIsComplete else {
             let problem = "it ended in the middle of the header"
             return .failure(.connectionLost(url: job.request.url.text, received: 0, problem: problem))
+        }
+        // Only a proxy asks so (RFC 9110, section 15.5.8).
+        guard status != 407 else {
+            let scheme = headers.first { $0.name.lowercased() == "proxy-authenticate" }?.value ?? "no scheme"
+            let place = proxy.flatMap { ProxyAddress($0)?.description } ?? job.request.url.text
+            return .failure(
+                .proxyUnauthorized(at: place, status: status, scheme: String(scheme.prefix { $0 != " " && $0 != "," })))
         }
         return .success(
             HTTPResponse(
@@ -105,13 +116,16 @@ extension Transfer {
         try set(CURLOPT_TCP_KEEPALIVE, 1)
         if job.request.usesNewConnection { try set(CURLOPT_FRESH_CONNECT, 1) }
         // An empty value and not none: with none libcurl reads the environment itself.
-        try set(CURLOPT_PROXY, configuration.proxies.proxy(for: url) ?? "")
+        try set(CURLOPT_PROXY, proxy ?? "")
         try set(CURLOPT_NOPROXY, configuration.proxies.exceptions ?? "")
         if let file = configuration.caFile {
             try set(CURLOPT_CAINFO, file)
             // The distribution's folder of CAs would still be trusted beside the file.
             try check(runbook_easy_set_string(easy, CURLOPT_CAPATH, nil))
         }
+        // With a password, though it is none, OpenSSL never asks for one: it would on the terminal, on this thread, and
+        // with the process's signal handlers replaced by its own.
+        try set(CURLOPT_KEYPASSWD, "")
         if let file = configuration.clientCertificate { try set(CURLOPT_SSLCERT, file) }
         if let file = configuration.clientKey { try set(CURLOPT_SSLKEY, file) }
     }

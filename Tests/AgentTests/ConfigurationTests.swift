@@ -202,6 +202,8 @@ import Testing
         "workers = 257", "workers = four", "workers =", "workers = -1",
         "poll_interval = 0", "poll_interval = 1e9", "poll_interval = nan", "poll_interval = 60s", "task_timeout = -1",
         "isolation = none", "result_format = xml", "server_url = backend.example", "server_url = ftp://h",
+        "server_url = http://h:0", "server_url = http://h:99999", "server_url = https://h:x/api",
+        "server_url = http://b\u{FC}cher.example",
         "server_url = http://", "plugin_directory =", "connect_timeout = 0",
         "request_timeout = 99999999", "history_days = 0", "history_days = 1.5", "history_limit = -1",
         "missed_runs = all", "outbox_limit = 1 KiB", "outbox_limit = 9999999 TiB",

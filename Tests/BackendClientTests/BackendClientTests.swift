@@ -297,6 +297,75 @@ import Testing
         #expect(server.requests.first?.header("Content-Type") == "application/json")
     }
 
+    @Test(arguments: [
+        "../../other", "..", "../x", "a/../../x", "%2e%2e/x", "a/.%2E/../x", "..%2f..%2fx", "a/..%2f..%2fx", "..\\x",
+        "..%5cx", "%252e%252e/x", "..%252fx", "..;/x", "a/..;b=c/..;/x", "a#b", "a%00b", "a%0ab", "a\nb", "/../x",
+        "//../x", "./../x",
+    ])
+    func noPathLeavesTheAPI(path: String) async throws {
+        let error = await #expect(throws: BackendError.self) {
+            try await backend("/base").call(.get, .api(path), jsonBody: nil)
+        }
+        #expect(error?.code == "api.invalid_path", "\(String(describing: error))")
+        #expect(server.requests.isEmpty)
+    }
+
+    @Test(arguments: [
+        ("agent/./tasks", "/api/agent/tasks"), ("agent/x/../tasks?a=../..", "/api/agent/tasks?a=../.."),
+        ("//agent", "/api/agent"), ("", "/api/"), ("a//b/", "/api/a//b/"), ("a/b/..", "/api/a/"),
+        ("agent/task/..%2Fx", "/api/agent/task/..%2Fx"), ("..a/b..", "/api/..a/b.."), ("a;b/c", "/api/a;b/c"),
+        ("@evil.invalid/x", "/api/@evil.invalid/x"),
+    ])
+    func aPathBelowTheAPIIsSent(path: String, target: String) async throws {
+        server.routeTheRest { _ in .json("{}") }
+        #expect(try await backend().call(.get, .api(path), jsonBody: nil).status == 200)
+        #expect(server.requests.map(\.target) == [target])
+    }
+
+    // MARK: Limits of what is read
+
+    @Test func thePluginLimitHolds() async throws {
+        func agent(_ count: Int) -> ScriptedServer.Answer {
+            let ids = Array(repeating: #""p""#, count: count).joined(separator: ",")
+            return .json(#"{"data": {"id": "a", "name": null, "team_id": null, "plugins": [\#(ids)]}}"#)
+        }
+        var limits = BackendClient.Limits()
+        limits.plugins = 3
+        server.route("/api/agent", agent(3), agent(4))
+        let backend = try backend(limits: limits)
+        _ = try await backend.agent()
+        let error = await #expect(throws: BackendError.self) { try await backend.agent() }
+        #expect(error?.code == "backend.too_many_plugins")
+    }
+
+    @Test func oneTaskThatIsNoTextLeavesTheOthers() async throws {
+        server.route(
+            "/api/agent/tasks",
+            .json(#"{"data": [{"id": "\ud800", "command": "c"}, {"id": "b", "command": "c"}], "more": [[[1]]]}"#))
+        guard case .changed(let list, _) = try await backend().tasks() else {
+            Issue.record("unchanged")
+            return
+        }
+        #expect(list.tasks.map(\.id) == ["b"])
+        #expect(list.unreadable.count == 1)
+    }
+
+    @Test func brokenJSONIsNamedWithItsPlace() async throws {
+        server.route("/api/agent", .json(#"{"data": {"id": "a", "plugins": ["x" "y"]}}"#))
+        let error = await #expect(throws: BackendError.self) { try await backend().agent() }
+        #expect(error?.code == "backend.invalid_json")
+        #expect(error?.message.contains(#"at byte 38, in "data.plugins""#) == true, "\(error?.message ?? "")")
+    }
+
+    /// What a gateway in front of a backend answers is no reason to renew a token.
+    @Test func aGatewayThatWantsAPasswordIsNotTheBackend() async throws {
+        server.route("/api/agent", .json("{}", status: 401, headers: ["WWW-Authenticate": "Basic realm=\"x\""]))
+        let tokens = TwoTokens()
+        let error = await #expect(throws: BackendError.self) { try await backend(credentials: tokens).agent() }
+        #expect(error?.code == "http.proxy_unauthorized")
+        #expect(tokens.replaced.withLock { $0 } == 0)
+    }
+
     @Test(arguments: ["@evil.invalid/", "//evil.invalid/x", "\\\\evil.invalid"])
     func noPathLeadsToAnotherHost(path: String) async throws {
         _ = try? await backend().call(.get, .root(path))

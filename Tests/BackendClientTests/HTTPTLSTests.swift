@@ -58,6 +58,38 @@ struct HTTPTLSTests {
         #expect(error?.message.contains("ca_file must be") == true)
     }
 
+    /// OpenSSL would ask for it on the terminal, on the client's own thread.
+    @Test func nobodyIsAskedForThePasswordOfAKey() async throws {
+        let server = try TLSServer(subjectAlternativeName: "IP:127.0.0.1", wantsClientCertificate: true)
+        let key = try server.encryptedKey()
+        let client = try client {
+            $0.caFile = server.certificate
+            $0.clientCertificate = server.certificate
+            $0.clientKey = key
+        }
+        let error = await #expect(throws: HTTPClientError.self) { try await status(client, server.url) }
+        #expect(error?.code == "http.tls")
+        #expect(error?.message.contains("client_key") == true, "\(String(describing: error))")
+    }
+
+    @Test func anOldServerIsToldFromAnUnknownOne() async throws {
+        let server = try TLSServer(
+            subjectAlternativeName: "IP:127.0.0.1", options: ["-tls1", "-cipher", "DEFAULT:@SECLEVEL=0"])
+        let client = try client { $0.caFile = server.certificate }
+        let error = await #expect(throws: HTTPClientError.self) { try await status(client, server.url) }
+        #expect(error?.code == "http.tls")
+        #expect(error?.message.contains("before 1.2") == true, "\(String(describing: error))")
+    }
+
+    @Test func aWeakKeyIsNamed() async throws {
+        let server = try TLSServer(
+            subjectAlternativeName: "IP:127.0.0.1", newKey: ["rsa:1024"], options: ["-cipher", "DEFAULT:@SECLEVEL=0"])
+        let client = try client { $0.caFile = server.certificate }
+        let error = await #expect(throws: HTTPClientError.self) { try await status(client, server.url) }
+        #expect(error?.code == "http.tls")
+        #expect(error?.message.contains("too weak") == true, "\(String(describing: error))")
+    }
+
     /// `make test` installs what it needs: there its absence is a failure.
     private static let canServeHTTP2 =
         FileManager.default.isExecutableFile(atPath: HTTP2Server.program)

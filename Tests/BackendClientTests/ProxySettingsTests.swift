@@ -62,10 +62,65 @@ import Testing
     @Test func aDeadProxyIsNamed() async throws {
         let proxy = try ScriptedServer()
         let address = proxy.url
+        let port = proxy.port
         proxy.stop()
-        let error = await #expect(throws: HTTPClientError.self) {
-            try await send("http://backend.example/", ProxySettings(http: address))
+        for url in ["http://backend.example/", "https://backend.example/"] {
+            let error = await #expect(throws: HTTPClientError.self) {
+                try await send(url, ProxySettings(http: address, https: address))
+            }
+            #expect(error?.code == "http.proxy_unreachable")
+            #expect(error?.message.contains("127.0.0.1:\(port)") == true)
         }
-        #expect(error != nil)
+    }
+
+    @Test func aProxyWithoutAnAddressIsNamed() async throws {
+        let error = await #expect(throws: HTTPClientError.self) {
+            try await send("http://backend.example/", ProxySettings(http: "http://proxy.invalid:1"))
+        }
+        #expect(error?.code == "http.proxy_not_resolved")
+        #expect(error?.message.contains("proxy.invalid:1") == true)
+    }
+
+    @Test(arguments: [(403, "http.proxy_refused"), (502, "http.proxy_refused"), (407, "http.proxy_unauthorized")])
+    func aTunnelThatIsRefusedIsTheProxys(_ status: Int, _ code: String) async throws {
+        let proxy = try ScriptedServer()
+        proxy.routeTheRest { _ in
+            .response(status: status, headers: ["Proxy-Authenticate": "Basic realm=\"p\""], body: Data())
+        }
+        let error = await #expect(throws: HTTPClientError.self) {
+            try await send("https://backend.example/", ProxySettings(https: proxy.url))
+        }
+        #expect(error?.code == code, "\(String(describing: error))")
+        #expect(error?.message.contains("127.0.0.1:\(proxy.port)") == true)
+        #expect(error?.message.contains("\(status)") == true)
+        #expect(proxy.requests.first?.method == "CONNECT")
+    }
+
+    @Test func aProxyThatWantsALoginIsNamed() async throws {
+        let proxy = try ScriptedServer()
+        proxy.routeTheRest { _ in .json("{}", status: 407, headers: ["Proxy-Authenticate": "Basic realm=\"p\""]) }
+        let error = await #expect(throws: HTTPClientError.self) {
+            try await send("http://backend.example/", ProxySettings(http: proxy.url))
+        }
+        #expect(error?.code == "http.proxy_unauthorized")
+        #expect(error?.message.contains("Basic") == true)
+    }
+
+    @Test(arguments: [
+        "http://user:secret-of-proxy@127.0.0.1:99999", "http://user:secret-of-proxy@127.0.0.1:x",
+        "gopher://user:secret-of-proxy@127.0.0.1:1", "user:secret-of-proxy@proxy.invalid:1",
+        "http://user:secret-of-proxy/@127.0.0.1:1", "http://user:secret-of-proxy@proxy.invalid",
+        "http://user:secret-of-proxy@127.0.0.1:1",
+    ])
+    func noErrorShowsTheProxysPassword(_ proxy: String) async throws {
+        for url in ["http://backend.example/", "https://backend.example/"] {
+            let error = await #expect(throws: HTTPClientError.self) {
+                try await send(url, ProxySettings(http: proxy, https: proxy))
+            }
+            #expect(error?.code.hasPrefix("http.proxy_") == true, "\(String(describing: error))")
+            for text in [error?.message ?? "", "\(String(describing: error))"] {
+                #expect(!text.contains("secret-of-proxy"), "\(text)")
+            }
+        }
     }
 }

@@ -11,15 +11,23 @@ final class TLSServer: Sendable {
     private let folder: TemporaryFolder
     private let process: pid_t
 
-    init(subjectAlternativeName: String, wantsClientCertificate: Bool = false) throws {
+    /// - Parameters:
+    ///   - newKey: what `openssl req` makes.
+    ///   - options: more of `openssl s_server`.
+    init(
+        subjectAlternativeName: String, wantsClientCertificate: Bool = false,
+        newKey: [String] = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"], options: [String] = []
+    ) throws {
         folder = try TemporaryFolder()
         certificate = folder.path("certificate.pem")
         key = folder.path("key.pem")
         var status: Int32 = 0
         let maker = try Self.start(
             [
-                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                "-subj", "/CN=runbook test", "-addext", "subjectAltName=\(subjectAlternativeName)", "-keyout", key,
+                "req", "-x509", "-newkey",
+            ] + newKey + [
+                "-nodes", "-days", "2", "-subj", "/CN=runbook test", "-addext",
+                "subjectAltName=\(subjectAlternativeName)", "-keyout", key,
                 "-out",
                 certificate,
             ], output: -1)
@@ -30,7 +38,7 @@ final class TLSServer: Sendable {
         _ = fcntl(ends[0], F_SETFD, FD_CLOEXEC)
         let clientArguments = ["-Verify", "1", "-verify_return_error", "-CAfile", certificate]
         process = try Self.start(
-            ["s_server", "-accept", "127.0.0.1:0", "-www", "-cert", certificate, "-key", key]
+            ["s_server", "-accept", "127.0.0.1:0", "-www", "-cert", certificate, "-key", key] + options
                 + (wantsClientCertificate ? clientArguments : []), output: ends[1])
         close(ends[1])
         // Says where it listens once it does.
@@ -49,6 +57,16 @@ final class TLSServer: Sendable {
         kill(process, SIGKILL)
         var status: Int32 = 0
         waitpid(process, &status, 0)
+    }
+
+    /// The key, encrypted with a password.
+    func encryptedKey() throws -> String {
+        let path = folder.path("encrypted.pem")
+        var status: Int32 = 0
+        waitpid(
+            try Self.start(
+                ["pkey", "-in", key, "-aes256", "-passout", "pass:secret", "-out", path], output: -1), &status, 0)
+        return path
     }
 
     /// Not through Foundation's `Process`, whose run loops don't get on with tests that run side by side.

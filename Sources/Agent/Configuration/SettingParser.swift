@@ -77,6 +77,13 @@ enum SettingParser {
     /// The address of a backend without its trailing slashes.
     static func serverURL(_ text: String) throws(Refusal) -> String {
         let allowed = "an address such as \"https://backend.example\", without a query or fragment"
+        // Before Foundation reads it, which makes the name ASCII by rules that libcurl doesn't have.
+        let authority = (text.range(of: "://")?.upperBound).map { text[$0...].prefix { !"/?#".contains($0) } } ?? ""
+        guard authority.utf8.allSatisfy({ $0 < 0x80 }) else {
+            throw Refusal(
+                allowed: "an address whose host name is ASCII; one with other letters has a form that begins with xn--",
+                hidesValue: text.contains("@"))
+        }
         guard let url = URLComponents(string: text), let scheme = url.scheme?.lowercased(),
             ["http", "https"].contains(scheme), let host = url.host, !host.isEmpty
         else {
@@ -84,6 +91,11 @@ enum SettingParser {
         }
         guard url.user == nil, url.password == nil else {
             throw Refusal(allowed: "an address without a user name and a password", hidesValue: true)
+        }
+        let port = authority.split(separator: "@").last?.split(separator: ":", omittingEmptySubsequences: false).last
+        let hasPort = !authority.hasSuffix("]") && authority.contains(":")
+        guard !hasPort || port.flatMap({ UInt16($0) }) ?? 0 > 0 || port?.isEmpty == true else {
+            throw Refusal(allowed: "an address whose port is a number from 1 to 65535", hidesValue: text.contains("@"))
         }
         guard url.query == nil, url.fragment == nil else { throw Refusal(allowed: allowed, hidesValue: true) }
         var trimmed = text[...]

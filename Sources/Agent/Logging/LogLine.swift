@@ -55,7 +55,7 @@ struct LogLine {
     private static func escaped(_ text: String, limit: Int = messageLimit, isInQuotes: Bool = false) -> String {
         var result = ""
         var count = 0
-        for scalar in text.unicodeScalars {
+        for scalar in HiddenSecrets.hidden(in: text).unicodeScalars {
             guard count < limit else { return result + "…" }
             count += 1
             switch scalar {
@@ -118,7 +118,7 @@ struct LogLine {
     private static func json(_ text: String, limit: Int) -> String {
         var result = "\""
         var count = 0
-        for scalar in text.unicodeScalars {
+        for scalar in HiddenSecrets.hidden(in: text).unicodeScalars {
             guard count < limit else {
                 result += "…"
                 break

@@ -139,7 +139,8 @@ struct RunExecution {
 
     private func result(of outcome: Outcome, runID: RunID) -> TaskResult {
         TaskResult(
-            data: outcome.data, runID: runID.rawValue, status: outcome.status, error: outcome.error,
+            data: outcome.data, runID: runID.rawValue, status: outcome.status,
+            error: outcome.error?.hidingSecrets,
             stdout: outcome.stdout, stderr: outcome.stderr, startedAt: outcome.startedAt,
             finishedAt: outcome.finishedAt, durationMilliseconds: outcome.duration.seconds * 1000,
             scheduledFor: run.scheduledFor, isolation: outcome.isolation, agentVersion: AgentVersion.current)
@@ -160,6 +161,15 @@ struct RunExecution {
             metadata["data"] = "\((result.data ?? "null").prefix(100))"
             logger.info("run ended", metadata: metadata)
         }
+    }
+}
+
+extension RunError {
+    /// Python and the libraries that plugins use quote what they were given.
+    fileprivate var hidingSecrets: RunError {
+        RunError(
+            code: code, type: type, message: HiddenSecrets.hidden(in: message),
+            traceback: traceback.map { HiddenSecrets.hidden(in: $0) })
     }
 }
 
