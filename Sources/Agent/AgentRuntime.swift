@@ -47,6 +47,7 @@ public struct AgentRuntime: Sendable {
     ) async throws -> AgentRuntime {
         let serverURL = try configuration.requireRunnable()
         let zone = try configuration.timeZone()
+        HiddenSecrets.add(configuration.environmentSecrets)
         let http = try HTTPClient(configuration.http())
         let session = try configuration.loginSession(http: http, clock: loginClock, logger: logger)
         let login = session.map { LoginService(session: $0, policy: loginPolicy, clock: loginClock, logger: logger) }
@@ -105,7 +106,8 @@ public struct AgentRuntime: Sendable {
         let synchronizer = Synchronizer(
             parts: Synchronizer.Parts(
                 client: client, plugins: loader, scheduler: scheduler, dispatcher: dispatcher, journal: journal,
-                clock: clock, onResult: { reporter.wake() }, onRound: { await statusRecorder.contacted($0) }),
+                clock: clock, onResult: { reporter.wake() }, onRound: { await statusRecorder.contacted($0) },
+                onBackend: { await login?.note(backendID: $0) }),
             pollInterval: configuration.pollInterval, logger: logger)
         bell.connect(
             reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher, logger: logger)

@@ -93,10 +93,31 @@ public actor LoginSession: CredentialProvider {
     // MARK: The state
 
     /// Whether there is a login.
+    /// - Parameter retries: whether one that was set aside is tried again, where its time has come.
     /// - Throws: what keeps the stored login from being read.
-    public func isLoggedIn() async throws(LoginError) -> Bool {
+    public func isLoggedIn(retries: Bool = true) async throws(LoginError) -> Bool {
         try await synchronize()
+        if held == nil, retries { try await retrySetAside() }
         return held != nil
+    }
+
+    /// Notes which backend knows this login.
+    /// - Returns: the id of the backend that the login is of, where it is another one.
+    public func note(backendID: String) async throws(LoginError) -> String? {
+        try await synchronize()
+        guard held != nil, let before = try await storedRecord(), before.tokens != nil else { return nil }
+        let known = before.backendID ?? backendID
+        let other = known == backendID ? nil : backendID
+        if before.backendID != known || before.otherBackendID != other {
+            let lock = try await LoginLock.take(.change, directory: store.directory)
+            defer { lock.release() }
+            if var record = try await recordToChange(), record.tokens == before.tokens {
+                record.backendID = known
+                record.otherBackendID = other
+                identity = try await store.write(record)
+            }
+        }
+        return other == nil ? nil : known
     }
 
     /// The code that waits for approval, if any.
@@ -157,8 +178,11 @@ public actor LoginSession: CredentialProvider {
         defer { lock.release() }
         var problem: LoginError?
         var tokens: TokenSet?
+        var wasSetAside = false
         do throws(LoginError) {
-            tokens = try await recordToChange()?.tokens
+            let record = try await recordToChange()
+            tokens = record?.tokens
+            wasSetAside = record?.setAside != nil
         } catch {
             if case .foreign = error { throw error }
             // What can't be opened can't be revoked, and is still to be forgotten.
@@ -175,14 +199,14 @@ public actor LoginSession: CredentialProvider {
         held = nil
         unsaved = nil
         identity = nil
-        return (tokens != nil, problem)
+        return (tokens != nil || wasSetAside, problem)
     }
 
     // MARK: Steps
 
     private func current() async throws(LoginError) -> Held {
         try await synchronize()
-        guard let held else { throw .required(pending: nil) }
+        guard let held else { throw await notLoggedIn() }
         let now = clock.uptime
         guard let renewal = held.renewal, now >= renewal, held.tokens.isRefreshable, now >= nextAttempt else {
             return held
@@ -197,6 +221,11 @@ public actor LoginSession: CredentialProvider {
         }
         guard let held = self.held else { throw .required(pending: nil) }
         return held
+    }
+
+    private func notLoggedIn() async -> LoginError {
+        let isSetAside = (try? await storedRecord())?.setAside != nil
+        return .required(pending: isSetAside ? Self.setAsideSentence : nil)
     }
 
     /// Looks whether the stored login has changed, and brings what could not be written down to the disk.
@@ -238,7 +267,7 @@ public actor LoginSession: CredentialProvider {
     /// - Throws: `login.foreign`, beside what keeps it from being read.
     func recordToChange(setsAside: Bool = false) async throws(LoginError) -> LoginRecord? {
         let record = try await store.read(setsAside: setsAside)?.record
-        if let record, ours(record) == nil, record.tokens != nil, !replacesForeign {
+        if let record, ours(record) == nil, record.tokens != nil || record.setAside != nil, !replacesForeign {
             throw .foreign(path: store.path, origin: record.origin, clientID: record.clientID)
         }
         return ours(record)
@@ -283,8 +312,12 @@ public actor LoginSession: CredentialProvider {
         unsaved = new
         var record = newRecord
         record.tokens = new.tokens
-        // A code that was asked for beside this login (`login --force --no-wait`) stays good.
-        if new.isRenewal { record.pending = (try? await storedRecord())?.pending }
+        if new.isRenewal, let stored = try? await storedRecord() {
+            // A code that was asked for beside this login (`login --force --no-wait`) stays good.
+            record.pending = stored.pending
+            record.backendID = stored.backendID
+            record.otherBackendID = stored.otherBackendID
+        }
         identity = try await store.write(record)
         hasRead = true
         unsaved = nil
@@ -296,11 +329,12 @@ public actor LoginSession: CredentialProvider {
 
     // MARK: Renewal
 
-    /// A backend that refuses even new tokens must not be asked for others at every request: the pause grows.
+    /// The first refusal leads to another token at once, however new the refused one is: a backend that was restarted
+    /// knows none. One that refuses even new tokens must not be asked for others at every request: the pause grows.
     private func mayRenewRefused(_ held: Held) -> Bool {
-        guard let obtained = held.obtained else { return true }
+        guard let obtained = held.obtained, held.refusals > 0 else { return true }
         let base = min(Duration.seconds(30), held.tokens.lifetime.map { .seconds($0) / 2 } ?? .seconds(30))
-        return clock.uptime - obtained >= min(base * (1 << min(held.refusals, 10)), .seconds(900))
+        return clock.uptime - obtained >= min(base * (1 << min(held.refusals - 1, 10)), .seconds(900))
     }
 
     /// One refresh for all who ask meanwhile.
@@ -341,7 +375,7 @@ public actor LoginSession: CredentialProvider {
                 "access token renewed", metadata: ["expires_in": "\(new.lifetime.map(String.init) ?? "unknown")"])
         case .error("invalid_grant", let description, _, let url):
             if try await adoptOther(than: stale) { return }
-            try await endLogin(.refused(url: url, error: "invalid_grant", description: description))
+            try await setAside(stale, .refused(url: url, error: "invalid_grant", description: description))
         case .error(let error, let description, _, let url):
             throw postponed(.refused(url: url, error: error, description: description), atLeast: nil)
         case .tooManyRequests(let url, let retryAfter, _):
@@ -365,20 +399,66 @@ public actor LoginSession: CredentialProvider {
         return true
     }
 
-    private func endLogin(_ reason: LoginError) async throws(LoginError) {
+    /// A backend that was put back from a backup, or that lost its database for a while, may know the login again: it is
+    /// kept aside and tried again, while a person may log in anew.
+    private func setAside(_ tokens: TokenSet, _ reason: LoginError) async throws(LoginError) {
         held = nil
-        if let pending = try await storedRecord()?.pending {
-            var record = newRecord
-            record.pending = pending
-            identity = try await store.write(record)
-        } else {
+        var record = try await storedRecord() ?? newRecord
+        record.tokens = nil
+        record.setAside = LoginRecord.SetAside(tokens: tokens, since: clock.wallTime)
+        identity = try await store.write(record)
+        logger.error(
+            """
+            the backend doesn't know this login any more; the login is kept and tried again for a day, and a person can \
+            log in anew meanwhile: \(reason.message)
+            """, metadata: ["code": "\(reason.code)"])
+        onLogout()
+        throw .required(pending: Self.setAsideSentence)
+    }
+
+    private static let setAsideSentence = "the backend doesn't know its login any more, which is tried again"
+
+    /// Asks the backend about a login that was set aside, where its time has come.
+    private func retrySetAside() async throws(LoginError) {
+        guard let waiting = try await storedRecord()?.setAside, waiting.isDue(clock.wallTime) else { return }
+        // Whoever holds the lock may be asking; the next look will see.
+        guard let lock = try LoginLock.attempt(.change, directory: store.directory) else { return }
+        defer { lock.release() }
+        guard var record = try await recordToChange(), record.tokens == nil, var aside = record.setAside,
+            aside.isDue(clock.wallTime)
+        else { return }
+        aside.attempted(clock.wallTime)
+        // Before the request: a process that ends meanwhile asks no sooner.
+        record.setAside = aside
+        identity = try await store.write(record)
+        guard let refreshToken = aside.tokens.refreshToken else { return try await endLogin(record) }
+        switch await oauth.refresh(refreshToken) {
+        case .content(let new):
+            try await save(
+                Unsaved(
+                    tokens: new.keeping(refreshTokenOf: aside.tokens), replaced: nil, identity: identity,
+                    isRenewal: true),
+                refusals: 0)
+            logger.notice("the backend knows the login again that was set aside")
+        // Another backend says nothing about a login of this one: a person has to decide.
+        case .error("invalid_grant", _, _, _) where clock.wallTime >= aside.end && record.otherBackendID == nil:
+            try await endLogin(record)
+        default: return
+        }
+    }
+
+    private func endLogin(_ before: LoginRecord) async throws(LoginError) {
+        var record = before
+        record.setAside = nil
+        if record.isEmpty {
             try await store.remove()
             identity = nil
+        } else {
+            identity = try await store.write(record)
         }
         logger.error(
-            "the login has ended: \(reason.message)", metadata: ["code": "\(reason.code)"])
-        onLogout()
-        throw .required(pending: nil)
+            "the login has ended: the backend has not known it for a day; log in anew",
+            metadata: ["code": "login.required"])
     }
 
     private func postponed(_ error: LoginError, atLeast: Duration?) -> LoginError {

@@ -9,6 +9,8 @@ public struct LoginState: Sendable, Equatable {
         case loggedOut = "logged out"
         /// A person said no to the code.
         case denied
+        /// The backend doesn't know the login any more; it is tried again until ``setAsideUntil``.
+        case setAside = "not known to the backend, tried again"
         /// It is there and can't be used.
         case unusable
     }
@@ -20,6 +22,10 @@ public struct LoginState: Sendable, Equatable {
     public var expiresAt: Date?
     public var isRefreshable = false
     public var pending: DeviceCode?
+    /// When a login that the backend doesn't know any more ends.
+    public var setAsideUntil: Date?
+    /// The `backend_id` of the backend that answers where that of the login is another.
+    public var otherBackendID: String?
     /// Why it can't be used.
     public var problem: LoginError?
 
@@ -35,12 +41,17 @@ public struct LoginState: Sendable, Equatable {
             else { return LoginState(kind: .loggedOut) }
             let pending = record.pending.flatMap { $0.expiresAt > now ? $0 : nil }
             guard let tokens = record.tokens else {
+                if let aside = record.setAside {
+                    return LoginState(
+                        kind: .setAside, since: aside.since, pending: pending, setAsideUntil: aside.end,
+                        otherBackendID: record.otherBackendID)
+                }
                 let kind: Kind = record.denied == nil ? .loggedOut : .denied
                 return LoginState(kind: pending == nil ? kind : .waiting, pending: pending)
             }
             return LoginState(
                 kind: .loggedIn, since: tokens.obtainedAt, expiresAt: tokens.expiresAt,
-                isRefreshable: tokens.isRefreshable, pending: pending)
+                isRefreshable: tokens.isRefreshable, pending: pending, otherBackendID: record.otherBackendID)
         } catch {
             return LoginState(kind: .unusable, problem: error)
         }

@@ -81,11 +81,19 @@ struct OAuthReader {
         var isToken = false
     }
 
+    /// Of RFC 6749, sections 5.1 and 5.2, and RFC 8628, sections 3.2 and 3.5. All are scalars.
+    private static let known = JSONSelection.object(
+        Dictionary(
+            uniqueKeysWithValues: [
+                "access_token", "token_type", "expires_in", "refresh_token", "device_code", "user_code",
+                "verification_uri", "verification_uri_complete", "interval", "error", "error_description",
+            ].map { ($0, .scalar) }))
+
     private func read<Content>(
         _ response: Document, content: ([String: JSONValue]) throws(Missing) -> Content
     ) -> OAuthAnswer<Content> {
         let status = response.status
-        let fields = (try? JSONDecoder().decode([String: JSONValue].self, from: response.body)) ?? nil
+        let fields = try? Self.known.select(from: response.body).decode([String: JSONValue].self)
         let interval = Self.seconds(fields?["interval"], 1...DeviceCode.longestInterval)
         if status == 429 {
             return .tooManyRequests(url: url, retryAfter: response.retryAfter, interval: interval)
@@ -96,7 +104,8 @@ struct OAuthReader {
             if case .string(let text)? = fields?["error_description"], !text.isEmpty {
                 description = response.shown(text)
             }
-            let shown = response.shown(error)
+            // A word of the protocol is no secret, also where the secret that was sent is a part of it.
+            let shown = Self.knownErrors.contains(error) ? error : response.shown(error)
             // Some servers say these with 400 (RFC 6749, section 4.1.2.1, knows them of another endpoint).
             if ["temporarily_unavailable", "server_error"].contains(error) {
                 return .unavailable(
@@ -117,6 +126,13 @@ struct OAuthReader {
             return error.isToken ? .unusable(.invalidToken(problem: problem)) : unusable(response, problem)
         }
     }
+
+    /// RFC 6749, sections 4.1.2.1 and 5.2; RFC 7009, section 2.2.1; RFC 8628, section 3.5.
+    private static let knownErrors: Set<String> = [
+        "authorization_pending", "slow_down", "access_denied", "expired_token", "invalid_request", "invalid_client",
+        "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "unsupported_token_type",
+        "unsupported_response_type", "temporarily_unavailable", "server_error",
+    ]
 
     private func unusable<Content>(_ response: Document, _ problem: String) -> OAuthAnswer<Content> {
         // Nothing of the body is shown: it may hold a token.

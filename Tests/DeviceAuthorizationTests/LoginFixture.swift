@@ -31,6 +31,12 @@ struct LoginFixture {
             clock: clock, logger: logger)
     }
 
+    func state() async -> LoginState {
+        await LoginState.read(
+            directory: directory, keySource: KeySource(configured: nil, credentialsDirectory: nil, fallback: keyPath),
+            serverURL: server.url, clientID: nil, now: clock.wallTime)
+    }
+
     func tokens(_ name: String = "1", lifetime: Int? = 3600, isRefreshable: Bool = true) -> TokenSet {
         TokenSet(
             accessToken: "access-\(name)", refreshToken: isRefreshable ? "refresh-\(name)" : nil, lifetime: lifetime,

@@ -135,16 +135,114 @@ import Testing
         #expect(fixture.count("/oauth/token") <= 1)
     }
 
-    @Test func anEndedLoginIsForgottenAndSaid() async throws {
+    @Test func aLoginThatIsNotKnownIsKeptAndTriedAgain() async throws {
+        fixture.server.route("/oauth/token", LoginFixture.refusal("invalid_grant"))
+        let log = RecordedLog()
+        let session = try fixture.session(logger: Logger(label: "test") { _ in log })
+        try await session.accept(fixture.tokens())
+        fixture.clock.advance(by: .seconds(60))
+        let refused = await error { _ = try await session.replacement(for: Authorization(bearer: "access-1")) }
+        #expect(refused?.code == "login.required")
+        #expect(try await !session.isLoggedIn())
+        #expect(fixture.count("/oauth/token") == 1)
+        let state = await fixture.state()
+        #expect(state.kind == .setAside)
+        #expect(state.setAsideUntil == fixture.clock.wallTime.addingTimeInterval(86_400))
+        // With pauses, also for another process.
+        let other = try fixture.session()
+        for _ in 0..<600 {
+            fixture.clock.advance(by: .seconds(1))
+            _ = try await session.isLoggedIn()
+            _ = try await other.isLoggedIn()
+        }
+        #expect((2...5).contains(fixture.count("/oauth/token")), "\(fixture.count("/oauth/token"))")
+        // The backend was put back.
+        fixture.server.route("/oauth/token", LoginFixture.response("2"))
+        fixture.clock.advance(by: .seconds(5000))
+        #expect(try await session.isLoggedIn())
+        #expect(try await session.authorization() == Authorization(bearer: "access-2"))
+        #expect(try await other.authorization() == Authorization(bearer: "access-2"))
+        #expect(await fixture.state().kind == .loggedIn)
+        #expect(log.lines.value.count { $0.contains("knows the login again") } == 1)
+    }
+
+    @Test func afterADayItEnds() async throws {
+        fixture.server.route("/oauth/token", LoginFixture.refusal("invalid_grant"))
+        let log = RecordedLog()
+        let session = try fixture.session(logger: Logger(label: "test") { _ in log })
+        try await session.accept(fixture.tokens())
+        _ = await error { _ = try await session.replacement(for: Authorization(bearer: "access-1")) }
+        for _ in 0..<27 {
+            fixture.clock.advance(by: .seconds(3600))
+            _ = try await session.isLoggedIn()
+        }
+        #expect(await fixture.state().kind == .loggedOut)
+        #expect(log.lines.value.count { $0.contains("the login has ended") } == 1)
+        let count = fixture.count("/oauth/token")
+        #expect((10...40).contains(count), "\(count)")
+        fixture.clock.advance(by: .seconds(90_000))
+        #expect(try await !session.isLoggedIn())
+        #expect(fixture.count("/oauth/token") == count)
+    }
+
+    @Test func aPersonMayLogInAnewMeanwhile() async throws {
         fixture.server.route("/oauth/token", LoginFixture.refusal("invalid_grant"))
         let session = try fixture.session()
         try await session.accept(fixture.tokens())
-        fixture.clock.advance(by: .seconds(60))
+        _ = await error { _ = try await session.replacement(for: Authorization(bearer: "access-1")) }
+        try await fixture.session().accept(fixture.tokens("7"))
+        #expect(try await session.authorization() == Authorization(bearer: "access-7"))
+        fixture.clock.advance(by: .seconds(90_000))
+        #expect(try await session.storedRecord()?.setAside == nil)
+    }
+
+    /// A backend of another database says nothing about this login.
+    @Test func atAnotherBackendTheLoginIsKept() async throws {
+        fixture.server.route("/oauth/token", LoginFixture.refusal("invalid_grant"))
+        let session = try fixture.session()
+        try await session.accept(fixture.tokens())
+        #expect(try await session.note(backendID: "one") == nil)
+        #expect(try await session.note(backendID: "one") == nil)
+        #expect(try await session.note(backendID: "two") == "one")
+        #expect(await fixture.state().otherBackendID == "two")
+        #expect(try await session.authorization() == Authorization(bearer: "access-1"))
+        _ = await error { _ = try await session.replacement(for: Authorization(bearer: "access-1")) }
+        for _ in 0..<50 {
+            fixture.clock.advance(by: .seconds(3600))
+            _ = try await session.isLoggedIn()
+        }
+        #expect(await fixture.state().kind == .setAside)
+        fixture.server.route("/oauth/token", LoginFixture.response("2"))
+        fixture.clock.advance(by: .seconds(5000))
+        #expect(try await session.isLoggedIn())
+        #expect(try await session.note(backendID: "one") == nil)
+        #expect(await fixture.state().otherBackendID == nil)
+    }
+
+    /// A backend that was restarted with other keys knows none of its tokens, however new they are.
+    @Test func aNewTokenThatIsRefusedIsRenewedAtOnceAndThenWithPauses() async throws {
+        fixture.server.route("/oauth/token", LoginFixture.response("2"), LoginFixture.response("3"))
+        let session = try fixture.session()
+        try await session.accept(fixture.tokens())
         #expect(
-            await error { _ = try await session.replacement(for: Authorization(bearer: "access-1")) }
-                == .required(pending: nil))
-        #expect(try await !session.isLoggedIn())
-        #expect(try await fixture.session().storedTokens() == nil)
+            try await session.replacement(for: Authorization(bearer: "access-1")) == Authorization(bearer: "access-2"))
+        #expect(try await session.replacement(for: Authorization(bearer: "access-2")) == nil)
+        fixture.clock.advance(by: .seconds(31))
+        #expect(
+            try await session.replacement(for: Authorization(bearer: "access-2")) == Authorization(bearer: "access-3"))
+    }
+
+    /// The word is read before secrets are taken out of what is shown.
+    @Test func aCodeThatIsAPartOfAnErrorsNameHidesNoError() async throws {
+        fixture.server.route("/oauth/token", LoginFixture.refusal("authorization_pending"))
+        let code = DeviceCode(
+            deviceCode: "pend", userCode: "AB", verificationURI: "http://h/", verificationURIComplete: nil,
+            lifetime: 600, interval: 5, issuedAt: fixture.clock.wallTime, clientID: "runbook-agent")
+        let answer = await (try fixture.session()).oauth.redeem(code)
+        guard case .error("authorization_pending", _, _, _) = answer else {
+            Issue.record("\(answer)")
+            return
+        }
     }
 
     @Test func beforeGivingUpTheStoreIsReadAgain() async throws {

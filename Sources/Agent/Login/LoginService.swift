@@ -21,6 +21,10 @@ public actor LoginService: Service {
     private let alarm = Alarm()
     private var onLogin: @Sendable () async -> Void = {}
     private var failures = 0
+    /// Why the login could not be used at the last look, which is said once.
+    private var saidProblem: LoginError?
+    /// Another backend that was told of.
+    private var saidBackend: String?
 
     /// How long a login or logout by another process may go unnoticed.
     private static let watchInterval = Duration.seconds(5)
@@ -41,7 +45,7 @@ public actor LoginService: Service {
     ///   `login.required` where there is none and no code was approved.
     func prepare() async throws(LoginError) {
         do throws(LoginError) {
-            guard try await !session.isLoggedIn() else { return }
+            guard try await !session.isLoggedIn(retries: false) else { return }
         } catch {
             guard case .damaged = error else { throw error }
             logger.critical("\(error.message)", metadata: ["code": "\(error.code)"])
@@ -51,6 +55,23 @@ public actor LoginService: Service {
         // Whoever starts the agent anew wants it to ask.
         case .ask: try await session.forgetDenial()
         }
+    }
+
+    /// Compares the backend with that of the login. Another one changes nothing: a person has to say what it is.
+    func note(backendID: String) async {
+        let expected = try? await session.note(backendID: backendID)
+        guard let expected else {
+            saidBackend = nil
+            return
+        }
+        guard saidBackend != backendID else { return }
+        saidBackend = backendID
+        logger.error(
+            """
+            the backend at server_url is another one than this agent was logged in at (backend_id \(quoted(backendID)), not \
+            \(quoted(expected))); the login is kept; find out whether server_url or the backend's database was changed, and \
+            if it is meant, run "runbook-agent login --force"
+            """, metadata: ["code": "agent.other_backend"])
     }
 
     public func run() async throws {
@@ -69,9 +90,15 @@ public actor LoginService: Service {
 
     private func look() async -> Bool {
         do throws(LoginError) {
-            return try await session.isLoggedIn()
+            let isLoggedIn = try await session.isLoggedIn()
+            saidProblem = nil
+            return isLoggedIn
         } catch {
-            logger.error("the login can't be used: \(error.message)", metadata: ["code": "\(error.code)"])
+            // It is looked every few seconds.
+            if saidProblem != error {
+                logger.error("the login can't be used: \(error.message)", metadata: ["code": "\(error.code)"])
+            }
+            saidProblem = error
             return false
         }
     }

@@ -21,11 +21,14 @@ public actor Synchronizer: Service {
         public var onResult: @Sendable () -> Void
         /// Called at the end of each round, with what the backend's answer failed by.
         public var onRound: @Sendable (BackendError?) async -> Void
+        /// Called with the `backend_id` of each answer that has one.
+        public var onBackend: @Sendable (String) async -> Void
 
         public init(
             client: BackendClient, plugins: PluginLoader, scheduler: Scheduler, dispatcher: Dispatcher,
             journal: RunJournal, clock: any WallClock, onResult: @escaping @Sendable () -> Void,
-            onRound: @escaping @Sendable (BackendError?) async -> Void = { _ in }
+            onRound: @escaping @Sendable (BackendError?) async -> Void = { _ in },
+            onBackend: @escaping @Sendable (String) async -> Void = { _ in }
         ) {
             self.client = client
             self.plugins = plugins
@@ -35,6 +38,7 @@ public actor Synchronizer: Service {
             self.clock = clock
             self.onResult = onResult
             self.onRound = onRound
+            self.onBackend = onBackend
         }
     }
 
@@ -54,6 +58,8 @@ public actor Synchronizer: Service {
     private var reported: [TaskID: String] = [:]
     /// What was said about lists, so that the log doesn't repeat it at every poll.
     private var saidBefore: Set<String> = []
+    /// Why the last round failed; nil after one that did not.
+    private var saidFailure: String?
 
     /// - Parameter pollInterval: between two synchronizations, ±10 %.
     public init(parts: Parts, pollInterval: Duration, logger: Logger) {
@@ -133,6 +139,8 @@ public actor Synchronizer: Service {
     private func finishRound() async -> Bool {
         do throws(BackendError) {
             try await readTasks()
+            if saidFailure != nil { logger.notice("the backend answers again") }
+            saidFailure = nil
             await parts.onRound(nil)
             return true
         } catch {
@@ -143,9 +151,11 @@ public actor Synchronizer: Service {
 
     private func report(_ error: BackendError) async {
         await parts.onRound(error)
-        // What to do about a missing login is said once per code, and not at every poll.
+        // Once, and again when it is another reason. What to do about a missing login is said once per code.
+        let isNew = saidFailure != error.message
+        saidFailure = error.message
         logger.log(
-            level: error.code == "login.required" ? .debug : .warning,
+            level: error.code == "login.required" || !isNew ? .debug : .warning,
             "the backend could not be asked, and is asked again at the next poll: \(error.message)",
             metadata: ["code": "\(error.code)"])
     }
@@ -159,12 +169,13 @@ public actor Synchronizer: Service {
             guard let agent else { throw .missingData(url: parts.client.serverURL.text) }
             return agent.document
         case .changed(let document, let etag):
-            accept(document, etag: etag)
+            await accept(document, etag: etag)
             return document
         }
     }
 
-    private func accept(_ document: AgentDocument, etag: String?) {
+    private func accept(_ document: AgentDocument, etag: String?) async {
+        if let id = document.backendID { await parts.onBackend(id) }
         if agent?.document != document {
             logger.info(
                 "the backend knows this agent",

@@ -46,10 +46,14 @@ extension StatusReport {
         var text = login.state
         if let since = login.since { text += " since \(RFC3339.string(from: since))" }
         if let expiresAt = login.expiresAt { text += ", access token until \(RFC3339.string(from: expiresAt))" }
+        if let end = login.setAsideUntil { text += ", until \(RFC3339.string(from: end))" }
+        if let other = login.otherBackendID {
+            text += ", by another backend than it was at (\(quoted(other))); see the log"
+        }
         if let userCode = login.userCode, let address = login.verificationURI {
             text += ": open \(address) and enter \(userCode)"
             if let end = login.codeExpiresAt { text += ", good until \(RFC3339.string(from: end))" }
-        } else if [LoginState.Kind.loggedOut, .denied].map(\.rawValue).contains(login.state) {
+        } else if [LoginState.Kind.loggedOut, .denied, .setAside].map(\.rawValue).contains(login.state) {
             text += "; run \"runbook-agent login\""
         }
         return text

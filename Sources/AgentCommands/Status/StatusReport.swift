@@ -67,6 +67,10 @@ struct StatusReport: Encodable {
         var verificationURI: String?
         var userCode: String?
         var codeExpiresAt: Date?
+        /// How long a login is tried that the backend doesn't know any more.
+        var setAsideUntil: Date?
+        /// Of the backend that answers, where it is not that of the login.
+        var otherBackendID: String?
         var code: String?
         var problem: String?
 
@@ -76,6 +80,8 @@ struct StatusReport: Encodable {
             case verificationURI = "verification_uri"
             case userCode = "user_code"
             case codeExpiresAt = "code_expires_at"
+            case setAsideUntil = "tried_until"
+            case otherBackendID = "other_backend_id"
         }
 
         /// - Parameter login: nil with `auth = False`.
@@ -87,6 +93,8 @@ struct StatusReport: Encodable {
             verificationURI = login.pending?.verificationURI
             userCode = login.pending?.userCode
             codeExpiresAt = login.pending?.expiresAt
+            setAsideUntil = login.setAsideUntil
+            otherBackendID = login.otherBackendID
             code = login.problem?.code
             problem = login.problem?.message
         }
