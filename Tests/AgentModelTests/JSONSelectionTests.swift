@@ -56,10 +56,11 @@ import Testing
     }
 
     @Test func aByteOfLatin1TakesItsTaskAlone() throws {
-        let list = try tasks(
-            Array(#"{"data": [{"id": "a", "command": "c"}, {"id": "caf"#.utf8) + [0xE9]
-                + Array(#"", "command": "c"}, {"id": "b", "command": "c", "arguments": {"x": ""#.utf8) + [0xE9]
-                + Array(#""}}]}"#.utf8))
+        let json = #"""
+            {"data": [{"id": "a", "command": "c"}, {"id": "caf?", "command": "c"},
+              {"id": "b", "command": "c", "arguments": {"x": "?"}}]}
+            """#
+        let list = try tasks(json.utf8.map { $0 == UInt8(ascii: "?") ? 0xE9 : $0 })
         #expect(list.tasks.map(\.id) == ["a"])
         #expect(list.unreadable.map(\.id) == [nil, "b"])
         #expect(list.unreadable.allSatisfy { $0.error.message.contains("not UTF-8") })

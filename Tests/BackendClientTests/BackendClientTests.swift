@@ -354,7 +354,7 @@ import Testing
         server.route("/api/agent", .json(#"{"data": {"id": "a", "plugins": ["x" "y"]}}"#))
         let error = await #expect(throws: BackendError.self) { try await backend().agent() }
         #expect(error?.code == "backend.invalid_json")
-        #expect(error?.message.contains(#"at byte 38, in "data.plugins""#) == true, "\(error?.message ?? "")")
+        #expect(error?.message.contains(#"at byte 37, in "data.plugins""#) == true, "\(error?.message ?? "")")
     }
 
     /// What a gateway in front of a backend answers is no reason to renew a token.

@@ -5,6 +5,7 @@ public import Cryptography
 public import DeviceAuthorization
 import Foundation
 public import Logging
+import Sandbox
 
 extension AgentConfiguration {
     /// The zone that cron schedules follow.
