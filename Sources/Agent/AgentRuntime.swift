@@ -63,7 +63,8 @@ public struct AgentRuntime: Sendable {
         let store = try PluginStore(path: configuration.pluginDirectory, backend: client, logger: logger)
         // Before the interpreter, so that what plugins install comes first and hands the signal on.
         journal.trace?.watchSignals()
-        let host = BackendHost(client: client)
+        let owners = TaskOwners()
+        let host = BackendHost(client: client, owners: owners)
         let interpreter = try PythonInterpreter.start(pythonPath: configuration.pythonPath, host: host)
 
         // The parts know of each other's events through this: each is made before the one it tells.
@@ -109,6 +110,7 @@ public struct AgentRuntime: Sendable {
                 clock: clock, onResult: { reporter.wake() }, onRound: { await statusRecorder.contacted($0) },
                 onBackend: { await login?.note(backendID: $0) }),
             pollInterval: configuration.pollInterval, logger: logger)
+        owners.connect(catalog: catalog, dispatcher: dispatcher, synchronizer: synchronizer)
         bell.connect(
             reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher, logger: logger)
         await login?.setOnLogin {

@@ -25,6 +25,8 @@
 #define CLONE_TREE 1
 #define FROM_AND_TO_EMPTY_PATH 0x44
 #define ATTRIBUTE_READ_ONLY 1
+#define ATTRIBUTES_OF_WRITABLE (2 | 4 | 8) /* nosuid, nodev, noexec */
+#define EMPTY_PATH 0x1000
 #define RECURSIVELY 0x8000
 
 struct mount_attributes {
@@ -67,9 +69,13 @@ int rb_enter_user_namespace(int own_folder) {
     return error;
 }
 
-static int set_mount(const char *path, unsigned flags, uint64_t set, uint64_t clear) {
+static int set_mount_at(int folder, const char *path, unsigned flags, uint64_t set, uint64_t clear) {
     struct mount_attributes attributes = {.set = set, .clear = clear};
-    return syscall(SYS_RB_MOUNT_SETATTR, AT_FDCWD, path, flags, &attributes, sizeof attributes) == 0 ? 0 : errno;
+    return syscall(SYS_RB_MOUNT_SETATTR, folder, path, flags, &attributes, sizeof attributes) == 0 ? 0 : errno;
+}
+
+static int set_mount(const char *path, unsigned flags, uint64_t set, uint64_t clear) {
+    return set_mount_at(AT_FDCWD, path, flags, set, clear);
 }
 
 int rb_detach_mounts(void) { return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 ? 0 : errno; }
@@ -108,6 +114,8 @@ static int make_mounts_read_only(const struct rb_plan *plan) {
         places[count] = place;
         trees[count] = (int)syscall(SYS_RB_OPEN_TREE, place, "", CLONE_TREE | O_CLOEXEC | AT_EMPTY_PATH | RECURSIVELY);
         if (trees[count] < 0) error = errno;
+        // Nothing that it wrote is mapped as code, as the dynamic loader does it.
+        if (error == 0) error = set_mount_at(trees[count], "", EMPTY_PATH | RECURSIVELY, ATTRIBUTES_OF_WRITABLE, 0);
         count++;
     }
     if (error == 0) error = rb_make_everything_read_only();
@@ -194,11 +202,12 @@ static void fail(struct rb_report *report, const char *what) {
     report->failure_error = errno;
 }
 
-/// Puts an empty folder over /proc: nothing in it can be opened, and what doesn't ask Landlock (stat(2), readlink(2)) would
-/// tell which processes the host has. Not where the keeper has to look at them.
-static void hide_processes(const struct rb_report *report) {
-    if (has(report, RB_MOUNT_NAMESPACE) && has(report, RB_PID_NAMESPACE))
-        rb_mount_memory("/proc", 4096, geteuid(), getegid(), MS_RDONLY);
+/// Puts an empty folder over /proc, or one of the child's own processes: nothing else in it can be opened, and what doesn't
+/// ask Landlock (stat(2), readlink(2)) would tell which processes the host has. Not where the keeper has to look at them.
+static void hide_processes(const struct rb_plan *plan, struct rb_report *report) {
+    int is_alone = has(report, RB_MOUNT_NAMESPACE) && has(report, RB_PID_NAMESPACE);
+    if (plan->has_proc) reach(report, RB_OWN_PROC, is_alone ? rb_mount_own_proc() : ENOSYS);
+    if (is_alone && !has(report, RB_OWN_PROC)) rb_mount_memory("/proc", 4096, geteuid(), getegid(), MS_RDONLY);
 }
 
 static void confine_child(const struct rb_plan *plan, struct rb_report *report) {
@@ -211,9 +220,10 @@ static void confine_child(const struct rb_plan *plan, struct rb_report *report) 
         errno = report->error[RB_MOUNT_NAMESPACE];
         return fail(report, "the scratch folder can't be made");
     }
+    // Before the rules, which bind to what is there.
+    hide_processes(plan, report);
     int ruleset = rb_make_ruleset(plan, report);
     if (report->failure != NULL) return;
-    hide_processes(report);
     if (plan->user != 0) {
         if (setgroups(0, NULL) != 0 || setresgid(plan->group, plan->group, plan->group) != 0
             || setresuid(plan->user, plan->user, plan->user) != 0)

@@ -2,6 +2,7 @@
 #include "sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -12,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,6 +32,10 @@
     (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
 #define FAST_OPEN 0x20000000
 #define SOCKET_TYPE 0xF
+/// Programs with these run as the owner or group of their file (chmod(2)).
+#define SET_ID_BITS (S_ISUID | S_ISGID)
+/// With these of open(2) the mode counts: `__O_TMPFILE` alone, because the rest of `O_TMPFILE` is `O_DIRECTORY`.
+#define CREATING (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))
 #define TCP_UPPER_LAYER 31
 #define TERMINAL_INPUT 0x5412
 #define TERMINAL_LINUX 0x541C
@@ -52,16 +58,22 @@ enum {
     RB_SYS_fsmount = 432,
     RB_SYS_fspick = 433,
     RB_SYS_clone3 = 435,
+    RB_SYS_openat2 = 437,
     RB_SYS_pidfd_getfd = 438,
     RB_SYS_process_madvise = 440,
     RB_SYS_mount_setattr = 442,
     RB_SYS_quotactl_fd = 443,
+    RB_SYS_landlock_create_ruleset = 444,
+    RB_SYS_landlock_add_rule = 445,
+    RB_SYS_landlock_restrict_self = 446,
     RB_SYS_memfd_secret = 447,
     RB_SYS_process_mrelease = 448,
     RB_SYS_fchmodat2 = 452,
     RB_SYS_statmount = 457,
     RB_SYS_listmount = 458,
     RB_SYS_setxattrat = 463,
+    RB_SYS_getxattrat = 464,
+    RB_SYS_listxattrat = 465,
     RB_SYS_removexattrat = 466,
     RB_SYS_open_tree_attr = 467,
     RB_SYS_file_setattr = 469,
@@ -109,8 +121,22 @@ static const int attributes[] = {
 #endif
 };
 
+/// What tells of attributes by a file's name, whatever Landlock says of the file. Programs that copy files take the answer
+/// for that of a file system which has none.
+static const int attribute_reads[] = {
+    SYS_getxattr, SYS_lgetxattr, SYS_listxattr, SYS_llistxattr, RB_SYS_getxattrat, RB_SYS_listxattrat,
+};
+
+/// What programs do without where it isn't there: its arguments lie in memory, where a filter can't see them, or it takes
+/// memory of the kernel's that counts for no process.
+static const int absent[] = {
+    // Without it the C library takes `clone`.
+    RB_SYS_clone3, RB_SYS_openat2, RB_SYS_landlock_create_ruleset, RB_SYS_landlock_add_rule,
+    RB_SYS_landlock_restrict_self,
+};
+
 struct program {
-    struct sock_filter filter[512];
+    struct sock_filter filter[768];
     unsigned short length;
 };
 
@@ -140,6 +166,33 @@ static void refuse_bits(struct program *program, int number, int argument, unsig
     JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1);
     RETURN_ERROR(EPERM);
     ALLOW();
+}
+
+/// Refuses a call that opens files where it may make one, with one of these bits in its mode.
+static void refuse_mode_of_new_files(struct program *program, int number, int flags, unsigned bits) {
+    JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 6);
+    LOAD_ARGUMENT(flags);
+    // Without one the argument behind it is whatever the register held.
+    JUMP(BPF_JMP | BPF_JSET | BPF_K, CREATING, 0, 3);
+    LOAD_ARGUMENT(flags + 1);
+    JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1);
+    RETURN_ERROR(EPERM);
+    ALLOW();
+}
+
+/// A program of the user's that others can start, with the user's rights, would outlive every limit of the sandbox.
+static void refuse_set_id_bits(struct program *program) {
+    refuse_bits(program, SYS_fchmod, 1, SET_ID_BITS);
+    refuse_bits(program, SYS_fchmodat, 2, SET_ID_BITS);
+    refuse_bits(program, RB_SYS_fchmodat2, 2, SET_ID_BITS);
+    refuse_bits(program, SYS_mkdirat, 2, SET_ID_BITS);
+    refuse_mode_of_new_files(program, SYS_openat, 2, SET_ID_BITS);
+#if defined(__x86_64__)
+    refuse_bits(program, SYS_chmod, 1, SET_ID_BITS);
+    refuse_bits(program, SYS_mkdir, 1, SET_ID_BITS);
+    refuse_bits(program, SYS_creat, 1, SET_ID_BITS);
+    refuse_mode_of_new_files(program, SYS_open, 1, SET_ID_BITS);
+#endif
 }
 
 /// Refuses the call where the argument is one of these.
@@ -239,9 +292,11 @@ int rb_install_filter(const struct rb_plan *plan, int refuses_attributes) {
             refuse(program, attributes[index], EPERM);
     if (!plan->may_start_programs) refuse(program, SYS_execve, EPERM);
 
-    // Its flags lie in memory, where a filter can't see them; without it the C library takes `clone`.
-    refuse(program, RB_SYS_clone3, ENOSYS);
+    for (size_t index = 0; index < sizeof absent / sizeof absent[0]; index++) refuse(program, absent[index], ENOSYS);
+    for (size_t index = 0; index < sizeof attribute_reads / sizeof attribute_reads[0]; index++)
+        refuse(program, attribute_reads[index], EOPNOTSUPP);
     refuse_bits(program, SYS_clone, 0, NAMESPACES);
+    refuse_set_id_bits(program);
 
     // No plugin needs to make a file immutable, with mounts that are read-only or without.
     static const unsigned requests[] = {
@@ -269,6 +324,9 @@ int rb_install_filter(const struct rb_plan *plan, int refuses_attributes) {
     // as they get, and hold 50 MB with those they are made with.
     answer_option(program, SOL_SOCKET, SO_SNDBUF, 0);
     answer_option(program, SOL_SOCKET, SO_RCVBUF, 0);
+    // Whoever closes such a socket last waits for what it has to send, and may be another process, or a worker of the
+    // kernel's that every process needs.
+    answer_option(program, SOL_SOCKET, SO_LINGER, 0);
     // Another protocol in TCP's place, such as SMC, that Landlock's rules don't cover.
     answer_option(program, IPPROTO_TCP, TCP_UPPER_LAYER, EPERM);
     if (plan->network != RB_NETWORK_FULL) {

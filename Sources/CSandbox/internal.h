@@ -18,6 +18,11 @@ int rb_make_everything_read_only(void);
 /// A filesystem in memory over a folder. Returns 0, or an errno.
 int rb_mount_memory(const char *path, uint64_t size, uid_t user, gid_t group, unsigned long more_flags);
 
+/// Puts a /proc of the process namespace that this process is in over the one that is there, to be read only, with nothing
+/// in it but processes and some files that say how the machine is doing (proc(5)). Where the kernel refuses it the old one
+/// stays. Returns 0, or an errno.
+int rb_mount_own_proc(void);
+
 void rb_notify(int supervision, int32_t kind, int32_t value);
 
 /// Blocks the signals that the supervisor reads. Returns the descriptor it reads them from.

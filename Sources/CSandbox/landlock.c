@@ -133,7 +133,9 @@ int rb_make_ruleset(const struct rb_plan *plan, struct rb_report *report) {
         return -1;
     }
     for (size_t index = 0; index < plan->path_count; index++) {
-        int error = allow_path(ruleset, &plan->paths[index], attributes.handled_access_fs);
+        const struct rb_path *rule = &plan->paths[index];
+        if (rule->access & RB_PATH_OWN_PROC && (report->reached >> RB_OWN_PROC & 1) == 0) continue;
+        int error = allow_path(ruleset, rule, attributes.handled_access_fs);
         if (error == 0) continue;
         report->failure = "the path can't be allowed";
         report->failure_path = plan->paths[index].path;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -20,7 +21,10 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#define SYS_RB_PIDFD_OPEN 434
 
 static int try_in_child(int (*attempt)(int), int argument) {
     // The caller has threads: only what is safe in a signal handler may follow (fork(2)).
@@ -34,6 +38,11 @@ static int try_in_child(int (*attempt)(int), int argument) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
 }
 
+static int mount_own_proc(int unused) {
+    (void)unused;
+    return rb_mount_own_proc();
+}
+
 /// As a child does it, and what it does in them: some hosts give a namespace and refuse its use.
 static int use_namespaces(int namespaces) {
     if (namespaces & RB_TRY_USER) {
@@ -43,12 +52,13 @@ static int use_namespaces(int namespaces) {
     }
     int flags = 0, error = 0;
     if (namespaces & RB_TRY_PID) flags |= CLONE_NEWPID;
-    if (namespaces & (RB_TRY_MOUNT | RB_TRY_READ_ONLY)) flags |= CLONE_NEWNS;
+    if (namespaces & (RB_TRY_MOUNT | RB_TRY_READ_ONLY | RB_TRY_PROC)) flags |= CLONE_NEWNS;
     if (namespaces & RB_TRY_IPC) flags |= CLONE_NEWIPC;
     if (namespaces & RB_TRY_NETWORK) flags |= CLONE_NEWNET;
     if (flags != 0 && unshare(flags) != 0) return errno;
     if (flags & CLONE_NEWNS) error = rb_detach_mounts();
     if (error == 0 && namespaces & RB_TRY_READ_ONLY) error = rb_make_everything_read_only();
+    if (error == 0 && namespaces & RB_TRY_PROC) error = try_in_child(mount_own_proc, 0);
     if (error == 0 && namespaces & RB_TRY_MOUNT) error = rb_mount_memory("/dev/shm", 4096, geteuid(), getegid(), 0);
     return error;
 }
@@ -89,6 +99,30 @@ int rb_thread_count(void) {
 
 int rb_pipe(int descriptors[2]) { return pipe2(descriptors, O_CLOEXEC) == 0 ? 0 : errno; }
 
+const int rb_set_pipe_size = F_SETPIPE_SZ;
+
+static int64_t milliseconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int rb_reap(pid_t child, int milliseconds, int *status) {
+    int64_t deadline = milliseconds_now() + milliseconds;
+    // Before Linux 5.3 there are none: then it is looked at again and again.
+    int ends = (int)syscall(SYS_RB_PIDFD_OPEN, child, 0);
+    pid_t reaped;
+    while ((reaped = waitpid(child, status, WNOHANG)) == 0 || (reaped < 0 && errno == EINTR)) {
+        int64_t left = deadline - milliseconds_now();
+        if (left <= 0) break;
+        struct pollfd end = {.fd = ends, .events = POLLIN};
+        poll(&end, 1, ends >= 0 || left < 5 ? (int)left : 5);
+    }
+    if (ends >= 0) close(ends);
+    // One that isn't a child of this process has been reaped before.
+    return reaped == child || (reaped < 0 && errno == ECHILD);
+}
+
 static int install_empty_plan(int unused) {
     (void)unused;
     struct rb_plan plan = {.network = RB_NETWORK_FULL, .may_start_programs = 1};
@@ -119,8 +153,8 @@ static int allows_port(const struct rb_plan *plan, uint16_t port) {
 static int came(int descriptor) { return descriptor >= 0 && close(descriptor) == 0; }
 
 /// What Landlock must refuse.
-static const char *try_files(void) {
-    if (came(open("/proc/self/status", O_RDONLY | O_CLOEXEC))) return "opening /proc/self/status";
+static const char *try_files(int has_proc) {
+    if (!has_proc && came(open("/proc/self/status", O_RDONLY | O_CLOEXEC))) return "opening /proc/self/status";
     if (came(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC))) return "listing /";
     if (!came(open("/etc/runbook-agent-probe", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600))) return NULL;
     unlink("/etc/runbook-agent-probe");
@@ -159,7 +193,7 @@ static const char *try_ports(const struct rb_plan *plan) {
 
 const char *rb_try_forbidden(const struct rb_plan *plan, const struct rb_report *report) {
     const char *through = NULL;
-    if (report->reached & 1U << RB_LANDLOCK_FILES) through = try_files();
+    if (report->reached & 1U << RB_LANDLOCK_FILES) through = try_files(report->reached >> RB_OWN_PROC & 1);
     if (through == NULL && report->reached & 1U << RB_SECCOMP) through = try_calls(plan);
     if (through == NULL && plan->network == RB_NETWORK_PORTS && report->reached & 1U << RB_LANDLOCK_NETWORK)
         through = try_ports(plan);
@@ -170,7 +204,7 @@ const char *rb_try_forbidden(const struct rb_plan *plan, const struct rb_report 
 
 pid_t rb_spawn(const char *program, char *const arguments[], char *const environment[], const int *descriptors,
                size_t count) {
-    int copies[64];
+    int copies[1024];
     if (count > sizeof copies / sizeof copies[0]) return -E2BIG;
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -180,7 +214,7 @@ pid_t rb_spawn(const char *program, char *const arguments[], char *const environ
     size_t made = 0;
     // Above the numbers they shall have, or one would take another's place before that is copied.
     for (; made < count && error == 0; made++) {
-        copies[made] = fcntl(descriptors[made], F_DUPFD_CLOEXEC, 64);
+        copies[made] = fcntl(descriptors[made], F_DUPFD_CLOEXEC, (int)count);
         if (copies[made] < 0) {
             error = errno;
             break;

@@ -10,7 +10,12 @@ public final class BlockingQueue<Element: Sendable>: @unchecked Sendable {
 
     public init() {
         pthread_mutex_init(mutex, nil)
-        pthread_cond_init(condition, nil)
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        // Whoever sets the host's clock changes no bound.
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(condition, &attributes)
+        pthread_condattr_destroy(&attributes)
     }
 
     deinit {
@@ -33,6 +38,27 @@ public final class BlockingQueue<Element: Sendable>: @unchecked Sendable {
         defer { pthread_mutex_unlock(mutex) }
         // A condition variable may wake without a cause.
         while head == elements.count { pthread_cond_wait(condition, mutex) }
+        return takeFirst()
+    }
+
+    /// Waits until there is an element, for so long at most; nil where none came.
+    public func pop(within limit: Duration) -> Element? {
+        var end = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &end)
+        let (seconds, attoseconds) = max(limit, .zero).components
+        let nanoseconds = end.tv_nsec + Int(attoseconds / 1_000_000_000)
+        end.tv_sec += Int(min(seconds, 1 << 32)) + nanoseconds / 1_000_000_000
+        end.tv_nsec = nanoseconds % 1_000_000_000
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        while head == elements.count {
+            guard pthread_cond_timedwait(condition, mutex, &end) != ETIMEDOUT else { break }
+        }
+        return head == elements.count ? nil : takeFirst()
+    }
+
+    /// With the mutex held.
+    private func takeFirst() -> Element {
         var element: Element?
         swap(&element, &elements[head])
         head += 1

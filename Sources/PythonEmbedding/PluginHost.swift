@@ -7,6 +7,14 @@ public protocol PluginHost: Sendable {
     ///   - path: begins with a slash, below the backend's address.
     ///   - body: JSON text, or nil.
     func request(plugin: String, method: String, path: String, body: String?) -> PluginHostResponse
+
+    /// Whether a task that is listed for this agent, or is under way, has a command of this plugin. May block.
+    func isTask(_ task: String, of plugin: String) -> Bool
+}
+
+extension PluginHost {
+    /// A host without tasks.
+    public func isTask(_ task: String, of plugin: String) -> Bool { false }
 }
 
 /// The answer to a request of a plugin.

@@ -30,14 +30,15 @@ public final class SandboxChild: @unchecked Sendable {
 
     /// How long a child may take to come up.
     private static let startLimit = Duration.seconds(20)
-    /// The longest answer: a result, its output, and what is around them.
-    public static let messageLimit = 80 << 20
     private static let requestLimit = 64 << 20
+    /// What may wait in the pipe of a call.
+    private static let pipeCapacity: Int32 = 256 << 10
 
     public let plan: SandboxPlan
     public let calls: [WireChannel]
     private let control: WireChannel
-    public let requests: WireChannel
+    /// Nil where the policy allows no requests.
+    public let requests: WireChannel?
     /// What it and the programs it starts write to standard output and error.
     public let output: Int32
     public let errors: Int32
@@ -89,7 +90,7 @@ public final class SandboxChild: @unchecked Sendable {
     private struct Ends {
         var calls: [WireChannel] = []
         var control: WireChannel
-        var requests: WireChannel
+        var requests: WireChannel?
         var output: Int32
         var errors: Int32
         var supervision: Int32
@@ -112,47 +113,98 @@ public final class SandboxChild: @unchecked Sendable {
         }
     }
 
+    /// What a child writes comes through pipes, because a pipe carries bytes alone. A socket would carry descriptors too,
+    /// and whoever takes them in closes them: a socket with `SO_LINGER` makes that thread wait (socket(7)).
+    ///
+    /// What it reads goes through sockets whose other direction is closed (shutdown(2)): send(2) raises no SIGPIPE.
+    private struct Descriptors: ~Copyable {
+        private var theirs: [Int32] = []
+        private var ours: [Int32] = []
+        private let nothing: Int32
+
+        init() { nothing = open("/dev/null", O_RDWR | O_CLOEXEC) }
+
+        deinit {
+            close(nothing)
+            theirs.forEach { close($0) }
+            ours.forEach { close($0) }
+        }
+
+        /// The agent's end, which is read from without waiting.
+        mutating func output(capacity: Int32? = nil) throws(SandboxError) -> (ours: Int32, theirs: Int32) {
+            var ends: [Int32] = [-1, -1]
+            guard rb_pipe(&ends) == 0 else { throw .system("pipe") }
+            // As much as the host allows; without, each time that it is full costs two changes of process.
+            if let capacity { _ = fcntl(ends[1], rb_set_pipe_size, capacity) }
+            _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
+            ours.append(ends[0])
+            theirs.append(ends[1])
+            return (ends[0], ends[1])
+        }
+
+        /// The agent's end, which is written to without waiting.
+        mutating func input() throws(SandboxError) -> (ours: Int32, theirs: Int32) {
+            let ends = try socketPair()
+            rb_enlarge_buffer(ends.ours, 2 << 20)
+            _ = fcntl(ends.ours, F_SETFL, O_NONBLOCK)
+            shutdown(ends.ours, Int32(SHUT_RD))
+            return ends
+        }
+
+        mutating func socketPair() throws(SandboxError) -> (ours: Int32, theirs: Int32) {
+            var ends: [Int32] = [-1, -1]
+            guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
+                throw .system("socketpair")
+            }
+            ours.append(ends[0])
+            theirs.append(ends[1])
+            return (ends[0], ends[1])
+        }
+
+        /// In the place of what the child has no use for.
+        var none: (ours: Int32, theirs: Int32) { (-1, nothing) }
+
+        /// From here on the agent's ends belong to others.
+        consuming func closeTheirs() { ours = [] }
+    }
+
     private static func spawn(
         _ plan: SandboxPlan, _ executable: String
     ) throws(SandboxError) -> (Ends, spawned: pid_t) {
-        let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)
-        var theirs: [Int32] = [nothing]
-        defer { theirs.forEach { close($0) } }
-        var pipes: [Int32] = []
-        for _ in 0..<2 {
-            var ends: [Int32] = [-1, -1]
-            guard rb_pipe(&ends) == 0 else { throw .system("pipe") }
-            _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
-            pipes.append(ends[0])
-            theirs.append(ends[1])
+        var descriptors = Descriptors()
+        let (output, errors) = (try descriptors.output(), try descriptors.output())
+        let hasRequests = plan.policy.api != .none
+        let control = (answers: try descriptors.output(), orders: try descriptors.input())
+        let requests =
+            hasRequests
+            ? (answers: try descriptors.output(), orders: try descriptors.input())
+            : (answers: descriptors.none, orders: descriptors.none)
+        var calls: [(answers: (ours: Int32, theirs: Int32), orders: (ours: Int32, theirs: Int32))] = []
+        for _ in 0..<plan.channels {
+            calls.append((try descriptors.output(capacity: pipeCapacity), try descriptors.input()))
         }
-        var ours: [Int32] = []
-        for _ in 0..<(3 + plan.channels) {
-            var ends: [Int32] = [-1, -1]
-            guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
-                (pipes + ours).forEach { close($0) }
-                throw .system("socketpair")
-            }
-            // Each time that it is full costs two changes of process.
-            ends.forEach { rb_enlarge_buffer($0, 2 << 20) }
-            ours.append(ends[0])
-            theirs.append(ends[1])
-        }
-        // Requests are served by a thread of their own, which may block.
-        for (index, descriptor) in ours.enumerated() where index != 1 { _ = fcntl(descriptor, F_SETFL, O_NONBLOCK) }
-        let ends = Ends(
-            calls: ours[2..<2 + plan.channels].map { WireChannel(descriptor: $0, limit: messageLimit) },
-            control: WireChannel(descriptor: ours[0], limit: 1 << 20),
-            requests: WireChannel(descriptor: ours[1], limit: requestLimit),
-            output: pipes[0], errors: pipes[1], supervision: ours[2 + plan.channels])
-        let arguments = cStrings(["runbook-agent", SandboxedProcess.argument])
+        let supervision = try descriptors.socketPair()
+        let all = [control, requests] + calls
+        let theirs =
+            [descriptors.none.theirs, output.theirs, errors.theirs] + all.map(\.answers.theirs)
+            + all.map(\.orders.theirs) + [supervision.theirs]
+        let arguments = cStrings(["runbook-agent", SandboxedProcess.argument, "\(plan.channels)"])
         let environment = cStrings(plan.environment)
         defer { (arguments + environment).forEach { free($0) } }
         let child = rb_spawn(executable, arguments, environment, theirs, theirs.count)
         guard child > 0 else {
-            [ends.output, ends.errors, ends.supervision].forEach { close($0) }
             throw .startFailed(reason: "\(quoted(executable)): \(String(cString: strerror(-child)))")
         }
+        descriptors.closeTheirs()
+        let ends = Ends(
+            calls: calls.map {
+                WireChannel(reading: $0.answers.ours, writing: $0.orders.ours, limit: 0)
+            },
+            control: WireChannel(reading: control.answers.ours, writing: control.orders.ours, limit: 1 << 20),
+            requests: hasRequests
+                ? WireChannel(
+                    reading: requests.answers.ours, writing: requests.orders.ours, limit: requestLimit) : nil,
+            output: output.ours, errors: errors.ours, supervision: supervision.ours)
         return (ends, child)
     }
 
@@ -201,7 +253,7 @@ public final class SandboxChild: @unchecked Sendable {
             while sent < message.count {
                 sent += try channel.sendSome(message, from: sent)
                 guard sent < message.count else { return }
-                guard waitFor(channel.descriptor, Int16(POLLOUT), until: deadline) else { throw .closed }
+                guard waitFor(channel.writing, Int16(POLLOUT), until: deadline) else { throw .closed }
             }
         } catch {
             throw .startFailed(reason: "it did not take its policy")
@@ -218,7 +270,7 @@ public final class SandboxChild: @unchecked Sendable {
                     answer = next
                     break
                 }
-                guard waitFor(channel.descriptor, Int16(POLLIN), until: deadline) else {
+                guard waitFor(channel.reading, Int16(POLLIN), until: deadline) else {
                     answer = .failure(.startTimedOut)
                     break
                 }
@@ -242,7 +294,6 @@ public final class SandboxChild: @unchecked Sendable {
             if let state { return state }
             let ending = plan.isUnconfined ? endUnconfined(isGone) : endConfined(isGone)
             state = ending
-            plan.giveBack()
             return ending
         }
     }
@@ -260,29 +311,37 @@ public final class SandboxChild: @unchecked Sendable {
         // In a namespace of its own everything ends with its first process; otherwise that sees to it by itself.
         if report.reached.contains(.pidNamespace) { kill(supervisor, SIGKILL) }
         shutdown(supervision, Int32(SHUT_RDWR))
-        Self.reap(supervisor)
+        if Self.reap(supervisor) != nil { plan.giveBack() }
         guard let notice, notice.kind == Int32(RB_NOTICE_ENDED) else { return .ended }
         return Self.ending(notice.value)
     }
 
     private func endUnconfined(_ isGone: Bool) -> Ending {
-        if !isGone { kill(supervisor, SIGKILL) }
-        return isGone
-            ? Self.ending(Self.reap(supervisor))
-            : {
-                Self.reap(supervisor); return .ended
-            }()
+        defer { plan.giveBack() }
+        if isGone, let status = Self.reap(supervisor) { return Self.ending(status) }
+        kill(supervisor, SIGKILL)
+        Self.reap(supervisor)
+        return .ended
     }
 
     private static func ending(_ status: Int32) -> Ending {
         status & 0x7F == 0 ? .exited(status: status >> 8 & 0xFF) : .signalled(status & 0x7F)
     }
 
+    /// How long a process may take to end that was told to. The kernel may hold it up for longer, where it waits for a
+    /// file system that doesn't answer.
+    private static let endLimit: Int32 = 5000
+    /// Those that took longer.
+    private static let unreaped = BlockingLock<[pid_t]>([])
+
+    /// Waits for the end of a process. Nil where it doesn't come in time: then it is looked for with the next ones.
     @discardableResult
-    private static func reap(_ process: pid_t) -> Int32 {
+    private static func reap(_ process: pid_t) -> Int32? {
+        unreaped.withLock { $0.removeAll { late in rb_reap(late, 0, nil) != 0 } }
         var status: Int32 = 0
-        while waitpid(process, &status, 0) < 0, errno == EINTR {}
-        return status
+        if rb_reap(process, endLimit, &status) != 0 { return status }
+        unreaped.withLock { $0.append(process) }
+        return nil
     }
 
     private static func readNotice(from socket: Int32, until deadline: ContinuousClock.Instant) -> rb_notice? {

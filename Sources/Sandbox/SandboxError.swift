@@ -9,12 +9,15 @@ public enum SandboxError: CodedError, Equatable {
     /// It ended, or said something else than it should.
     case startFailed(reason: String)
     case startTimedOut
+    /// None is started any more.
+    case stopped
 
     public var code: String {
         switch self {
         case .unavailable: "sandbox.unavailable"
         case .refused, .startFailed: "sandbox.start_failed"
         case .startTimedOut: "sandbox.start_timed_out"
+        case .stopped: "executor.stopped"
         }
     }
 
@@ -30,6 +33,7 @@ public enum SandboxError: CodedError, Equatable {
             "a sandboxed child could not be started: \(reason); run 'runbook-agent doctor'"
         case .startTimedOut:
             "a sandboxed child did not come up in time; the host may be overloaded: it is tried again with the next run"
+        case .stopped: "no sandboxed child is started any more: the agent is being stopped"
         }
     }
 }

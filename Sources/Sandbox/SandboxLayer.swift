@@ -81,18 +81,24 @@ public struct SandboxLayer: Sendable, Hashable {
             (Int32(RB_TRY_READ_ONLY), "read-only mounts", "modes, owners and times of files, beside seccomp"),
             (Int32(RB_TRY_IPC), "ipc namespace", "shared memory and queues of its own"),
             (Int32(RB_TRY_NETWORK), "network namespace", "no network at all with 'network = none'"),
+            (Int32(RB_TRY_PID | RB_TRY_PROC), "own /proc", "'proc = True': a plugin's own processes in /proc"),
         ].map { flag, name, purpose in
             let error = rb_try_namespaces(flag | (isRoot ? 0 : Int32(RB_TRY_USER)))
             return SandboxLayer(
                 name: name, works: error == 0, purpose: purpose,
-                advice: error == 0
-                    ? nil
-                    : "\(text(error)): "
-                        + (isRoot
-                            ? "the agent lacks CAP_SYS_ADMIN, or its container or security module forbids it; allow "
-                                + "that, or run it as an ordinary user where user namespaces are allowed"
-                            : userNamespaceAdvice))
+                advice: error == 0 ? nil : "\(text(error)): \(advice(flag, isRoot))")
         }
+    }
+
+    private static func advice(_ flag: Int32, _ isRoot: Bool) -> String {
+        if flag & Int32(RB_TRY_PROC) != 0 {
+            return "plugins with 'proc = True' have no /proc; in a container whose /proc is masked in part the kernel "
+                + "allows no other one: run the agent outside of it, or with its /proc unmasked"
+        }
+        return isRoot
+            ? "the agent lacks CAP_SYS_ADMIN, or its container or security module forbids it; allow that, or run it as "
+                + "an ordinary user where user namespaces are allowed"
+            : userNamespaceAdvice
     }
 
     private static func text(_ error: Int32) -> String { String(cString: strerror(error)) }

@@ -3,12 +3,22 @@ import Foundation
 
 /// Everything a child needs to confine itself, as it comes from the agent.
 public struct SandboxPlan: Sendable, Hashable {
-    /// The descriptors of a child, from 0: nothing to read, its output, its errors, and these.
+    /// The descriptors of a child, from 0: nothing to read, its output, its errors, then what it writes to the agent
+    /// through, and then, in the same order, what it reads from the agent.
     enum Descriptor {
         static let control: Int32 = 3
         static let request: Int32 = 4
         static let firstCall: Int32 = 5
+
+        /// The descriptor to read from that belongs to one to write to.
+        static func reading(beside writing: Int32, channels: Int) -> Int32 { writing + 2 + Int32(channels) }
+
+        /// That of the process which watches over the child; the child's own are below.
+        static func supervision(channels: Int) -> Int32 { control + 2 * (2 + Int32(channels)) }
     }
+
+    /// Of calls at the same time.
+    static let mostChannels = 256
 
     /// Where the scratch folder is: a filesystem of its own over a folder that every Linux has, or a folder made for
     /// this child.
@@ -88,6 +98,7 @@ extension SandboxPlan {
         writer.text(policy.network.description)
         for number in [policy.memory, policy.scratch, policy.processes, channels] { writer.integer(UInt64(number)) }
         writer.integer(policy.startsPrograms ? 1 : 0)
+        writer.integer(policy.hasProc ? 1 : 0)
         writer.text(policy.api.rawValue)
         writer.text(mode.rawValue)
         writer.integer(UInt64(user?.user ?? 0))
@@ -115,6 +126,7 @@ extension SandboxPlan {
         policy.processes = Int(try reader.integer())
         channels = Int(try reader.integer())
         policy.startsPrograms = try reader.integer() != 0
+        policy.hasProc = try reader.integer() != 0
         policy.api = APIAccess(rawValue: try reader.text()) ?? .none
         mode = SandboxMode(rawValue: try reader.text()) ?? .require
         let (id, group) = (UInt32(try reader.integer()), UInt32(try reader.integer()))
@@ -129,14 +141,22 @@ extension SandboxPlan {
 // MARK: In the child
 
 extension SandboxPlan {
-    /// Files that the C library, Python and clients of the network read, and which say nothing of the agent.
-    private static let systemFiles = [
+    /// Files that the C library, Python, clients of the network and the usual programs read, and which say nothing of the
+    /// agent. Many programs take a file that they may not read for an error, and one that isn't there for none.
+    static let systemFiles = [
         "/etc/ld.so.cache", "/etc/localtime", "/etc/timezone", "/etc/nsswitch.conf", "/etc/hosts", "/etc/host.conf",
-        "/etc/gai.conf", "/etc/resolv.conf", "/etc/services", "/etc/protocols", "/etc/passwd", "/etc/group",
-        "/etc/mime.types", "/etc/ssl/openssl.cnf", "/etc/ssl/cert.pem", "/etc/ssl/certs", "/etc/pki/tls/openssl.cnf",
-        "/etc/pki/tls/cert.pem", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted",
-        "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
-        "/sys/devices/system/cpu",
+        "/etc/gai.conf", "/etc/resolv.conf", "/etc/services", "/etc/protocols", "/etc/networks", "/etc/ethers",
+        "/etc/rpc", "/etc/passwd", "/etc/group", "/etc/mime.types", "/etc/ssl/openssl.cnf", "/etc/ssl/cert.pem",
+        "/etc/ssl/certs", "/etc/pki/tls/openssl.cnf", "/etc/pki/tls/cert.pem", "/etc/pki/tls/certs",
+        "/etc/pki/ca-trust/extracted", "/etc/ca-certificates", "/usr/share/ca-certificates",
+        "/usr/local/share/ca-certificates", "/sys/devices/system/cpu",
+        // Of programs.
+        "/etc/alternatives", "/etc/bash.bashrc", "/etc/bashrc", "/etc/debian_version", "/etc/fonts",
+        "/etc/gitattributes", "/etc/gitconfig", "/etc/inputrc", "/etc/locale.alias", "/etc/locale.conf",
+        "/etc/lsb-release", "/etc/magic", "/etc/magic.mime", "/etc/mailcap", "/etc/manpath.config", "/etc/os-release",
+        "/etc/papersize", "/etc/profile", "/etc/profile.d", "/etc/redhat-release", "/etc/shells",
+        "/etc/ssh/ssh_config", "/etc/ssh/ssh_config.d", "/etc/ssh/ssh_known_hosts", "/etc/terminfo", "/etc/vim",
+        "/etc/wgetrc", "/etc/xattr.conf",
     ]
     /// Folders that every child may read and start programs from.
     public static let programFolders = ["/usr", "/lib", "/lib64", "/bin", "/sbin"]
@@ -149,6 +169,7 @@ extension SandboxPlan {
         var rules = (Self.programFolders + pythonPath + libraryPaths).map { ($0, execute | optional) }
         rules += Self.systemFiles.map { ($0, read | optional) }
         rules += Self.devices.map { ($0, write | optional) }
+        if policy.hasProc { rules.append(("/proc", read | Int(RB_PATH_OWN_PROC))) }
         rules += policy.readPaths.map { ($0, read | linkless) }
         rules += policy.writePaths.map { ($0, write | linkless) }
         rules.append((scratch.path, write))
@@ -202,13 +223,14 @@ extension SandboxPlan {
                     }
                 plan.processes = UInt64(policy.processes)
                 plan.file_size = UInt64(max(policy.scratch, 64 << 20))
-                plan.open_files = 256
+                plan.open_files = UInt64(256 + 2 * channels)
                 plan.may_start_programs = policy.startsPrograms ? 1 : 0
+                plan.has_proc = policy.hasProc ? 1 : 0
                 (plan.user, plan.group) = (user?.user ?? 0, user?.group ?? 0)
                 plan.scratch = UnsafePointer(mount)
                 plan.scratch_size = scratch == .mounted ? UInt64(policy.scratch) : 0
                 plan.parent = parent
-                plan.supervision = Descriptor.firstCall + Int32(channels)
+                plan.supervision = Descriptor.supervision(channels: channels)
                 plan.unconfined = isUnconfined ? 1 : 0
                 plan.withheld = UInt32(withheld.bits)
                 return body(&plan)

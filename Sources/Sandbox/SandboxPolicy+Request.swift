@@ -68,7 +68,9 @@ extension SandboxPolicy {
     }
 
     private static func paths(_ asked: [String], within allowed: [String]) -> (granted: [String], denied: [String]) {
-        let folders = allowed.map { (written: SandboxPath($0), resolved: SandboxPath(resolving: $0)) }
+        // As they are: their links were followed when the configuration was read, and one that is there now was put there
+        // by someone else.
+        let folders = allowed.compactMap { SandboxPath($0) }
         var granted: [SandboxPath] = []
         var denied: [String] = []
         for text in asked {
@@ -79,8 +81,7 @@ extension SandboxPolicy {
             // Both: where a link in a folder that plugins write to leads, is not for them to say.
             let resolved = SandboxPath(resolving: text)
             let isWithin = folders.contains { folder in
-                guard let resolved, let inside = folder.resolved, resolved.lies(in: inside) else { return false }
-                return written.lies(in: inside) || folder.written.map(written.lies(in:)) ?? false
+                written.lies(in: folder) && resolved?.lies(in: folder) ?? false
             }
             if isWithin, let resolved {
                 granted.append(resolved)

@@ -18,6 +18,8 @@ public struct SandboxPolicy: Sendable, Hashable {
     /// Whether it may start other programs; they are confined as it is.
     public var startsPrograms = true
     public var api = APIAccess.none
+    /// Whether it has a `/proc`, with its own processes and some files about the machine, where the kernel allows that.
+    public var hasProc = false
 
     public init() {}
 }

@@ -4,7 +4,7 @@ import Glibc
 /// A mechanism of the kernel that confines a child.
 public enum SandboxMechanism: Int, Sendable, CaseIterable {
     case noNewPrivileges, limits, landlockFiles, landlockNetwork, landlockScope, seccomp, ownUser, userNamespace,
-        pidNamespace, mountNamespace, readOnlyMounts, ipcNamespace, networkNamespace, noCapabilities
+        pidNamespace, mountNamespace, readOnlyMounts, ipcNamespace, networkNamespace, noCapabilities, ownProc
 }
 
 /// Something that is kept from a sandboxed plugin, by whichever mechanism does it.

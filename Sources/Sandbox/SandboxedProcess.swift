@@ -4,12 +4,12 @@ import Glibc
 /// The process that runs plugins in the sandbox, seen from inside: the same executable, started with
 /// ``argument``, with its sockets in their places.
 public struct SandboxedProcess: Sendable {
-    /// The one argument of such a process.
+    /// The first argument of such a process. The second is how many calls it may make at the same time.
     public static let argument = "sandboxed-process"
 
     /// Whether this process was started as one. Cheap, and starts no thread.
     public static var isRequested: Bool {
-        CommandLine.argc == 2 && CommandLine.unsafeArgv[1].map { strcmp($0, argument) == 0 } == true
+        CommandLine.argc == 3 && CommandLine.unsafeArgv[1].map { strcmp($0, argument) == 0 } == true
     }
 
     private static let ready: UInt32 = 30
@@ -27,12 +27,18 @@ public struct SandboxedProcess: Sendable {
     public static func enter() -> SandboxedProcess {
         signal(SIGPIPE, SIG_IGN)
         rb_tune_allocator()
-        let control = WireChannel(descriptor: SandboxPlan.Descriptor.control, limit: 1 << 20)
+        let channels = CommandLine.unsafeArgv[2].map { Int(atoi($0)) } ?? 0
+        guard (1...SandboxPlan.mostChannels).contains(channels) else { _exit(1) }
+        // Nothing that the plugin starts is to have them.
+        for descriptor in SandboxPlan.Descriptor.control...SandboxPlan.Descriptor.supervision(channels: channels) {
+            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+        }
+        let control = channel(to: SandboxPlan.Descriptor.control, channels: channels, limit: 1 << 20)
         guard
             let plan = try? control.receive({ kind, reader throws(WireError) in
                 guard kind == SandboxPlan.kind else { throw .malformed }
                 return try SandboxPlan(from: &reader)
-            })
+            }), plan.channels == channels
         else { _exit(1) }
         guard rb_thread_count() == 1 else {
             refuse(control, "it has a second thread, which would not be confined")
@@ -66,10 +72,17 @@ public struct SandboxedProcess: Sendable {
         self.plan = plan
         self.control = control
         self.confinement = confinement
-        requests = WireChannel(descriptor: SandboxPlan.Descriptor.request, limit: 128 << 20)
-        calls = (0..<Int32(plan.channels)).map {
-            WireChannel(descriptor: SandboxPlan.Descriptor.firstCall + $0, limit: 128 << 20)
+        let channels = plan.channels
+        requests = Self.channel(to: SandboxPlan.Descriptor.request, channels: channels, limit: 128 << 20)
+        calls = (0..<Int32(channels)).map {
+            Self.channel(to: SandboxPlan.Descriptor.firstCall + $0, channels: channels, limit: .max)
         }
+    }
+
+    private static func channel(to writing: Int32, channels: Int, limit: Int) -> WireChannel {
+        WireChannel(
+            reading: SandboxPlan.Descriptor.reading(beside: writing, channels: channels), writing: writing,
+            limit: limit)
     }
 
     /// The interpreter and all threads of ours are there: from here on memory is limited, and calls may come.

@@ -70,12 +70,16 @@ public struct WireReader: ~Copyable {
         return bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
     }
 
-    public mutating func text() throws(WireError) -> String {
-        String(decoding: try field(), as: UTF8.self)
+    /// - Parameter limit: bytes of UTF-8 it may have.
+    /// - Throws: `WireError.malformed` where it is longer, or isn't UTF-8.
+    public mutating func text(limit: Int = .max) throws(WireError) -> String {
+        let field = try field()
+        guard field.count <= limit, let text = String(validating: field, as: UTF8.self) else { throw .malformed }
+        return text
     }
 
-    public mutating func optionalText() throws(WireError) -> String? {
-        try integer() == 0 ? nil : try text()
+    public mutating func optionalText(limit: Int = .max) throws(WireError) -> String? {
+        try integer() == 0 ? nil : try text(limit: limit)
     }
 
     public mutating func blob() throws(WireError) -> [UInt8] {

@@ -1,6 +1,8 @@
 import Glibc
 
-/// One end of a socket that messages go through. For one thread at a time.
+/// One end of a connection that messages go through. For one thread at a time.
+///
+/// Between the agent and a child it is a socket in one direction and a pipe in the other, see ``SandboxChild``.
 ///
 /// Unchecked because whoever uses it sees to that.
 public final class WireChannel: @unchecked Sendable {
@@ -9,26 +11,33 @@ public final class WireChannel: @unchecked Sendable {
     /// What is made room for before it has come.
     private static let trustedCapacity = 4 << 20
 
-    public let descriptor: Int32
-    /// Bytes a message may have at most.
-    private let limit: Int
+    /// Where messages come from: ready to be read in poll(2) where one is there, or its beginning.
+    public let reading: Int32
+    /// Where messages go.
+    public let writing: Int32
+    /// A pipe, to which send(2) doesn't write.
+    private let writesToPipe: Bool
+    /// Bytes that a message which comes may have at most.
+    public var limit: Int
     private var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: usualCapacity, alignment: 16)
     private var start = 0
     private var end = 0
 
-    /// Takes the descriptor over.
-    public init(descriptor: Int32, limit: Int) {
-        self.descriptor = descriptor
-        self.limit = limit
+    /// Takes the descriptors over. One socket may be both.
+    public init(reading: Int32, writing: Int32, limit: Int) {
+        (self.reading, self.writing, self.limit) = (reading, writing, limit)
+        var status = stat()
+        writesToPipe = fstat(writing, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
     }
 
     deinit {
-        close(descriptor)
+        close(reading)
+        if writing != reading { close(writing) }
         buffer.deallocate()
     }
 
-    /// Ends it for both sides.
-    public func shutDown() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+    /// Ends the direction to the other end, which finds that nothing comes any more.
+    public func shutDown() { shutdown(writing, Int32(SHUT_RDWR)) }
 
     // MARK: Sending
 
@@ -37,7 +46,7 @@ public final class WireChannel: @unchecked Sendable {
         var sent = 0
         while sent < message.count {
             switch try sendSome(message, from: sent) {
-            case 0: _ = try wait(for: Int16(POLLOUT), milliseconds: -1)
+            case 0: _ = try wait(on: writing, for: Int16(POLLOUT), milliseconds: -1)
             case let count: sent += count
             }
         }
@@ -53,7 +62,7 @@ public final class WireChannel: @unchecked Sendable {
             guard sent < message.count else { return true }
             let left = ContinuousClock.now.duration(to: deadline)
             guard left > .zero else { return false }
-            _ = try wait(for: Int16(POLLOUT), milliseconds: Self.milliseconds(left))
+            _ = try wait(on: writing, for: Int16(POLLOUT), milliseconds: Self.milliseconds(left))
         }
     }
 
@@ -67,8 +76,10 @@ public final class WireChannel: @unchecked Sendable {
     public func sendSome(_ message: [UInt8], from offset: Int) throws(WireError) -> Int {
         while true {
             let count = message.withUnsafeBytes { bytes in
-                Glibc.send(
-                    descriptor, bytes.baseAddress! + offset, bytes.count - offset, Int32(MSG_NOSIGNAL))
+                // To a pipe only the child writes, which ignores SIGPIPE.
+                writesToPipe
+                    ? write(writing, bytes.baseAddress! + offset, bytes.count - offset)
+                    : Glibc.send(writing, bytes.baseAddress! + offset, bytes.count - offset, Int32(MSG_NOSIGNAL))
             }
             if count >= 0 { return count }
             switch errno {
@@ -88,7 +99,7 @@ public final class WireChannel: @unchecked Sendable {
     ) throws(WireError) -> Value {
         while true {
             if let value = try next(body) { return value }
-            if try !fill() { _ = try wait(for: Int16(POLLIN), milliseconds: -1) }
+            if try !fill() { _ = try wait(on: reading, for: Int16(POLLIN), milliseconds: -1) }
         }
     }
 
@@ -101,7 +112,7 @@ public final class WireChannel: @unchecked Sendable {
             if let value = try next(body) { return value }
             let left = ContinuousClock.now.duration(to: deadline)
             guard left > .zero else { return nil }
-            if try wait(for: Int16(POLLIN), milliseconds: Self.milliseconds(left)) { _ = try fill() }
+            if try wait(on: reading, for: Int16(POLLIN), milliseconds: Self.milliseconds(left)) { _ = try fill() }
         }
     }
 
@@ -127,7 +138,7 @@ public final class WireChannel: @unchecked Sendable {
     public func fill() throws(WireError) -> Bool {
         try makeRoom()
         while true {
-            let count = recv(descriptor, buffer.baseAddress! + end, buffer.count - end, 0)
+            let count = read(reading, buffer.baseAddress! + end, buffer.count - end)
             if count > 0 {
                 end += count
                 return true
@@ -173,7 +184,7 @@ public final class WireChannel: @unchecked Sendable {
         buffer = .allocate(byteCount: Self.usualCapacity, alignment: 16)
     }
 
-    private func wait(for events: Int16, milliseconds: Int32) throws(WireError) -> Bool {
+    private func wait(on descriptor: Int32, for events: Int16, milliseconds: Int32) throws(WireError) -> Bool {
         var entry = pollfd(fd: descriptor, events: events, revents: 0)
         while true {
             let count = poll(&entry, 1, milliseconds)

@@ -92,6 +92,12 @@ public struct EscapeSuite: Sendable {
                     throw Failure(message: "the attempts' script names no folder outside")
                 }
                 (policy.network, policy.readPaths) = (.full, [folder])
+            case "writable":
+                guard case .object(let fields) = context, case .string(let folder)? = fields["writable"] else {
+                    throw Failure(message: "the attempts' script names no writable folder")
+                }
+                (policy.network, policy.writePaths) = (.full, [folder])
+            case "proc": policy.hasProc = true
             case "no-programs": policy.startsPrograms = false
             default: policy.network = .none
             }

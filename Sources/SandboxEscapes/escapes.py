@@ -152,10 +152,12 @@ NUMBERS = {
     "clock_adjtime": (305, 266), "clock_settime": (227, 112), "clone": (56, 220), "clone3": 435,
     "delete_module": (176, 106), "execveat": (322, 281), "fanotify_init": (300, 262),
     "fanotify_mark": (301, 263), "fchmod": (91, 52),
-    "fchmodat": (268, 53), "fchmodat2": 452, "fchown": (93, 55), "fremovexattr": (199, 16), "fsetxattr": (190, 7),
+    "chmod": (90, None), "creat": (85, None), "fchmodat": (268, 53), "fchmodat2": 452, "fchown": (93, 55), "fremovexattr": (199, 16), "fsetxattr": (190, 7),
     "fchownat": (260, 54),
     "finit_module": (313, 273), "fsconfig": 431, "fsmount": 432, "fsopen": 430, "fspick": 433,
-    "futimesat": (261, None), "getpid": (39, 172), "init_module": (175, 105), "inotify_add_watch": (254, 27),
+    "futimesat": (261, None), "getpid": (39, 172), "getxattr": (191, 8), "landlock_add_rule": 445,
+    "landlock_create_ruleset": 444, "landlock_restrict_self": 446, "lgetxattr": (192, 9), "listxattr": (194, 11),
+    "llistxattr": (195, 12), "open": (2, None), "openat": (257, 56), "openat2": 437, "init_module": (175, 105), "inotify_add_watch": (254, 27),
     "inotify_init1": (294, 26), "io_cancel": (210, 3), "io_destroy": (207, 1),
     "io_getevents": (208, 4), "io_pgetevents": (333, 292), "io_setup": (206, 0), "io_submit": (209, 2),
     "io_uring_enter": 426, "io_uring_register": 427, "io_uring_setup": 425,
@@ -810,6 +812,179 @@ def execute_through_loader(context):
         return must_succeed(exit_code_of(lambda: os.execv(loaders[0], [loaders[0], path])))
     finally:
         os.unlink(path)
+
+
+@attempt("files", "run a file from a folder of write_paths through the dynamic loader", "writable")
+def execute_from_writable_folder(context):
+    return execute_through_loader({**context, "scratch": context["writable"]})
+
+
+# ------------------------------------------------------------ files: programs with the rights of their owner
+
+SET_ID = 0o4755
+AT_FDCWD = -100
+
+
+def with_set_id(make):
+    """In a folder that it may write to. Whoever starts such a program has the rights of the file's owner."""
+
+    def run(context):
+        path = os.path.join(context["writable"], f"program-{secrets.token_hex(4)}")
+        with undoing(os.unlink, path):
+            make(path)
+            if not os.stat(path).st_mode & (stat.S_ISUID | stat.S_ISGID):
+                raise Refused("it has none of the bits")
+            return f"its mode is {stat.S_IMODE(os.stat(path).st_mode):o}"
+
+    return run
+
+
+def then(change):
+    """Makes the file first."""
+
+    def make(path):
+        with setting_up():
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
+        try:
+            change(path, descriptor)
+        finally:
+            os.close(descriptor)
+
+    return make
+
+
+def open_with_how(path):
+    how = struct.pack("=QQQ", os.O_WRONLY | os.O_CREAT | os.O_EXCL, SET_ID, 0)
+    os.close(call("openat2", AT_FDCWD, path.encode(), how, len(how)))
+
+
+def name_unnamed(path):
+    descriptor = os.open(os.path.dirname(path), os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, SET_ID)
+    try:
+        if os.fstat(descriptor).st_mode & stat.S_ISUID == 0:
+            raise Refused("it has not the bit")
+        write_through(path, os.O_WRONLY | os.O_CREAT)
+        os.chmod(path, stat.S_IMODE(os.fstat(descriptor).st_mode))
+    finally:
+        os.close(descriptor)
+
+
+CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+for name, what, make in [
+    ("fchmod", "fchmod()", then(lambda path, descriptor: call("fchmod", descriptor, SET_ID))),
+    ("fchmodat", "fchmodat()", then(lambda path, descriptor: call("fchmodat", AT_FDCWD, path.encode(), SET_ID))),
+    ("fchmodat2", "fchmodat2()",
+     then(lambda path, descriptor: call("fchmodat2", AT_FDCWD, path.encode(), SET_ID, 0))),
+    ("group", "the group's bit", then(lambda path, descriptor: os.chmod(path, 0o2755))),
+    ("openat", "openat()", lambda path: os.close(call("openat", AT_FDCWD, path.encode(), CREATING, SET_ID))),
+    ("openat2", "openat2()", open_with_how),
+    ("unnamed", "O_TMPFILE", name_unnamed),
+] + ([
+    ("chmod", "chmod()", then(lambda path, descriptor: call("chmod", path.encode(), SET_ID))),
+    ("creat", "creat()", lambda path: os.close(call("creat", path.encode(), SET_ID))),
+    ("open", "open()", lambda path: os.close(call("open", path.encode(), CREATING, SET_ID))),
+] if MACHINE == "x86_64" else []):
+    add_check(f"set_id_by_{name}", "files", f"make a set-user-ID program in a folder of write_paths: {what}", "writable",
+              with_set_id(make))
+
+
+# ------------------------------------------------------------ files: what is told of those that can't be opened
+
+
+def ask_for_attributes(name, *arguments):
+    def run(context):
+        path, buffer = outside(context, "target"), ctypes.create_string_buffer(256)
+        words = [buffer if argument is PATH else argument for argument in arguments]
+        try:
+            return f"{name}() = {call(name, path.encode(), *words, 256)}"
+        except OSError as error:
+            if error.errno == errno.ENODATA:
+                return f"{name}() looked for it"
+            raise
+
+    return run
+
+
+for name, arguments in [
+    ("getxattr", (ATTRIBUTE, PATH)), ("lgetxattr", (ATTRIBUTE, PATH)), ("listxattr", (PATH,)),
+    ("llistxattr", (PATH,)),
+]:
+    add_check(f"ask_by_{name}", "files", f"learn the extended attributes of a file outside of the policy: {name}()",
+              "full", ask_for_attributes(name, *arguments))
+
+
+# ------------------------------------------------------------ /proc, where the policy has one
+
+
+@attempt("processes", "read the agent's environment in the plugin's own /proc", "proc")
+def read_agent_environ_in_own_proc(context):
+    return expect(context, "environ", read_file(f"/proc/{context['agent']['pid']}/environ"))
+
+
+@attempt("processes", "see that the agent's process is there in the plugin's own /proc", "proc")
+def see_process_in_own_proc(context):
+    if str(context["agent"]["pid"]) not in os.listdir("/proc"):
+        raise Refused("the agent isn't listed")
+    return "the agent is listed"
+
+
+@attempt("processes", "read the environment of the process that watches over the plugin", "proc")
+def read_keeper_environ(context):
+    # In the twin it is the agent.
+    data = read_file(f"/proc/{os.getppid()}/environ")
+    if not data:
+        raise Refused("it is empty")
+    return f"read {len(data)} bytes"
+
+
+def read_machine(path):
+    def run(context):
+        data = read_file(path, 4096)
+        if not data:
+            raise Refused("it is empty")
+        return f"read {len(data)} bytes"
+
+    return run
+
+
+for name in ("kallsyms", "key-users", "modules", "interrupts", "cmdline", "devices", "sys/kernel/osrelease",
+             "sys/kernel/random/boot_id", "zoneinfo", "softirqs"):
+    add_check("read_proc_" + name.replace("/", "_").replace("-", "_"), "files",
+              f"read what /proc tells of the machine: {name}", "proc", read_machine(f"/proc/{name}"))
+
+
+def write_own(name, data):
+    def run(context):
+        return in_child(lambda: write_through(f"/proc/self/{name}", os.O_WRONLY, data))
+
+    return run
+
+
+for name, data in [("oom_score_adj", b"1000"), ("comm", b"other"), ("coredump_filter", b"0x7f"),
+                   ("timerslack_ns", b"50000")]:
+    add_check(f"write_proc_{name}", "processes", f"write to /proc/self/{name}", "proc", write_own(name, data))
+
+
+@attempt("files", "read the agent's journal through /proc/self/root of the plugin's own /proc", "proc")
+def read_through_own_proc_root(context):
+    return expect(context, "state", read_file("/proc/self/root" + context["state"]))
+
+
+@attempt("files", "write to the memory of its parent through /proc", "proc")
+def write_parent_memory(context):
+    return in_child(lambda: os.close(os.open(f"/proc/{os.getppid()}/mem", os.O_RDWR)) or "it is open")
+
+
+@attempt("files", "write to a file outside of the policy by its descriptor, through /proc/self/fd", "proc")
+def reopen_through_proc(context):
+    path = outside(context, "target")
+    with setting_up():
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)  # Which no rule refuses.
+    try:
+        with undoing(put_back, path):
+            return write_through(f"/proc/self/fd/{descriptor}", os.O_WRONLY)
+    finally:
+        os.close(descriptor)
 
 
 @attempt("files", "start a program where the policy allows none", "no-programs")
@@ -2013,10 +2188,11 @@ class Targets:
 
     def make_files(self):
         os.chmod(self.folder, 0o755)
-        for name in ("outside", "outside/empty", "other-plugin"):
+        for name in ("outside", "outside/empty", "writable", "other-plugin"):
             path = os.path.join(self.folder, name)
             os.makedirs(path, exist_ok=True)
-            os.chmod(path, 0o777 if name.startswith("outside") else 0o755)
+            os.chmod(path, 0o755 if name == "other-plugin" else 0o777)
+        self.context["writable"] = os.path.join(self.folder, "writable")
         self.context["state"] = self.write("agent.journal", self.secret("state", 64), 0o644)
         self.context["plugin"] = self.write("other-plugin/script.py", self.secret("plugin", 64), 0o644)
         self.write("outside/target", TARGET, 0o666)
@@ -2228,6 +2404,47 @@ class Targets:
 
 def describe_process(process):
     return {"pid": process, "session": os.getsid(process), "group": os.getpgid(process)}
+
+
+# ------------------------------------------------------------ what others have to wait for, or pay for
+
+
+@attempt("network", "make whoever closes a socket last wait")
+def linger(context):
+    with socket.socket() as endless:
+        endless.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 86400))
+        waits, seconds = struct.unpack("ii", endless.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
+        if not waits:
+            raise Refused("it does not wait")
+        return f"it waits for {seconds} s"
+
+
+@attempt("syscalls", "make rules of Landlock, which take the kernel's memory")
+def make_landlock_rules(context):
+    return reach("landlock_create_ruleset", None, 0, 1)
+
+
+@attempt("syscalls", "add rules of Landlock")
+def add_landlock_rule(context):
+    return reach("landlock_add_rule", -1, 1, None, 0)
+
+
+@attempt("syscalls", "enter rules of Landlock")
+def enter_landlock_rules(context):
+    return reach("landlock_restrict_self", -1, 1 << 31)
+
+
+@attempt("secrets", "hand descriptors of its own on to a program that C code starts")
+def hand_descriptors_on(context):
+    kept = []
+    for descriptor in range(3, 1024):
+        with contextlib.suppress(OSError):
+            if not os.get_inheritable(descriptor):
+                continue
+            kept.append(descriptor)
+    if not kept:
+        raise Refused("all are closed")
+    return f"descriptors {kept}"
 
 
 # ------------------------------------------------------------ the plugin

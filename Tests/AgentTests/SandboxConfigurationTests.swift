@@ -191,6 +191,58 @@ import Testing
             try problems("[sandbox]\nread_paths = nowhere\n").map(\.code) == ["configuration.invalid_value"])
     }
 
+    /// A plugin that may write to a folder must not have another's rules bind elsewhere.
+    @Test func linksOfPluginsAreNotFollowed() throws {
+        for name in ["shared", "secret", "shared/own"] {
+            try FileManager.default.createDirectory(atPath: folder.path(name), withIntermediateDirectories: false)
+        }
+        try FileManager.default.createSymbolicLink(atPath: folder.path("shared/in"), withDestinationPath: "../secret")
+        try FileManager.default.createSymbolicLink(atPath: folder.path("alias"), withDestinationPath: "shared")
+        let writer = "[plugin:a]\nisolation = sandbox\nwrite_paths = "
+        for (written, read) in [("shared", "shared/in"), ("alias", "shared/in/deeper"), ("shared", "alias/in")] {
+            for key in ["read_paths", "write_paths"] {
+                let found = try problems(
+                    "\(writer)\(written)\n[plugin:b]\nisolation = sandbox\n\(key) = \(read)\n")
+                #expect(found.map(\.code) == ["configuration.link_of_plugin"], "\(written) \(key) \(read)")
+                #expect(found.first?.message.contains(folder.path("shared/in")) == true)
+            }
+        }
+        // The operator's own, and what is no link.
+        #expect(try problems("\(writer)shared/own\n[plugin:b]\nread_paths = shared/in:alias\n").isEmpty)
+        #expect(try problems("\(writer)alias\n[plugin:b]\nread_paths = shared/own\n").isEmpty)
+    }
+
+    /// What a child left is a child's also where nobody's section names the folder any more.
+    @Test(.enabled(if: geteuid() == 0, "only root can give a link away"))
+    func linksThatBelongToAChildAreNotFollowed() throws {
+        try FileManager.default.createDirectory(atPath: folder.path("secret"), withIntermediateDirectories: false)
+        for (name, owner) in [("unnamed", uid_t(0x7000_0001)), ("named", 65534), ("own", 1234)] {
+            try FileManager.default.createSymbolicLink(atPath: folder.path(name), withDestinationPath: "secret")
+            lchown(folder.path(name), owner, owner)
+        }
+        let settings = "[sandbox]\nuser = 65534\nread_paths = "
+        for name in ["unnamed", "named"] {
+            #expect(try problems(settings + name + "\n").map(\.code) == ["configuration.link_of_plugin"], "\(name)")
+        }
+        #expect(try problems(settings + "own\n").isEmpty)
+    }
+
+    @Test func whatTheAgentBelievesAndRunsIsNotToBeWritten() throws {
+        for name in ["ca", "lib", "data"] {
+            try FileManager.default.createDirectory(atPath: folder.path(name), withIntermediateDirectories: false)
+        }
+        try Data().write(to: URL(filePath: folder.path("ca/ca.pem")))
+        let settings = "ca_file = ca/ca.pem\npython_path = lib\n[sandbox]\n"
+        let executable = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        for path in ["ca", "ca/ca.pem", "lib", "lib/deeper", executable, URL(filePath: executable + "/..").path()] {
+            let found = try problems("\(settings)write_paths = data:\(path)\n")
+            #expect(found.map(\.code) == ["configuration.invalid_value"], "\(path): \(found)")
+            #expect(found.first?.message.contains("the agent's own") == true)
+        }
+        // They may be read.
+        #expect(try problems("\(settings)read_paths = ca\nwrite_paths = data\n").isEmpty)
+    }
+
     @Test func everySettingIsDocumented() throws {
         let docs = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../docs/")
         for name in ["configuration.md", "sandbox.md"] {

@@ -13,6 +13,7 @@ import Testing
         let body: String
         var network = SandboxNetwork.none
         var memory = 256 << 20
+        var hasProc = false
         var testDescription: String { name }
 
         var forks: Bool { body.contains("multiprocessing") }
@@ -21,6 +22,59 @@ import Testing
     private static let cases = allCases.filter { !(Sanitizer.isThread && $0.forks) }
 
     private static let allCases = [
+        Case(
+            name: "git, where the host has a configuration for all",
+            body: """
+                import os, shutil, subprocess
+                if not shutil.which("git"): return True
+                shutil.rmtree("repository", ignore_errors=True)
+                def git(*words):
+                    return subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd="repository",
+                                          check=True, capture_output=True, text=True).stdout
+                os.mkdir("repository")
+                git("init", "-q")
+                open("repository/file", "w").close()
+                git("add", "file")
+                git("commit", "-q", "-m", "first")
+                return git("log", "--format=%s").strip() == "first"
+                """),
+        Case(
+            name: "programs that look at the machine and at processes",
+            body: """
+                import os, shutil, subprocess
+                outputs = {}
+                for words in (["free"], ["uptime"], ["ps", "-e", "-o", "pid=,comm="]):
+                    if not shutil.which(words[0]): continue
+                    made = subprocess.run(words, capture_output=True, text=True)
+                    outputs[words[0]] = made.stdout
+                    if made.returncode != 0: raise RuntimeError((words, made.stdout, made.stderr))
+                numbers = [int(line.split()[0]) for line in outputs.get("ps", "").splitlines()]
+                return all(number < 1000 for number in numbers) and "Mem:" in outputs.get("free", "Mem:")
+                """, hasProc: true),
+        Case(
+            name: "what psutil reads",
+            body: """
+                import os
+                for name in ("stat", "meminfo", "vmstat", "cpuinfo", "uptime", "loadavg", "filesystems", "self/mounts",
+                             "self/status", "self/stat", "self/smaps", "self/io", "self/net/dev", "self/task"):
+                    path = "/proc/" + name
+                    text = os.listdir(path) if os.path.isdir(path) else open(path).read()
+                    if not text: raise RuntimeError(name)
+                return os.path.basename(os.readlink("/proc/self/exe")) != ""
+                """, hasProc: true),
+        Case(
+            name: "process substitution and /dev/fd",
+            body: """
+                import os, shutil, subprocess
+                reading, writing = os.pipe()
+                os.write(writing, b"through")
+                os.close(writing)
+                with open(f"/dev/fd/{reading}", "rb") as file: text = file.read()
+                os.close(reading)
+                bash = shutil.which("bash")
+                made = subprocess.run([bash, "-c", "cat <(echo hello)"], capture_output=True) if bash else None
+                return text == b"through" and (made is None or made.stdout == b"hello\\n")
+                """, hasProc: true),
         Case(
             name: "threads",
             body: """
@@ -195,6 +249,7 @@ import Testing
             policy: {
                 $0.network = testCase.network
                 $0.memory = testCase.memory
+                $0.hasProc = testCase.hasProc
             })
         try await fixture.load(Self.script(testCase.body))
         // Twice: what the first leaves must not be in the second one's way.

@@ -6,7 +6,8 @@ import Testing
 
 /// A plugin that writes to the descriptors which its process speaks to the agent through.
 @Suite struct SandboxProtocolTests {
-    /// Descriptor 3 is for control, 4 for requests, 5 for calls. A call's number is in the order it was given.
+    /// To the agent go descriptor 3 for control, 4 for requests and 5 for calls; from it come 6, 7 and 8 in the same order.
+    /// A call's number is in the order it was given.
     private static let script = """
         import os, socket, struct, threading, time
         def text(value):
@@ -57,12 +58,31 @@ import Testing
             def closes(self):
                 os.close(5); time.sleep(3600)
             def shuts(self):
-                socket.socket(fileno=os.dup(5)).shutdown(socket.SHUT_WR); time.sleep(3600)
+                # The next order can't be given.
+                socket.socket(fileno=os.dup(8)).shutdown(socket.SHUT_RD)
+            def sends_back(self):
+                socket.socket(fileno=os.dup(8)).send(b"x")
+            def says(self, what, length):
+                exception = text("E") + text("x" * length) if what == "message" else text("x" * length) + text("m")
+                trace = struct.pack("=Q", 1) + text("x" * length) if what == "traceback" else struct.pack("=Q", 0)
+                if what == "traceback": exception = text("E") + text("m")
+                for number in range(1, 64):
+                    if what == "value": body = struct.pack("=QQQQ", number, 0, 0, 1) + text("x" * length)
+                    else: body = struct.pack("=QQQ", number, 0, 5) + exception + trace + struct.pack("=QQ", 1, 0)
+                    send(5, message(12, body + text("") + text("")))
+                time.sleep(3600)
+            def no_text(self):
+                for number in range(1, 64):
+                    send(5, message(12, struct.pack("=QQQQ", number, 0, 0, 1) + struct.pack("=Q", 1) + b"\\xff" + text("") + text("")))
+                time.sleep(3600)
+            def answers_and_a_byte(self):
+                for number in range(1, 64): send(5, answer(number, "forged") + b"x")
+                time.sleep(3600)
             def missing(self): send(3, message(33, struct.pack("=QQ", 0, 1) + text("innocent")))
             def control(self): send(3, os.urandom(1000))
             def steals(self):
                 # What the agent says to the process: to ask it to stop.
-                while True: os.read(3, 4096)
+                while True: os.read(6, 4096)
             def requests(self): send(4, os.urandom(4096))
             def floods_requests(self):
                 while True: send(4, message(40, text("POST") + text("/api/agent/task/x") + struct.pack("=Q", 0)))
@@ -82,8 +102,9 @@ import Testing
         Case(function: "half", status: .timedOut, code: "task.timed_out", timeLimit: .milliseconds(200)),
         Case(function: "announces", arguments: #"{"length": 1073741824}"#),
         Case(function: "announces", arguments: #"{"length": 4294967295}"#),
+        Case(function: "announces", arguments: #"{"length": 20000000}"#),
         Case(
-            function: "announces", arguments: #"{"length": 80000000}"#, status: .timedOut, code: "task.timed_out",
+            function: "announces", arguments: #"{"length": 10000000}"#, status: .timedOut, code: "task.timed_out",
             timeLimit: .milliseconds(200)),
         Case(function: "announces_and_sends", arguments: #"{"length": 1000000}"#),
         Case(function: "chatters"),
@@ -93,7 +114,13 @@ import Testing
         Case(function: "wrong_length"),
         Case(function: "twice"),
         Case(function: "closes", code: "run.crashed"),
-        Case(function: "shuts", code: "run.crashed"),
+        Case(function: "sends_back", status: .failed, code: "plugin.exception"),
+        Case(function: "says", arguments: #"{"what": "value", "length": 17000000}"#),
+        Case(function: "says", arguments: #"{"what": "message", "length": 70000}"#),
+        Case(function: "says", arguments: #"{"what": "type", "length": 2000}"#),
+        Case(function: "says", arguments: #"{"what": "traceback", "length": 140000}"#),
+        Case(function: "no_text"),
+        Case(function: "answers_and_a_byte"),
         Case(function: "steals", status: .timedOut, code: "task.timed_out", timeLimit: .milliseconds(200)),
     ])
     func endsAsOneFailedRun(_ testCase: Case) async throws {
@@ -110,10 +137,81 @@ import Testing
         let outcome = await fixture.execute(testCase.function, testCase.arguments, timeLimit: testCase.timeLimit)
         #expect(outcome.status == testCase.status, "\(outcome)")
         #expect(outcome.error?.code == testCase.code)
-        #expect(await fixture.execute("recall").data == "false")
+        #expect(await fixture.execute("recall").data == (testCase.status == .failed ? "true" : "false"))
         #expect(await fixture.execute("innocent").data == "innocent")
         #expect(await beside == Array(repeating: "innocent", count: 20))
         #expect(await fixture.execute("recall", of: other).data == "true")
+        await fixture.executor.shutDown()
+    }
+
+    /// The next call can't be told to it, and has another process.
+    @Test func whatStopsListeningIsReplaced() async throws {
+        let fixture = try ExecutorFixture(.sandbox)
+        try await fixture.load(Self.script)
+        #expect(await fixture.execute("shuts").status == .succeeded)
+        let next = await fixture.execute("innocent")
+        #expect(next.status == .crashed || next.data == "innocent")
+        #expect(await fixture.execute("innocent").data == "innocent")
+        await fixture.executor.shutDown()
+    }
+
+    /// What only costs time if each call has ever another process: after two replacements the call has failed.
+    @Test func whateverAnswersUnaskedEndsTheCall() async throws {
+        let script =
+            Self.script + """
+
+                import ctypes, re
+                libc = ctypes.CDLL(None)
+                libc.sbrk.restype = ctypes.c_void_p
+                def heap():
+                    reading, writing = os.pipe()
+                    address = (libc.sbrk(0) & ~4095) - 4096
+                    pages = []
+                    while address > 0 and libc.write(writing, ctypes.c_void_p(address), 4096) == 4096:
+                        pages.append(os.read(reading, 4096))
+                        address -= 4096
+                    return b"".join(reversed(pages))
+                pattern = rb"\\x01\\0\\0\\0(.{8})\\0\\0\\x10\\0\\0\\0\\0\\0"
+                if os.path.exists(os.path.join(os.path.dirname(__file__), "forge.gate")):
+                    for found in re.finditer(pattern, heap(), re.S):
+                        number, = struct.unpack("=Q", found.group(1))
+                        send(5, message(11, struct.pack("=QQ", number, 0) + text("")))
+                        time.sleep(0.05)
+                        send(5, b"x")
+                        time.sleep(3600)
+                """
+        let fixture = try ExecutorFixture(.sandbox, injectGrace: .milliseconds(50))
+        try await fixture.load(script)
+        fixture.open("forge")
+        // From here on each process says that it is ready, and then a byte more.
+        _ = await fixture.execute("closes")
+        for _ in 0..<3 {
+            let outcome = await fixture.execute("innocent", timeLimit: .seconds(5))
+            #expect([.crashed, .timedOut].contains(outcome.status), "\(outcome)")
+        }
+        await fixture.executor.shutDown()
+    }
+
+    /// Whose process does not come up in time is past its limit, and stopping waits for no constructor.
+    @Test func theTimeToMakeAProcessIsPartOfTheCall() async throws {
+        let script =
+            Self.script + """
+
+                if os.path.exists(os.path.join(os.path.dirname(__file__), "sleep.gate")): time.sleep(3600)
+                """
+        let fixture = try ExecutorFixture(.sandbox, injectGrace: .milliseconds(50))
+        try await fixture.load(script)
+        fixture.open("sleep")
+        _ = await fixture.execute("closes")
+        let outcome = await fixture.execute("innocent", timeLimit: .milliseconds(300))
+        #expect(outcome.status == .timedOut, "\(outcome)")
+        #expect(outcome.error?.code == "task.timed_out")
+        async let unlimited = fixture.execute("innocent")
+        async let loading: Void? = try? fixture.load(script, id: try ExecutorFixture.newID("beside"))
+        try await Task.sleep(for: .milliseconds(100))
+        fixture.executor.stopCalls()
+        #expect(await unlimited.status == .interrupted)
+        #expect(await loading == nil)
         await fixture.executor.shutDown()
     }
 

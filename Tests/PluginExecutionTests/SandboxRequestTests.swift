@@ -16,6 +16,8 @@ import Testing
 
         var recorded: [String] { requests.withLock { $0 } }
 
+        func isTask(_ task: String, of plugin: String) -> Bool { task != "of another" }
+
         func request(plugin: String, method: String, path: String, body: String?) -> PluginHostResponse {
             requests.withLock { $0.append("\(plugin) \(method) \(path) \(body ?? "-")") }
             gate?.pop()
@@ -37,8 +39,8 @@ import Testing
                     return struct.pack("=Q", len(value)) + value
                 body = text(method) + text(path) + struct.pack("=Q", 0)
                 os.write(4, struct.pack("=II", len(body), 40) + body)
-                length, kind = struct.unpack("=II", os.read(4, 8))
-                answer = os.read(4, length)
+                length, kind = struct.unpack("=II", os.read(7, 8))
+                answer = os.read(7, length)
                 return "answered" if struct.unpack("=Q", answer[:8])[0] == 0 else answer[16:16 + answer[8]].decode()
             def guard(self, request):
                 try: return request()["data"]
@@ -65,6 +67,16 @@ import Testing
             #expect(host.recorded == Array(both.prefix(answers.count { $0 == "answered" })))
             await fixture.executor.shutDown()
         }
+    }
+
+    @Test func accessToResultsIsToTasksOfItsOwn() async throws {
+        let host = RecordingHost()
+        let fixture = try ExecutorFixture(.sandbox, requests: host, policy: { $0.api = .results })
+        try await fixture.load(Self.script)
+        #expect(await fixture.execute("result", #"{"task": "its own"}"#).data == "answered")
+        #expect(await fixture.execute("result", #"{"task": "of another"}"#).data == "api.not_allowed")
+        #expect(host.recorded == ["\(fixture.id) POST /api/agent/task/its%20own {\"data\": \"done\"}"])
+        await fixture.executor.shutDown()
     }
 
     @Test func accessToResultsIsToOneTaskAtATime() async throws {

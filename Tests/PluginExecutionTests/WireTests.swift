@@ -9,7 +9,7 @@ import Testing
         var ends: [Int32] = [-1, -1]
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0)
         for end in ends { _ = fcntl(end, F_SETFL, O_NONBLOCK) }
-        return (WireChannel(descriptor: ends[0], limit: limit), ends[1])
+        return (WireChannel(reading: ends[0], writing: ends[0], limit: limit), ends[1])
     }
 
     private static func write(_ bytes: [UInt8], to descriptor: Int32) {
@@ -22,7 +22,7 @@ import Testing
 
     @Test func fieldsComeBackAsTheyWere() throws {
         let (channel, other) = try Self.makePair()
-        let peer = WireChannel(descriptor: other, limit: 1 << 20)
+        let peer = WireChannel(reading: other, writing: other, limit: 1 << 20)
         var writer = WireWriter(kind: 7)
         writer.integer(.max)
         writer.text("")
@@ -66,7 +66,7 @@ import Testing
         var writer = WireWriter(kind: 1)
         writer.text(text)
         let message = try #require(writer.finished())
-        let peer = WireChannel(descriptor: other, limit: 0)
+        let peer = WireChannel(reading: other, writing: other, limit: 0)
         var sent = 0
         var received: String?
         while received == nil {

@@ -21,6 +21,7 @@ import Testing
     /// What a host without namespaces and without users of their own for children leaves open. `docs/sandbox.md` names it.
     private static let openWithoutNamespaces: Set = [
         "start_many_processes", "fill_scratch", "see_process", "learn_own_number", "execute_through_loader",
+        "execute_from_writable_folder",
     ]
 
     fileprivate static func check(_ results: [EscapeResult], mayGetThrough: Set<String> = []) {
@@ -31,7 +32,7 @@ import Testing
         for result in results where result.verdict == .notShown && !mayBeNotShown.contains(result.name) {
             Issue.record("\(result.name) shows nothing here: \(result.detail); its twin: \(result.twin)")
         }
-        #expect(results.count >= 250)
+        #expect(results.count >= 290)
         #expect(Set(results.map(\.group)) == ["files", "syscalls", "network", "processes", "secrets"])
     }
 

@@ -118,14 +118,43 @@ import Testing
         return folder
     }
 
-    @Test func anAllowedFolderMayBeALink() throws {
+    /// The configuration follows the links of its paths once. One that is there later is a plugin's.
+    @Test func anAllowedFolderThatHasBecomeALinkGrantsNothing() throws {
         let folder = try tree()
         try FileManager.default.createSymbolicLink(atPath: folder.path("alias"), withDestinationPath: "outside")
         var host = SandboxPolicy()
         host.readPaths = [folder.path("alias")]
-        let asked = SandboxRequest(["read_paths": [.string(folder.path("alias/deeper"))]])
-        #expect(host.narrowed(by: asked).policy.readPaths == [folder.path("outside/deeper")])
-        #expect(host.narrowed(by: asked).refused.isEmpty)
+        for name in ["alias", "alias/deeper"] {
+            let asked = SandboxRequest(["read_paths": [.string(folder.path(name))]])
+            #expect(host.narrowed(by: asked).policy.readPaths == [])
+            #expect(host.narrowed(by: asked).refused.count == 1)
+        }
+    }
+
+    struct Resolution: Sendable, CustomTestStringConvertible {
+        var path: String
+        var leadsTo: String?
+        var links: [String] = []
+        var testDescription: String { path }
+    }
+
+    @Test(arguments: [
+        Resolution(path: "/allowed/inner", leadsTo: "/allowed/inner"),
+        Resolution(path: "/allowed/link-inside", leadsTo: "/allowed/inner", links: ["/allowed/link-inside"]),
+        Resolution(
+            path: "/allowed/link-outside/deeper", leadsTo: "/outside/deeper", links: ["/allowed/link-outside"]),
+        Resolution(path: "/outside/link-back/new/x", leadsTo: "/allowed/inner/new/x", links: ["/outside/link-back"]),
+        Resolution(path: "/not/there", leadsTo: "/not/there"),
+        Resolution(path: "/allowed/link-nowhere"), Resolution(path: "/allowed/link-nowhere/x"),
+        Resolution(path: "/allowed/link-around"), Resolution(path: "/allowed/link-around/x"),
+    ])
+    func linksAreNamed(_ expected: Resolution) throws {
+        let folder = try tree()
+        let root = try #require(realpath(folder.path, nil).map { String(cString: $0) })
+        let found = SandboxPath.resolve(root + expected.path)
+        #expect(found?.path.description == expected.leadsTo.map { root + $0 })
+        #expect((found?.links.map(\.path.description) ?? []) == expected.links.map { root + $0 })
+        if let found { #expect(found.links.allSatisfy { $0.owner == geteuid() }) }
     }
 
     // A plugin could put a link in the place of what lies in a folder that it may change.

@@ -35,6 +35,8 @@ struct ConfigurationLoader {
     let environment: [String: String]
     private let fileDirectory: String
     var problems: [ConfigurationProblem]
+    /// Of the paths of policies.
+    var followedLinks: [FollowedLink] = []
     private var layers: ConfigurationLayers
     var configuration: AgentConfiguration
     /// Names of the file that `%(name)s` was replaced by.
@@ -66,6 +68,7 @@ struct ConfigurationLoader {
         readSandbox()
         readPlugins()
         refuseExposedFiles()
+        refuseLinksOfPlugins()
         refuseUnusedDefaults()
         if let first = problems.first { throw ConfigurationError(first, Array(problems.dropFirst())) }
         return configuration

@@ -34,6 +34,8 @@ public enum ConfigurationProblem: Sendable, Equatable {
     case missingValue(key: ConfigurationKey)
     /// Sandboxed plugins may read a folder in which something of the agent's own lies.
     case exposedFile(path: String, folder: String)
+    /// A path of a policy leads through a link that a sandboxed plugin may have put there.
+    case linkOfPlugin(key: String, origin: ConfigurationOrigin, link: String, target: String)
 
     public var code: String {
         switch self {
@@ -45,6 +47,7 @@ public enum ConfigurationProblem: Sendable, Equatable {
         case .invalidValue: "configuration.invalid_value"
         case .missingValue: "configuration.missing_value"
         case .exposedFile: "configuration.exposed_file"
+        case .linkOfPlugin: "configuration.link_of_plugin"
         }
     }
 
@@ -64,6 +67,9 @@ public enum ConfigurationProblem: Sendable, Equatable {
         case .exposedFile(let path, let folder):
             "\(quoted(path)) is the agent's own and lies in \(quoted(folder)), which sandboxed plugins may read; put "
                 + "one of them elsewhere"
+        case .linkOfPlugin(let key, let origin, let link, let target):
+            "\(origin): \(quoted(key)) leads to \(quoted(target)) through the symbolic link \(quoted(link)), which a "
+                + "sandboxed plugin may have put there; remove the link, or write the path without it"
         case .missingValue(let key):
             "\(quoted(key.rawValue)) is not set; write it in the section [agent] of the configuration file or set "
                 + "\(key.environmentName)"

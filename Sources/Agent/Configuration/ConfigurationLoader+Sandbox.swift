@@ -1,6 +1,16 @@
 import AgentModel
 import Foundation
+import PythonEmbedding
 import Sandbox
+
+/// A link that a path of a policy leads through.
+struct FollowedLink {
+    var setting: String
+    var origin: ConfigurationOrigin
+    /// Where the path leads.
+    var path: String
+    var link: SandboxPath.Link
+}
 
 extension ConfigurationLoader {
     static let sandboxSection = "sandbox"
@@ -64,6 +74,8 @@ extension ConfigurationLoader {
             }.map { policy.environment = $0 }
         case .programs:
             read(key.rawValue, text, origin, SettingParser.boolean).map { policy.startsPrograms = $0 }
+        case .proc:
+            read(key.rawValue, text, origin, SettingParser.boolean).map { policy.hasProc = $0 }
         case .api:
             read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
                 try SettingParser.choice(text, of: APIAccess.self)
@@ -75,10 +87,14 @@ extension ConfigurationLoader {
         _ key: PolicyKey, _ text: String, _ origin: ConfigurationOrigin
     ) -> [String]? {
         let directory = directory(for: origin)
-        let keptOut = keptOut
-        return read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
+        let keptOut = key == .writePaths ? keptOut + keptUnchanged : keptOut
+        let found = read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
             try SettingParser.sandboxPaths(text, in: directory, keptOut: keptOut)
         }
+        for (path, links) in found ?? [] {
+            followedLinks += links.map { FollowedLink(setting: key.rawValue, origin: origin, path: path, link: $0) }
+        }
+        return found?.map(\.path)
     }
 
     /// The agent's own files and folders.
@@ -89,6 +105,29 @@ extension ConfigurationLoader {
             // The key of the certificate may be in one file with it.
             configuration.clientKey, configuration.clientCertificate, configuration.file,
         ].compactMap(\.self)
+    }
+
+    /// What the agent believes or runs, and others may read.
+    private var keptUnchanged: [String] {
+        [configuration.caFile, SandboxPath(resolving: "/proc/self/exe")?.description].compactMap(\.self)
+            + configuration.pythonPath + PythonInterpreter.libraryFolders
+    }
+
+    /// A link that leads where a policy's rules bind must not be a plugin's to put there.
+    mutating func refuseLinksOfPlugins() {
+        let policies = [configuration.pluginDefaults.policy] + configuration.plugins.values.map(\.policy)
+        let writable = policies.flatMap(\.writePaths).compactMap { SandboxPath($0) }
+        for followed in followedLinks {
+            let owner = followed.link.owner
+            let isOfAPlugin =
+                SandboxPath.isChild(owner) || owner == configuration.sandbox.user?.user
+                || writable.contains { followed.link.path.lies(in: $0) }
+            guard isOfAPlugin else { continue }
+            problems.append(
+                .linkOfPlugin(
+                    key: followed.setting, origin: followed.origin, link: followed.link.path.description,
+                    target: followed.path))
+        }
     }
 
     /// What every sandboxed plugin may read, whatever its policy says, must not hold what is the agent's own.

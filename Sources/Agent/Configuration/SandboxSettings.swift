@@ -28,5 +28,6 @@ enum PolicyKey: String, CaseIterable {
     case cpuSeconds = "cpu_seconds"
     case environment
     case programs
+    case proc
     case api
 }

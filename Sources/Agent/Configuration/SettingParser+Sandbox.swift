@@ -45,11 +45,14 @@ extension SettingParser {
     /// Paths that a sandboxed plugin may be given, with their links followed, so that none can be made to lead elsewhere
     /// later.
     ///
-    /// - Parameter keptOut: what must stay out of its sight: files and folders of the agent.
-    static func sandboxPaths(_ text: String, in directory: String, keptOut: [String]) throws(Refusal) -> [String] {
-        var result: [String] = []
+    /// - Parameter keptOut: what must stay out of its reach: files and folders of the agent.
+    static func sandboxPaths(
+        _ text: String, in directory: String, keptOut: [String]
+    ) throws(Refusal) -> [(path: String, links: [SandboxPath.Link])] {
+        var result: [(path: String, links: [SandboxPath.Link])] = []
         for text in try paths(text, in: directory) {
-            let path = SandboxPath(resolving: text)
+            let resolved = SandboxPath.resolve(text)
+            let path = resolved?.path
             for name in [SandboxPath(text), path].compactMap(\.self) {
                 guard name != SandboxPath("/"), !name.lies(in: "/proc") else {
                     throw Refusal(allowed: "paths other than / and outside of /proc")
@@ -59,12 +62,12 @@ extension SettingParser {
                         allowed: "paths that neither hold nor lie in what is the agent's own, which \(quoted(own)) is")
                 }
             }
-            guard let path else {
+            guard let path, let links = resolved?.links else {
                 throw Refusal(
                     allowed: "paths that the agent can look at, without links that lead nowhere; "
                         + "\(quoted(text)) isn't one")
             }
-            result.append(path.description)
+            result.append((path.description, links))
         }
         return result
     }

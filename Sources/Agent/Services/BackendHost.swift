@@ -6,9 +6,16 @@ public import PythonEmbedding
 /// Answers the `api` object of plugins through the agent's own client.
 public struct BackendHost: PluginHost {
     private let client: BackendClient
+    private let owners: TaskOwners?
 
-    public init(client: BackendClient) {
+    /// - Parameter owners: which plugin a task belongs to; without, none belongs to any.
+    public init(client: BackendClient, owners: TaskOwners? = nil) {
         self.client = client
+        self.owners = owners
+    }
+
+    public func isTask(_ task: String, of plugin: String) -> Bool {
+        owners?.isTask(TaskID(task), of: plugin) ?? false
     }
 
     public func request(plugin: String, method: String, path: String, body: String?) -> PluginHostResponse {

@@ -302,6 +302,9 @@ public actor Dispatcher: Service {
         admit()
     }
 
+    /// The command of a task that is queued, waits or runs; nil for any other.
+    func command(of task: TaskID) -> String? { held[task]?.run.task.command }
+
     /// Runs that wait for their plugin.
     public func waitingTasks() -> [String] { waiting.keys.sorted().map(\.text) }
 

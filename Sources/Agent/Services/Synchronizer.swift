@@ -74,6 +74,9 @@ public actor Synchronizer: Service {
         alarm.ring()
     }
 
+    /// The command of a task of the list as it was last read; nil for any other.
+    func command(of task: TaskID) -> String? { tasks.first { $0.key == task }?.command }
+
     /// Synchronizes soon, without waiting for the interval.
     public nonisolated func wake() { alarm.ring() }
 

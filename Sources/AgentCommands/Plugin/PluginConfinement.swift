@@ -64,6 +64,7 @@ struct PluginConfinement {
         /// Names alone: the values may be secrets.
         let environment: [String]
         let programs: Bool
+        let proc: Bool
         let api: String
 
         init(_ policy: SandboxPolicy) {
@@ -76,6 +77,7 @@ struct PluginConfinement {
             cpuSeconds = policy.cpuTime?.seconds
             environment = policy.environment.keys.sorted()
             programs = policy.startsPrograms
+            proc = policy.hasProc
             api = policy.api.rawValue
         }
 
@@ -83,7 +85,7 @@ struct PluginConfinement {
             case readPaths = "read_paths"
             case writePaths = "write_paths"
             case cpuSeconds = "cpu_seconds"
-            case network, memory, scratch, processes, environment, programs, api
+            case network, memory, scratch, processes, environment, programs, proc, api
         }
     }
 }

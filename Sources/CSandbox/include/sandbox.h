@@ -27,6 +27,7 @@ enum rb_mechanism {
     RB_IPC_NAMESPACE,
     RB_NETWORK_NAMESPACE,
     RB_NO_CAPABILITIES,
+    RB_OWN_PROC,
     RB_MECHANISM_COUNT
 };
 
@@ -38,7 +39,9 @@ enum {
     RB_PATH_OPTIONAL = 8,
     /// A path of a policy, which has no links in it: one that is there now was put there to have the rule bind
     /// elsewhere.
-    RB_PATH_LINKLESS = 16
+    RB_PATH_LINKLESS = 16,
+    /// Only where /proc is that of the child's own process namespace.
+    RB_PATH_OWN_PROC = 32
 };
 
 /// Users from here on have no name.
@@ -68,6 +71,8 @@ struct rb_plan {
     uint64_t file_size;
     uint64_t open_files;
     int may_start_programs;
+    /// Whether it is to have a /proc, of its own process namespace.
+    int has_proc;
     /// 0: stay who the agent is.
     uid_t user;
     gid_t group;
@@ -143,7 +148,7 @@ void rb_meter_free(struct rb_meter *meter);
 int rb_landlock_abi(void);
 
 /// The namespaces that are asked about (namespaces(7)), and what is done with mounts in one of them.
-enum { RB_TRY_USER = 1, RB_TRY_PID = 2, RB_TRY_MOUNT = 4, RB_TRY_IPC = 8, RB_TRY_NETWORK = 16, RB_TRY_READ_ONLY = 32 };
+enum { RB_TRY_USER = 1, RB_TRY_PID = 2, RB_TRY_MOUNT = 4, RB_TRY_IPC = 8, RB_TRY_NETWORK = 16, RB_TRY_READ_ONLY = 32, RB_TRY_PROC = 64 };
 
 /// 0, or the errno of making such namespaces and using them as a child does, tried in a process of its own.
 int rb_try_namespaces(int namespaces);
@@ -153,6 +158,13 @@ int rb_try_limits(void);
 
 /// pipe2(2) with both ends closed on exec.
 int rb_pipe(int descriptors[2]);
+
+/// F_SETPIPE_SZ of fcntl(2).
+extern const int rb_set_pipe_size;
+
+/// Waits for the end of a child of this process for so long at most, and reaps it. `status`, as wait(2) has it, may be nil.
+/// Returns whether it is no more.
+int rb_reap(pid_t child, int milliseconds, int *status);
 
 /// 0, or the errno with which a filter is refused, tried in a process of its own.
 int rb_try_seccomp(void);

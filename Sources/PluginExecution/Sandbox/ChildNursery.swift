@@ -36,27 +36,53 @@ final class ChildNursery: Sendable {
         }
     }
 
-    /// A child that no one else has. Blocks for as long as a child takes to come up, where none is ready.
-    func take(_ kind: Kind) throws(SandboxError) -> SandboxChild {
+    /// A child that no one else has. Blocks for as long as a child takes to come up, where none is ready, but not past
+    /// the deadline.
+    func take(_ kind: Kind, within bound: SandboxBound) throws(SandboxError) -> SandboxChild {
         if let ready = state.withLock({ $0.ready.removeValue(forKey: kind) }) {
             // Someone may have ended it while it waited, such as the kernel, out of memory.
             if ready.isAlive { return ready }
             ready.end()
         }
         let answer = BlockingQueue<Result<SandboxChild, SandboxError>>()
-        let host = host
+        let isAwaited = BlockingLock(true)
         let isStopped = state.withLock { state in
             if state.isStopped { return true }
-            work.push {
-                answer.push(
-                    Result { () throws(SandboxError) in
-                        try SandboxChild.start(kind.policy, channels: kind.channels, on: host)
-                    })
+            work.push { [self] in
+                guard isAwaited.withLock({ $0 }) else { return }
+                let result = Result { () throws(SandboxError) in try start(kind) }
+                let isTaken = isAwaited.withLock { isAwaited in
+                    if isAwaited { answer.push(result) }
+                    return isAwaited
+                }
+                if !isTaken, case .success(let child) = result { keep(child, for: kind) }
             }
             return false
         }
-        guard !isStopped else { throw .startFailed(reason: "the agent is being stopped") }
-        return try answer.pop().get()
+        guard !isStopped else { throw .stopped }
+        if let result = bound.wait(for: answer) { return try result.get() }
+        // It may have come just now.
+        let late = isAwaited.withLock { isAwaited in
+            isAwaited = false
+            return answer.pop(within: .zero)
+        }
+        if let late { return try late.get() }
+        throw bound.isStopped ? .stopped : .startTimedOut
+    }
+
+    /// On the thread of all children. Not any more where no one would have it.
+    private func start(_ kind: Kind) throws(SandboxError) -> SandboxChild {
+        guard !state.withLock({ $0.isStopped }) else { throw .stopped }
+        return try SandboxChild.start(kind.policy, channels: kind.channels, on: host)
+    }
+
+    /// Has it ready, or ends it where that isn't wanted.
+    private func keep(_ child: SandboxChild, for kind: Kind) {
+        let surplus = state.withLock { state -> SandboxChild? in
+            guard !state.isStopped, state.users[kind] != nil else { return child }
+            return state.ready.updateValue(child, forKey: kind)
+        }
+        surplus?.end()
     }
 
     /// From now on one of the kind is kept ready.
@@ -80,12 +106,8 @@ final class ChildNursery: Sendable {
         work.push { [self] in
             guard state.withLock({ !$0.isStopped && $0.ready[kind] == nil && $0.users[kind] != nil }) else { return }
             // A host on which none comes up says so when one is needed.
-            guard let child = try? SandboxChild.start(kind.policy, channels: kind.channels, on: host) else { return }
-            let surplus = state.withLock { state -> SandboxChild? in
-                guard !state.isStopped, state.users[kind] != nil else { return child }
-                return state.ready.updateValue(child, forKey: kind)
-            }
-            surplus?.end()
+            guard let child = try? start(kind) else { return }
+            keep(child, for: kind)
         }
     }
 

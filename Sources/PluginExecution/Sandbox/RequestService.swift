@@ -1,4 +1,5 @@
 import AgentModel
+import Foundation
 import PythonEmbedding
 import Sandbox
 
@@ -38,6 +39,11 @@ struct RequestService: Sendable {
     /// The plugin is the one whose process asks, whatever it says.
     private func answer(method: String, path: String, body: String?) -> PluginHostResponse {
         guard access.allows(method: method, path: path) else { return .notAllowed(access) }
+        if access == .results {
+            guard let task = APIAccess.task(of: path), host.isTask(task, of: plugin.rawValue) else {
+                return .notOwnTask
+            }
+        }
         return host.request(plugin: plugin.rawValue, method: method, path: path, body: body)
     }
 }
@@ -51,12 +57,18 @@ extension APIAccess {
         }
     }
 
+    private static let resultPrefix = "/api/agent/task/"
+
+    /// The id of the task whose result goes to a path, without its percent-encoding; nil where that isn't text.
+    static func task(of path: String) -> String? {
+        String(decoding: path.utf8.dropFirst(resultPrefix.utf8.count), as: UTF8.self).removingPercentEncoding
+    }
+
     /// One segment under the tasks, so that nothing else is reached by way of it. Bytes are compared: to a `Character`
     /// other letters can be equal.
     private static func isResult(_ path: String) -> Bool {
-        let prefix = "/api/agent/task/"
-        guard path.utf8.starts(with: prefix.utf8) else { return false }
-        let segment = Array(path.utf8.dropFirst(prefix.utf8.count))
+        guard path.utf8.starts(with: resultPrefix.utf8) else { return false }
+        let segment = Array(path.utf8.dropFirst(resultPrefix.utf8.count))
         let isPlain = segment.allSatisfy { byte in
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -73,6 +85,11 @@ extension APIAccess {
 }
 
 extension PluginHostResponse {
+    fileprivate static let notOwnTask = PluginHostResponse.failed(
+        code: "api.not_allowed",
+        message: "this plugin's sandbox has 'api = results', which allows results of tasks whose command is the "
+            + "plugin's own and which are listed or under way; the operator can set 'api = full'")
+
     static func notAllowed(_ access: APIAccess) -> PluginHostResponse {
         .failed(
             code: "api.not_allowed",

@@ -11,14 +11,19 @@ struct SandboxExchange {
     let channel: Int
     /// Names the order in the answer, and to the process when it is to stop it.
     let id: UInt64
-    let limit: Duration?
+    /// When the steps against it begin; nil for never.
+    let deadline: ContinuousClock.Instant?
     let policy: TimeLimitPolicy
     /// Of standard output and error together, beyond which the process is ended.
     let floodLimit: Int
     let outputLimit: Int
+    /// Bytes that the answer may have: no more are taken in.
+    let answerLimit: Int
     let cpuLimit: Duration?
     /// Readable once all calls are to be stopped; nil where this one isn't.
     let stopDescriptor: Int32?
+    /// It is ended with no step before that where all calls are to be stopped.
+    let endsOnStop: Bool
 
     enum End<Value> {
         case answered(Value, stoppedBy: StopStep?)
@@ -58,10 +63,11 @@ struct SandboxExchange {
         _ order: [UInt8], raw: inout RawOutput, read: (UInt32, inout WireReader) throws(WireError) -> Value
     ) -> End<Value> {
         let wire = child.calls[channel]
+        wire.limit = answerLimit
         var sent = 0
         var stage = Stage.running
         let start = ContinuousClock.now
-        var deadline = limit.map { start + $0 }
+        var deadline = deadline
         var nextCPUCheck = cpuLimit.map { start + min($0 / 4, .milliseconds(250)) }
         let meter = cpuLimit.map { _ in child.meter() }
         var streams = [child.output, child.errors]
@@ -70,6 +76,8 @@ struct SandboxExchange {
             while true {
                 if sent < order.count { sent += try wire.sendSome(order, from: sent) }
                 if let value = try wire.next(read) {
+                    // Our own code in the child says no more than that.
+                    guard !wire.hasBytes else { throw .malformed }
                     drain(&raw)
                     return .answered(value, stoppedBy: stage.step)
                 }
@@ -81,6 +89,7 @@ struct SandboxExchange {
                 if raw.written > floodLimit { return .flooded }
                 let now = ContinuousClock.now
                 if events.stop {
+                    if endsOnStop { return .stopped }
                     listensForStop = false
                     deadline = now
                 }
@@ -136,7 +145,7 @@ struct SandboxExchange {
         let wire = child.calls[channel]
         guard !wire.hasBytes else { return false }
         let streams = [child.output, child.errors]
-        var descriptors = ([wire.descriptor] + streams).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        var descriptors = ([wire.reading] + streams).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         guard poll(&descriptors, UInt(descriptors.count), 0) > 0 else { return true }
         var stale: [UInt8] = []
         for (entry, stream) in zip(descriptors.dropFirst(), streams) where entry.revents & Int16(POLLIN) != 0 {
@@ -149,13 +158,10 @@ struct SandboxExchange {
         _ wire: WireChannel, sends: Bool, streams: inout [Int32], listensForStop: Bool,
         until wake: ContinuousClock.Instant?
     ) -> (answer: Bool, output: Bool, stop: Bool) {
-        var descriptors = [
-            pollfd(fd: wire.descriptor, events: Int16(sends ? POLLIN | POLLOUT : POLLIN), revents: 0)
-        ]
-        descriptors += streams.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-        if listensForStop, let stopDescriptor {
-            descriptors.append(pollfd(fd: stopDescriptor, events: Int16(POLLIN), revents: 0))
-        }
+        var descriptors = ([wire.reading] + streams).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        descriptors.append(
+            pollfd(fd: listensForStop ? stopDescriptor ?? -1 : -1, events: Int16(POLLIN), revents: 0))
+        if sends { descriptors.append(pollfd(fd: wire.writing, events: Int16(POLLOUT), revents: 0)) }
         let count = poll(&descriptors, UInt(descriptors.count), wake.map(Self.milliseconds) ?? -1)
         guard count > 0 else { return (false, false, false) }
         // Whoever has closed all of a stream is not waited for, which would never wait.
@@ -166,7 +172,7 @@ struct SandboxExchange {
         return (
             descriptors[0].revents & readable != 0,
             descriptors[1].revents & Int16(POLLIN) != 0 || descriptors[2].revents & Int16(POLLIN) != 0,
-            descriptors.count > 3 && descriptors[3].revents != 0
+            descriptors[3].revents != 0
         )
     }
 

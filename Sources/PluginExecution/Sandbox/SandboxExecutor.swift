@@ -25,12 +25,13 @@ public final class SandboxExecutor: Executor {
     private let calls = BlockingQueue<SandboxedCall?>()
     private let workers: Int
     private let observer: (any CallObserver)?
-    private let stopping = StopRequest()
+    private let stopping: StopRequest
     private let stopSignal: StopSignal
 
     /// - Parameters:
     ///   - workers: how many calls may run at the same time.
     ///   - outputLimit: bytes of UTF-8 kept of each stream of a call; a run that writes 64 times as much is stopped.
+    ///   - resultLimit: bytes of UTF-8 that the JSON text of a result may have.
     ///   - shutdownLimit: of a plugin's `shutdown()`.
     ///   - idleTimeout: a process that nothing has used for so long is ended, and another started with the next call;
     ///     nil for never.
@@ -39,16 +40,19 @@ public final class SandboxExecutor: Executor {
     /// - Throws: `PythonEmbeddingError` when no thread can be made.
     public init(
         host: SandboxHost, workers: Int = 4, policy: TimeLimitPolicy = TimeLimitPolicy(), outputLimit: Int = 1 << 20,
-        shutdownLimit: Duration = .seconds(10), idleTimeout: Duration? = nil, requests: any PluginHost = DetachedHost(),
+        resultLimit: Int = 16 << 20, shutdownLimit: Duration = .seconds(10), idleTimeout: Duration? = nil,
+        requests: any PluginHost = DetachedHost(),
         observer: (any CallObserver)? = nil
     ) throws(PythonEmbeddingError) {
         self.workers = max(1, workers)
         self.observer = observer
         let lastID = Counter()
         stopSignal = try StopSignal()
+        stopping = StopRequest()
         parts = SandboxParts(
             nursery: try ChildNursery(host: host), work: BlockingQueue(), host: requests, policy: policy,
-            outputLimit: outputLimit, shutdownLimit: shutdownLimit, nextID: { lastID.next() })
+            limits: AnswerLimits(result: resultLimit, output: outputLimit), shutdownLimit: shutdownLimit,
+            nextID: { lastID.next() }, stopping: stopping, stopDescriptor: stopSignal.descriptor)
         let (calls, work) = (calls, parts.work)
         for number in 1...self.workers {
             try PythonInterpreter.startPlainThread(name: "sandbox-\(number)") { [weak self] in
@@ -65,8 +69,6 @@ public final class SandboxExecutor: Executor {
     }
 
     private static let loaders = 4
-    /// Bytes for what stands where output was cut.
-    private static let markRoom = 256
 
     deinit {
         endThreads()
@@ -98,9 +100,11 @@ public final class SandboxExecutor: Executor {
         let version = SandboxedVersion(image: image, policy: image.sandbox ?? SandboxPolicy(), parts: parts)
         parts.nursery.retain(version.kind)
         let result = await withCheckedContinuation { continuation in
-            parts.work.push {
+            parts.work.push { [self] in
                 continuation.resume(
-                    returning: Result { () throws(PluginExecutionError) in try version.ensureChild() })
+                    returning: Result { () throws(PluginExecutionError) in
+                        try version.ensureChild(within: self.parts.bound())
+                    })
             }
         }
         let output: String
@@ -226,28 +230,49 @@ public final class SandboxExecutor: Executor {
         guard !stopping.startsNothing.load(ordering: .acquiring), call.invocation.mayBegin() else {
             return .notBegun(.notBegun, status: .interrupted)
         }
+        // Before its process is made: that is part of the time it may take.
+        let start = ContinuousClock.now
+        let bound = parts.bound(until: call.timeLimit.map { start + $0 })
         do throws(PluginExecutionError) {
             while let version = call.plugin.current {
-                let outcome = try version.withProcess { child, channel in
-                    exchange(call, with: version, child, channel)
+                let outcome = try version.withProcess(within: bound) { child, channel in
+                    exchange(call, until: bound, with: version, child, channel)
                 }
                 if let outcome { return outcome }
             }
             return .notBegun(.notLoaded(call.invocation.pluginID), status: .rejected)
         } catch {
-            let reason = RunError(code: error.code, message: error.message, traceback: error.traceback)
-            // The host may have room for a child later; what the script does when it is loaded is the same then.
-            if case .sandbox = error { return .notBegun(reason, status: .rejected) }
-            return .rejected(reason, isolation: "sandbox")
+            return outcome(of: error, for: call, bound, start)
         }
     }
 
+    /// Of a call for which there is no process.
+    private func outcome(
+        of error: PluginExecutionError, for call: SandboxedCall, _ bound: SandboxBound,
+        _ start: ContinuousClock.Instant
+    ) -> Outcome {
+        if error == .stopped { return .notBegun(.notBegun, status: .interrupted) }
+        if bound.hasPassed {
+            return Outcome(
+                status: .timedOut, error: .timedOut(limit: call.timeLimit, step: .childEnded, traceback: nil),
+                startedAt: Date() - start.duration(to: .now).seconds, duration: start.duration(to: .now),
+                isolation: "sandbox")
+        }
+        let reason = RunError(code: error.code, message: error.message, traceback: error.traceback)
+        // The host may have room for a child later; what the script does when it is loaded is the same then.
+        if case .sandbox = error { return .notBegun(reason, status: .rejected) }
+        var outcome = Outcome.rejected(reason, isolation: "sandbox")
+        if case .loadCrashed = error { outcome.status = .crashed }
+        return outcome
+    }
+
     private func exchange(
-        _ call: SandboxedCall, with version: SandboxedVersion, _ child: SandboxChild, _ channel: Int
+        _ call: SandboxedCall, until bound: SandboxBound, with version: SandboxedVersion, _ child: SandboxChild,
+        _ channel: Int
     ) -> Outcome {
         let (invocation, id) = (call.invocation, parts.nextID())
         let message = CallMessage(
-            id: id, function: invocation.function, arguments: invocation.arguments, outputLimit: parts.outputLimit)
+            id: id, function: invocation.function, arguments: invocation.arguments, limits: parts.limits)
         guard let order = message.encoded() else { return .rejected(.argumentsTooLarge, isolation: child.level) }
         // Only that it began: its end is not this process's.
         observer?.codeBegins(
@@ -256,25 +281,20 @@ public final class SandboxExecutor: Executor {
         let (date, start) = (Date(), ContinuousClock.now)
         var (raw, isScratchFull) = (SandboxExchange.RawOutput(), false)
         let end = parts.exchange(
-            on: child, channel: channel, id: id, limit: call.timeLimit, cpuLimit: version.kind.policy.cpuTime,
-            stopDescriptor: stopSignal.descriptor
+            on: child, channel: channel, id: id, deadline: bound.deadline, answerLimit: parts.limits.message,
+            cpuLimit: version.kind.policy.cpuTime, stopDescriptor: stopSignal.descriptor
         ).run(order, raw: &raw) { kind, reader throws(WireError) -> CallResult in
             guard kind == SandboxMessage.called, try reader.integer() == id else { throw .malformed }
             isScratchFull = try reader.integer() != 0
-            let result = try reader.result()
-            // Our own code in the child keeps no more than that: the plugin wrote this answer itself.
-            let most = parts.outputLimit + Self.markRoom
-            guard result.stdout.utf8.count <= most, result.stderr.utf8.count <= most else { throw .malformed }
-            return result
+            return try reader.result(parts.limits)
         }
         let duration = start.duration(to: .now)
         if case .answered = end {} else { version.replace(child) }
         var outcome = SandboxedRun(
             level: child.level, policy: version.kind.policy, limit: call.timeLimit, startedAt: date,
-            duration: duration, outputLimit: parts.outputLimit,
-            isStopped: stopping.isRequested.load(ordering: .acquiring)
+            duration: duration, outputLimit: parts.limits.output, isStopped: bound.isStopped && !bound.hasPassed
         ).outcome(of: end)
-        outcome.add(raw, limit: parts.outputLimit)
+        outcome.add(raw, limit: parts.limits.output)
         // What it holds of its memory, or has left in its scratch folder, would be in the way of the next.
         if outcome.status == .outOfMemory || isScratchFull { version.replace(child) }
         return outcome

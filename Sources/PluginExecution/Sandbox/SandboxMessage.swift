@@ -21,34 +21,58 @@ enum SandboxMessage {
     static let response: UInt32 = 41
 }
 
+/// Bytes of UTF-8 that the parts of an answer may have. The child cuts what is longer, and the agent takes an answer that
+/// isn't cut for no answer.
+struct AnswerLimits: Sendable, Equatable {
+    /// The result as JSON text.
+    var result: Int
+    /// Each stream.
+    var output: Int
+
+    /// Type names.
+    static let name = 1 << 10
+    /// What an exception says.
+    static let message = 64 << 10
+    static let traceback = 128 << 10
+    /// What stands where output was cut.
+    private static let mark = 256
+
+    var stream: Int { output + Self.mark }
+
+    /// The whole message, with what is around the parts.
+    var message: Int { result + 2 * stream + 2 * (Self.name + Self.message + Self.traceback) + 4096 }
+}
+
 // MARK: Calls
 
 struct CallMessage {
     var id: UInt64
     var function: String
     var arguments: String
-    var outputLimit: Int
+    var limits: AnswerLimits
 
     func encoded() -> [UInt8]? {
         var writer = WireWriter(
             kind: SandboxMessage.call, capacity: 64 + function.utf8.count + arguments.utf8.count)
         writer.integer(id)
-        writer.integer(UInt64(outputLimit))
+        writer.integer(UInt64(limits.output))
+        writer.integer(UInt64(limits.result))
         writer.text(function)
         writer.text(arguments)
         return writer.finished()
     }
 
-    init(id: UInt64, function: String, arguments: String, outputLimit: Int) {
+    init(id: UInt64, function: String, arguments: String, limits: AnswerLimits) {
         self.id = id
         self.function = function
         self.arguments = arguments
-        self.outputLimit = outputLimit
+        self.limits = limits
     }
 
     init(from reader: inout WireReader) throws(WireError) {
         id = try reader.integer()
-        outputLimit = Int(truncatingIfNeeded: try reader.integer())
+        let output = Int(truncatingIfNeeded: try reader.integer())
+        limits = AnswerLimits(result: Int(truncatingIfNeeded: try reader.integer()), output: output)
         function = try reader.text()
         arguments = try reader.text()
     }
@@ -122,7 +146,7 @@ extension WireWriter {
 
     private mutating func tagged(_ tag: UInt64, _ text: String) {
         integer(tag)
-        self.text(text)
+        self.text(text.cut(to: AnswerLimits.message))
     }
 
     private mutating func tagged(_ tag: UInt64, _ exception: PythonException) {
@@ -131,9 +155,9 @@ extension WireWriter {
     }
 
     mutating func exception(_ exception: PythonException) {
-        text(exception.type)
-        text(exception.message)
-        text(exception.traceback)
+        text(exception.type.cut(to: AnswerLimits.name))
+        text(exception.message.cut(to: AnswerLimits.message))
+        text(exception.traceback?.cut(to: AnswerLimits.traceback))
         integer(exception.raisedInside ? 1 : 0)
         integer(exception.isMemoryError ? 1 : 0)
     }
@@ -146,22 +170,33 @@ extension WireWriter {
     }
 }
 
+extension String {
+    /// Its beginning, of at most so many bytes of UTF-8.
+    fileprivate func cut(to limit: Int) -> String {
+        guard utf8.count > limit else { return self }
+        let mark = "\u{2026}"
+        // Where a character would be cut in two, its first bytes become a replacement character, which is longer.
+        return String(decoding: utf8.prefix(limit - 2 * mark.utf8.count), as: UTF8.self) + mark
+    }
+}
+
 extension WireReader {
-    mutating func result() throws(WireError) -> CallResult {
+    mutating func result(_ limits: AnswerLimits) throws(WireError) -> CallResult {
         let value: Result<String?, CallFailure> =
             switch try integer() {
-            case 0: .success(try optionalText())
+            case 0: .success(try optionalText(limit: limits.result))
             case let tag: .failure(try failure(tag))
             }
-        return CallResult(value: value, stdout: try text(), stderr: try text())
+        return CallResult(
+            value: value, stdout: try text(limit: limits.stream), stderr: try text(limit: limits.stream))
     }
 
     private mutating func failure(_ tag: UInt64) throws(WireError) -> CallFailure {
         switch tag {
-        case 1: .invalidArguments(try text())
+        case 1: .invalidArguments(try text(limit: AnswerLimits.message))
         case 2: .argumentMismatch(try exception())
         case 3: .functionMissing
-        case 4: .functionNotCallable(type: try text())
+        case 4: .functionNotCallable(type: try text(limit: AnswerLimits.message))
         case 5: .raised(try exception())
         case 6: .exited(try exception())
         case 7: .timeLimitExceeded(try exception())
@@ -174,13 +209,15 @@ extension WireReader {
 
     mutating func exception() throws(WireError) -> PythonException {
         PythonException(
-            type: try text(), message: try text(), traceback: try optionalText(), raisedInside: try integer() != 0,
+            type: try text(limit: AnswerLimits.name), message: try text(limit: AnswerLimits.message),
+            traceback: try optionalText(limit: AnswerLimits.traceback), raisedInside: try integer() != 0,
             isMemoryError: try integer() != 0)
     }
 
-    mutating func loadFailure() throws(WireError) -> LoadFailure {
-        guard let stage = LoadFailure.Stage(rawValue: try text()) else { throw .malformed }
+    mutating func loadFailure(_ limits: AnswerLimits) throws(WireError) -> LoadFailure {
+        guard let stage = LoadFailure.Stage(rawValue: try text(limit: AnswerLimits.name)) else { throw .malformed }
         return LoadFailure(
-            stage: stage, exception: try exception(), output: try text(), exceededTimeLimit: try integer() != 0)
+            stage: stage, exception: try exception(), output: try text(limit: 2 * limits.stream),
+            exceededTimeLimit: try integer() != 0)
     }
 }

@@ -119,9 +119,9 @@ public final class SandboxWorker: @unchecked Sendable {
                 instance.map {
                     slot.call(
                         message.function, of: $0, arguments: message.arguments, id: message.id,
-                        outputLimit: message.outputLimit, gil: gil)
+                        outputLimit: message.limits.output, gil: gil)
                 } ?? CallResult(value: .failure(.functionMissing), stdout: "", stderr: "")
-            return answer(message.id, result)
+            return answer(message.id, result, message.limits)
         case .shutDown(let id):
             var writer = WireWriter(kind: SandboxMessage.haveShutDown)
             writer.integer(id)
@@ -132,15 +132,18 @@ public final class SandboxWorker: @unchecked Sendable {
         }
     }
 
-    private func answer(_ id: UInt64, _ result: CallResult) -> [UInt8]? {
+    private func answer(_ id: UInt64, _ result: CallResult, _ limits: AnswerLimits) -> [UInt8]? {
+        // The agent would take it for an attack.
+        if case .success(let text?) = result.value, text.utf8.count > limits.result {
+            let failure = CallFailure.resultTooLarge(limit: limits.result)
+            return answer(
+                id, CallResult(value: .failure(failure), stdout: result.stdout, stderr: result.stderr), limits)
+        }
         var writer = WireWriter(kind: SandboxMessage.called)
         writer.integer(id)
         if case .failure = result.value { writer.integer(isScratchFull ? 1 : 0) } else { writer.integer(0) }
         writer.result(result)
-        guard writer.bytes.count > SandboxChild.messageLimit else { return writer.finished() }
-        // The agent would take it for an attack.
-        let failure = CallFailure.resultTooLarge(limit: SandboxChild.messageLimit)
-        return answer(id, CallResult(value: .failure(failure), stdout: result.stdout, stderr: result.stderr))
+        return writer.finished()
     }
 
     /// Whether less than a sixteenth of the scratch folder is free, where that is limited.

@@ -11,7 +11,7 @@ struct SandboxedRun {
     let startedAt: Date
     let duration: Duration
     let outputLimit: Int
-    /// Whether all calls are being stopped.
+    /// Whether all calls are being stopped, before this one's time is up.
     let isStopped: Bool
 
     func outcome(of end: SandboxExchange.End<CallResult>) -> Outcome {
@@ -42,7 +42,7 @@ struct SandboxedRun {
 
     /// One that was stopped before its time, with the agent.
     private func stoppedWithAgent(_ outcome: Outcome, _ step: StopStep?) -> Outcome {
-        guard let step, isStopped, limit.map({ duration < $0 }) ?? true else { return outcome }
+        guard let step, isStopped else { return outcome }
         var outcome = outcome
         outcome.status = .interrupted
         outcome.error = .stopped(step: step, traceback: outcome.error?.traceback)

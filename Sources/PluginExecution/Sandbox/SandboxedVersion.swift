@@ -5,7 +5,7 @@ import Sandbox
 
 /// One version of one plugin in the sandbox: the process that holds it, and the one after that.
 ///
-/// Unchecked because `state` is guarded by its lock, and `replacing` lets one thread at a time make a process.
+/// Unchecked because `state` is guarded by its lock.
 final class SandboxedVersion: @unchecked Sendable {
     private struct State {
         var child: SandboxChild?
@@ -17,13 +17,16 @@ final class SandboxedVersion: @unchecked Sendable {
         /// No call begins on it any more; called when the last has ended.
         var onIdle: (@Sendable () -> Void)?
         var isRetired = false
+        /// One thread at a time makes a process, or shuts one down.
+        var isReplacing = false
+        /// Threads that wait for that one.
+        var awaiting: [BlockingQueue<Void>] = []
     }
 
     let image: PluginImage
     let kind: ChildNursery.Kind
     private let parts: SandboxParts
     private let state = BlockingLock(State())
-    private let replacing = BlockingLock(())
 
     init(image: PluginImage, policy: SandboxPolicy, parts: SandboxParts) {
         self.image = image
@@ -36,29 +39,44 @@ final class SandboxedVersion: @unchecked Sendable {
 
     // MARK: Processes
 
+    /// How many processes that were there, and said something no one asked for, a call does without before it gives up.
+    private static let mostReplacements = 2
+
     /// Runs a closure with a process that has the plugin loaded, and a channel of it that no one else uses. Blocks
     /// while a process is made. Nil where another version has taken this one's place.
+    ///
+    /// - Throws: what loading throws; `PluginExecutionError.loadCrashed` where one process after the other can't be
+    ///   used; `stopped`.
     func withProcess<Value>(
-        _ body: (SandboxChild, _ channel: Int) -> Value
+        within bound: SandboxBound, _ body: (SandboxChild, _ channel: Int) -> Value
     ) throws(PluginExecutionError) -> Value? {
         // From here on it isn't retired.
         guard state.withLock({ begin(&$0) }) else { return nil }
         defer { endUse() }
+        var replacements = 0
         while true {
+            if bound.isStopped { throw .stopped }
+            if bound.hasPassed { throw .loadTimedOut(plugin: image.id) }
             let place: (child: SandboxChild, channel: Int)
             switch findPlace() {
             case .free(let child, let channel): place = (child, channel)
             case .taken(let wake):
-                wake.pop()
+                _ = bound.wait(for: wake)
                 continue
             case .none:
-                _ = try ensureChild()
+                _ = try ensureChild(within: bound)
                 continue
             }
             let (child, channel) = place
             defer { giveBack(channel, of: child) }
             guard SandboxExchange.isFree(child, channel: channel) else {
-                // It ended on its own, or said something that no one asked for: no call is to suffer from that.
+                // It ended on its own, or said something that no one asked for: no call is to suffer from that. One that
+                // does so each time would have the call go on for ever.
+                guard replacements < Self.mostReplacements else {
+                    replace(child)
+                    throw .loadCrashed(plugin: image.id, cause: "by sending what is no answer")
+                }
+                replacements += 1
                 replace(child)
                 continue
             }
@@ -109,58 +127,92 @@ final class SandboxedVersion: @unchecked Sendable {
         for wake in woken { wake.push(()) }
     }
 
-    /// Makes a process and loads the plugin into it, unless there is one. Returns what the script wrote.
-    func ensureChild() throws(PluginExecutionError) -> String {
-        try replacing.withLock { _ throws(PluginExecutionError) -> String in
-            if let child = state.withLock({ $0.child }), !child.hasEnded { return "" }
-            // What was to be made ready for the next call, and none comes.
-            if state.withLock({ $0.isRetired && $0.inUse == 0 }) { return "" }
-            let child: SandboxChild
-            do throws(SandboxError) {
-                child = try parts.nursery.take(kind)
-            } catch {
-                throw .sandbox(plugin: image.id, error)
+    /// Waits for its turn to make a process or to shut one down, and takes it. False where it doesn't come in time.
+    private func takeTurn(within bound: SandboxBound?) -> Bool {
+        while true {
+            let wake = state.withLock { state -> BlockingQueue<Void>? in
+                guard state.isReplacing else {
+                    state.isReplacing = true
+                    return nil
+                }
+                let wake = BlockingQueue<Void>()
+                state.awaiting.append(wake)
+                return wake
             }
-            // Before the script runs: its constructor may ask for something already.
-            if kind.policy.api != .none {
-                RequestService(
-                    plugin: image.id, access: kind.policy.api, host: parts.host, channel: child.requests
-                ).start()
+            guard let wake else { return true }
+            guard let bound else {
+                // Whoever has it is held to the limits of loading and shutting down.
+                wake.pop()
+                continue
             }
-            let output: String
-            do throws(PluginExecutionError) {
-                output = try load(into: child)
-            } catch {
-                child.end()
-                throw error
-            }
-            let isWanted = state.withLock { state in
-                // A call that came before the plugin was retired still runs.
-                guard !state.isRetired || state.inUse > 0 else { return false }
-                (state.child, state.freeChannels) = (child, Array(child.calls.indices))
-                return true
-            }
-            if isWanted { parts.nursery.replenish(kind) } else { child.end() }
-            return output
+            guard bound.wait(for: wake) != nil else { return false }
         }
     }
 
-    private func load(into child: SandboxChild) throws(PluginExecutionError) -> String {
+    private func endTurn() {
+        let awaiting = state.withLock { state in
+            state.isReplacing = false
+            defer { state.awaiting = [] }
+            return state.awaiting
+        }
+        for wake in awaiting { wake.push(()) }
+    }
+
+    /// Makes a process and loads the plugin into it, unless there is one. Returns what the script wrote.
+    func ensureChild(within bound: SandboxBound) throws(PluginExecutionError) -> String {
+        guard takeTurn(within: bound) else { throw bound.isStopped ? .stopped : .loadTimedOut(plugin: image.id) }
+        defer { endTurn() }
+        if let child = state.withLock({ $0.child }), !child.hasEnded { return "" }
+        // What was to be made ready for the next call, and none comes.
+        if state.withLock({ $0.isRetired && $0.inUse == 0 }) { return "" }
+        let child: SandboxChild
+        do throws(SandboxError) {
+            child = try parts.nursery.take(kind, within: bound)
+        } catch {
+            throw error == .stopped ? .stopped : .sandbox(plugin: image.id, error)
+        }
+        // Before the script runs: its constructor may ask for something already.
+        if let channel = child.requests {
+            RequestService(plugin: image.id, access: kind.policy.api, host: parts.host, channel: channel).start()
+        }
+        let output: String
+        do throws(PluginExecutionError) {
+            output = try load(into: child, within: bound)
+        } catch {
+            child.end()
+            throw error
+        }
+        let isWanted = state.withLock { state in
+            // A call that came before the plugin was retired still runs.
+            guard !state.isRetired || state.inUse > 0 else { return false }
+            (state.child, state.freeChannels) = (child, Array(child.calls.indices))
+            return true
+        }
+        if isWanted { parts.nursery.replenish(kind) } else { child.end() }
+        return output
+    }
+
+    private func load(into child: SandboxChild, within bound: SandboxBound) throws(PluginExecutionError) -> String {
         let id = parts.nextID()
         let message = LoadMessage(
             id: id, pluginID: image.id.rawValue, path: image.path, script: image.script,
-            outputLimit: parts.outputLimit)
+            outputLimit: parts.limits.output)
         guard let order = message.encoded() else { throw .stopped }
-        let limit = min(image.timeLimit ?? SandboxParts.loadLimit, SandboxParts.loadLimit)
+        let limits = AnswerLimits(result: 0, output: parts.limits.output)
         var raw = SandboxExchange.RawOutput()
-        let end = parts.exchange(on: child, channel: 0, id: id, limit: limit).run(order, raw: &raw) {
-            kind, reader throws(WireError) -> Result<String, LoadFailure> in
+        let end = parts.exchange(
+            on: child, channel: 0, id: id,
+            deadline: bound.within(min(image.timeLimit ?? SandboxParts.loadLimit, SandboxParts.loadLimit)).deadline,
+            answerLimit: limits.message, stopDescriptor: parts.stopDescriptor, endsOnStop: true
+        ).run(order, raw: &raw) { kind, reader throws(WireError) -> Result<String, LoadFailure> in
             guard kind == SandboxMessage.loaded, try reader.integer() == id else { throw .malformed }
-            return try reader.integer() == 0 ? .success(try reader.text()) : .failure(try reader.loadFailure())
+            return try reader.integer() == 0
+                ? .success(try reader.text(limit: 2 * limits.stream)) : .failure(try reader.loadFailure(limits))
         }
         switch end {
         case .answered(.success(let output), stoppedBy: nil):
             return output + String(decoding: raw.output, as: UTF8.self) + String(decoding: raw.errors, as: UTF8.self)
+        case .stopped where bound.isStopped: throw .stopped
         case .answered(.success, stoppedBy: _?), .stopped, .exhausted: throw .loadTimedOut(plugin: image.id)
         case .answered(.failure(let failure), _): throw .loadFailed(plugin: image.id, failure)
         case .died(let ending): throw .loadCrashed(plugin: image.id, cause: ending.sentence)
@@ -180,7 +232,7 @@ final class SandboxedVersion: @unchecked Sendable {
         guard isWanted else { return }
         parts.work.push { [self] in
             // What is wrong with it is said to the next call.
-            _ = try? ensureChild()
+            _ = try? ensureChild(within: parts.bound())
         }
     }
 
@@ -217,16 +269,16 @@ final class SandboxedVersion: @unchecked Sendable {
 
     /// Not while another process is made, which would be left over, or is shut down, which must have ended afterwards.
     private func shutDown() -> RunError? {
-        replacing.withLock { _ in
-            let child = state.withLock { state -> SandboxChild? in
-                // A call may have come since it was seen to rest.
-                guard state.inUse == 0 else { return nil }
-                defer { (state.child, state.freeChannels) = (nil, []) }
-                return state.child
-            }
-            guard let child, !child.hasEnded else { return nil }
-            return shutDown(child)
+        _ = takeTurn(within: nil)
+        defer { endTurn() }
+        let child = state.withLock { state -> SandboxChild? in
+            // A call may have come since it was seen to rest.
+            guard state.inUse == 0 else { return nil }
+            defer { (state.child, state.freeChannels) = (nil, []) }
+            return state.child
         }
+        guard let child, !child.hasEnded else { return nil }
+        return shutDown(child)
     }
 
     private func shutDown(_ child: SandboxChild) -> RunError? {
@@ -236,8 +288,10 @@ final class SandboxedVersion: @unchecked Sendable {
         writer.integer(id)
         guard let order = writer.finished() else { return nil }
         var raw = SandboxExchange.RawOutput()
-        let end = parts.exchange(on: child, channel: 0, id: id, limit: parts.shutdownLimit).run(order, raw: &raw) {
-            kind, reader throws(WireError) -> PythonException? in
+        let end = parts.exchange(
+            on: child, channel: 0, id: id, deadline: .now + parts.shutdownLimit,
+            answerLimit: AnswerLimits(result: 0, output: 0).message
+        ).run(order, raw: &raw) { kind, reader throws(WireError) -> PythonException? in
             guard kind == SandboxMessage.haveShutDown, try reader.integer() == id else { throw .malformed }
             return try reader.integer() == 0 ? nil : try reader.exception()
         }
@@ -256,7 +310,7 @@ final class SandboxedVersion: @unchecked Sendable {
         guard state.withLock({ begin(&$0) }) else { return functions }
         defer { endUse() }
         // It may have been idle for long, or have ended.
-        guard (try? ensureChild()) != nil, let child else { return functions }
+        guard (try? ensureChild(within: parts.bound())) != nil, let child else { return functions }
         let id = parts.nextID()
         var writer = WireWriter(kind: SandboxMessage.listMissing)
         writer.integer(id)
@@ -313,16 +367,25 @@ struct SandboxParts: Sendable {
     let work: BlockingQueue<(@Sendable () -> Void)?>
     let host: any PluginHost
     let policy: TimeLimitPolicy
-    let outputLimit: Int
+    let limits: AnswerLimits
     let shutdownLimit: Duration
     let nextID: @Sendable () -> UInt64
+    let stopping: StopRequest
+    /// Readable once everything is to be stopped.
+    let stopDescriptor: Int32
+
+    /// A wait until a deadline, or until everything is stopped.
+    func bound(until deadline: ContinuousClock.Instant? = nil) -> SandboxBound {
+        SandboxBound(deadline: deadline, stopping: stopping)
+    }
 
     func exchange(
-        on child: SandboxChild, channel: Int, id: UInt64, limit: Duration?, cpuLimit: Duration? = nil,
-        stopDescriptor: Int32? = nil
+        on child: SandboxChild, channel: Int, id: UInt64, deadline: ContinuousClock.Instant?, answerLimit: Int,
+        cpuLimit: Duration? = nil, stopDescriptor: Int32? = nil, endsOnStop: Bool = false
     ) -> SandboxExchange {
         SandboxExchange(
-            child: child, channel: channel, id: id, limit: limit, policy: policy, floodLimit: 64 * outputLimit,
-            outputLimit: outputLimit, cpuLimit: cpuLimit, stopDescriptor: stopDescriptor)
+            child: child, channel: channel, id: id, deadline: deadline, policy: policy,
+            floodLimit: 64 * limits.output, outputLimit: limits.output, answerLimit: answerLimit, cpuLimit: cpuLimit,
+            stopDescriptor: stopDescriptor, endsOnStop: endsOnStop)
     }
 }
