@@ -14,14 +14,16 @@ import Testing
             def leave(self): os._exit(3)
             def kill(self): os.kill(os.getpid(), signal.SIGKILL)
             def fine(self): return os.getpid()
-            def send(self): return self.api.sendTaskResult("another", "from within")
+            def send(self): return self.api.sendTaskResult("listed", "from within")
+            def steal(self): return self.api.sendTaskResult("good", "from within")
+            def invent(self): return self.api.sendTaskResult("another", "from within")
             def ask(self): return self.api.getAgentTasks()
             def look(self, path): return open(path).read()
             def hold(self, mark):
                 subprocess.Popen(["sleep", mark], start_new_session=True)
                 while True: re.match(r"(a*)*b", "a" * 64)
         """
-    static let functions = ["segfault", "leave", "kill", "fine", "send", "ask", "look", "hold"]
+    static let functions = ["segfault", "leave", "kill", "fine", "send", "steal", "invent", "ask", "look", "hold"]
 
     private func makeBackend(_ tasks: [(id: String, function: String, arguments: String)]) throws -> ScriptedBackend {
         let backend = try ScriptedBackend()
@@ -59,23 +61,30 @@ import Testing
     struct Access: Sendable, CustomTestStringConvertible {
         var api: String
         var sends: Bool
+        /// For a task of another plugin, or of none.
+        var steals: Bool
         var asks: Bool
         var testDescription: String { "api = \(api)" }
     }
 
     @Test(arguments: [
-        Access(api: "none", sends: false, asks: false), Access(api: "results", sends: true, asks: false),
-        Access(api: "full", sends: true, asks: true),
+        Access(api: "none", sends: false, steals: false, asks: false),
+        Access(api: "results", sends: true, steals: false, asks: false),
+        Access(api: "full", sends: true, steals: true, asks: true),
     ])
     func theBackendIsReachedAsFarAsThePolicyAllows(_ access: Access) async throws {
-        let backend = try makeBackend([("send", "send", "{}"), ("ask", "ask", "{}")])
+        let backend = try makeBackend(
+            ["send", "steal", "invent", "ask"].map { ($0, $0, "{}") } + [("listed", "fine", "{}")])
         backend.server.route("/api/agent/task/another", .json(#"{"data": null}"#))
         let folder = try TemporaryFolder()
         try "[sandbox]\napi = \(access.api)\n".write(
             toFile: folder.path("config.ini"), atomically: true, encoding: .utf8)
         let output = try await AgentProcess.run(
             ["run", "--once"] + arguments(backend), directory: folder.path)
-        for (id, isAllowed) in [("send", access.sends), ("ask", access.asks)] {
+        let expected = [
+            ("send", access.sends), ("steal", access.steals), ("invent", access.steals), ("ask", access.asks),
+        ]
+        for (id, isAllowed) in expected {
             let result = try backend.results(of: id).first
             #expect(result?.status == (isAllowed ? .succeeded : .failed), "\(id): \(output.stderr)")
             #expect(isAllowed || result?.error?.message.contains("'api = \(access.api)'") == true)

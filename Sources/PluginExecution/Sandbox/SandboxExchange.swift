@@ -76,8 +76,8 @@ struct SandboxExchange {
             while true {
                 if sent < order.count { sent += try wire.sendSome(order, from: sent) }
                 if let value = try wire.next(read) {
-                    // Our own code in the child says no more than that.
-                    guard !wire.hasBytes else { throw .malformed }
+                    // Our own code in the child reads the order first, and says no more than that.
+                    guard sent == order.count, !wire.hasBytes else { throw .malformed }
                     drain(&raw)
                     return .answered(value, stoppedBy: stage.step)
                 }
