@@ -152,7 +152,8 @@ extension SandboxPlan {
         "/usr/local/share/ca-certificates", "/sys/devices/system/cpu",
         // Of programs.
         "/etc/alternatives", "/etc/bash.bashrc", "/etc/bashrc", "/etc/debian_version", "/etc/fonts",
-        "/etc/gitattributes", "/etc/gitconfig", "/etc/inputrc", "/etc/locale.alias", "/etc/locale.conf",
+        "/etc/gitattributes", "/etc/gitconfig", "/etc/gitignore", "/etc/inputrc", "/etc/locale.alias",
+        "/etc/locale.conf",
         "/etc/lsb-release", "/etc/magic", "/etc/magic.mime", "/etc/mailcap", "/etc/manpath.config", "/etc/os-release",
         "/etc/papersize", "/etc/profile", "/etc/profile.d", "/etc/redhat-release", "/etc/shells",
         "/etc/ssh/ssh_config", "/etc/ssh/ssh_config.d", "/etc/ssh/ssh_known_hosts", "/etc/terminfo", "/etc/vim",

@@ -93,7 +93,7 @@ public struct EscapeSuite: Sendable {
                 }
                 (policy.network, policy.readPaths) = (.full, [folder])
             case "writable":
-                guard case .object(let fields) = context, case .string(let folder)? = fields["writable"] else {
+                guard case .object(let fields) = context, case .string(let folder)? = fields["write_folder"] else {
                     throw Failure(message: "the attempts' script names no writable folder")
                 }
                 (policy.network, policy.writePaths) = (.full, [folder])

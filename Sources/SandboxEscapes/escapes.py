@@ -816,7 +816,7 @@ def execute_through_loader(context):
 
 @attempt("files", "run a file from a folder of write_paths through the dynamic loader", "writable")
 def execute_from_writable_folder(context):
-    return execute_through_loader({**context, "scratch": context["writable"]})
+    return execute_through_loader({**context, "scratch": context["write_folder"]})
 
 
 # ------------------------------------------------------------ files: programs with the rights of their owner
@@ -829,7 +829,7 @@ def with_set_id(make):
     """In a folder that it may write to. Whoever starts such a program has the rights of the file's owner."""
 
     def run(context):
-        path = os.path.join(context["writable"], f"program-{secrets.token_hex(4)}")
+        path = os.path.join(context["write_folder"], f"program-{secrets.token_hex(4)}")
         with undoing(os.unlink, path):
             make(path)
             if not os.stat(path).st_mode & (stat.S_ISUID | stat.S_ISGID):
@@ -2192,7 +2192,7 @@ class Targets:
             path = os.path.join(self.folder, name)
             os.makedirs(path, exist_ok=True)
             os.chmod(path, 0o755 if name == "other-plugin" else 0o777)
-        self.context["writable"] = os.path.join(self.folder, "writable")
+        self.context["write_folder"] = os.path.join(self.folder, "writable")
         self.context["state"] = self.write("agent.journal", self.secret("state", 64), 0o644)
         self.context["plugin"] = self.write("other-plugin/script.py", self.secret("plugin", 64), 0o644)
         self.write("outside/target", TARGET, 0o666)
