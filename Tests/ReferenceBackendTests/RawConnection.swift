@@ -41,7 +41,7 @@ final class RawConnection {
     func send(_ data: Data) -> Int {
         max(
             0,
-            data.withUnsafeBytes { Foundation.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+            data.withUnsafeBytes { Foundation.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
         )
     }
 
@@ -59,8 +59,8 @@ final class RawConnection {
         }
     }
 
-    func untilClosed() async throws {
-        try await eventually("the server closes the connection", within: .seconds(60)) {
+    func untilClosed(_ name: String = "") async throws {
+        try await eventually("the server closes the connection \(name)", within: .seconds(60)) {
             receive()
             return isClosed
         }

@@ -47,7 +47,9 @@ import Testing
             let idle = try RawConnection(to: backend.port)
             idle.send(Self.head("GET", "/healthz"))
             #expect(try await idle.status() == 200)
-            for connection in [silent, half, body, idle] { try await connection.untilClosed() }
+            for (name, connection) in [("silent", silent), ("half", half), ("body", body), ("idle", idle)] {
+                try await connection.untilClosed(name)
+            }
             #expect(body.received.isEmpty)
             // A byte now and then doesn't help.
             let slow = try RawConnection(to: backend.port)
@@ -81,13 +83,16 @@ import Testing
         let limits = ServerLimits(maximumConnections: 3, bodyTimeout: 600)
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, limits: limits) { backend in
             var busy: [RawConnection] = []
-            for _ in 0..<3 {
-                let connection = try RawConnection(to: backend.port)
-                connection.send(
-                    Self.head("POST", "/api/agent/task/\(QuickstartSeed.squareTask)", "Content-Length: 10"))
-                busy.append(connection)
-            }
             try await eventually("there is no room", within: .seconds(60)) {
+                // One whose head wasn't looked at yet is closed to make room, and comes again.
+                for connection in busy { connection.receive() }
+                busy.removeAll { $0.isClosed }
+                while busy.count < 3 {
+                    let connection = try RawConnection(to: backend.port)
+                    connection.send(
+                        Self.head("POST", "/api/agent/task/\(QuickstartSeed.squareTask)", "Content-Length: 10"))
+                    busy.append(connection)
+                }
                 let next = try RawConnection(to: backend.port)
                 next.send(Self.head("GET", "/api/agent"))
                 let status = try await next.status()
@@ -258,17 +263,23 @@ import Testing
     ) async throws {
         let login = LoginConfiguration(publicOrigin: try WebOrigin("https://backend.example.com"))
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, login: login) { backend in
-            let client = try TestClient(backend)
-            let headers = ["Content-Type": "application/json"].merging(fields) { $1 }
-            let answer = try await client.send(
-                .post, "/api/agent/task/\(QuickstartSeed.squareTask)", json: ["data": "x"], headers: headers)
-            #expect(answer.status == status)
+            func send(_ request: String, _ fields: [String: String], _ body: String) async throws -> RawConnection {
+                let all = ["Host": "127.0.0.1", "Content-Length": "\(body.utf8.count)"].merging(fields) { $1 }
+                let connection = try RawConnection(to: backend.port)
+                connection.send("\(request) HTTP/1.1\r\n\(all.map { "\($0): \($1)\r\n" }.joined())\r\n\(body)")
+                return connection
+            }
+            let json = ["Content-Type": "application/json"].merging(fields) { $1 }
+            let answer = try await send(
+                "POST /api/agent/task/\(QuickstartSeed.squareTask)", json, #"{"data": "x"}"#)
+            #expect(try await answer.status() == status)
             if status != 201 {
-                #expect(answer.errorCode == (status == 421 ? "request.foreign_host" : "request.foreign_site"))
+                let code = status == 421 ? "request.foreign_host" : "request.foreign_site"
+                #expect(String(decoding: answer.received, as: UTF8.self).contains(code))
                 #expect(try await backend.service.runs().elements.isEmpty)
             }
-            let read = try await client.get("/api/agent/tasks", headers: fields)
-            #expect(read.status == (fields["Content-Type"] == nil && status != 201 ? status : 200))
+            let read = try await send("GET /api/agent/tasks", fields, "")
+            #expect(try await read.status() == (fields["Content-Type"] == nil && status != 201 ? status : 200))
         }
     }
 

@@ -42,7 +42,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         table.open(context.channel)
-        schedule(context)
+        if context.channel.isActive { schedule(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        if timer == nil { schedule(context) }
+        context.fireChannelActive()
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -144,7 +149,6 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func look(_ context: ChannelHandlerContext) {
-        guard context.channel.isActive else { return }
         // Only what the other end owes us counts: while we don't read, it is we who are slow.
         if isReadingBody && isReadOutstanding || writesOutstanding > 0 { waited += period.nanoseconds }
         let isTooSlow: Bool
