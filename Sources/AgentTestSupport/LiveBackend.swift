@@ -46,11 +46,14 @@ public final class LiveBackend: Sendable {
     ///   - authentication: How agents are known; `device` wants them to log in.
     ///   - login: Lifetimes and limits of logins.
     ///   - maximumResultSize: In bytes.
+    ///   - limits: How much the backend takes in.
+    ///   - trustedProxies: Whose `X-Forwarded-For` is believed.
     ///   - now: The backend's clock, for tests that let tokens expire.
     public static func start(
         seed: URL? = nil, data: TemporaryFolder? = nil, port: Int = 0, authentication: AgentAuthentication = .none,
         login: LoginConfiguration = LoginConfiguration(),
-        maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize,
+        maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize, limits: ServerLimits = ServerLimits(),
+        runRetention: Int? = nil, trustedProxies: [AddressRange] = [],
         logger: Logger = Logger(label: "live-backend", factory: { _ in SwiftLogNoOpLogHandler() }),
         now: @escaping @Sendable () -> Date = { Date() }
     ) async throws -> LiveBackend {
@@ -59,7 +62,8 @@ public final class LiveBackend: Sendable {
             BackendConfiguration(
                 listen: ListenAddress(host: "127.0.0.1", port: port), dataFolder: folder.url,
                 creation: .ifMissing, seedFolder: seed,
-                authentication: authentication, login: login, maximumResultSize: maximumResultSize),
+                authentication: authentication, login: login, maximumResultSize: maximumResultSize, limits: limits,
+                runRetention: runRetention, trustedProxies: trustedProxies),
             logger: logger, now: now)
         let (addresses, continuation) = AsyncStream<ListenAddress>.makeStream()
         let running = Task {
@@ -88,11 +92,13 @@ public final class LiveBackend: Sendable {
     public static func withLiveBackend<T>(
         seed: URL? = nil, authentication: AgentAuthentication = .none,
         login: LoginConfiguration = LoginConfiguration(),
-        maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize,
-        now: @escaping @Sendable () -> Date = { Date() }, _ body: (LiveBackend) async throws -> T
+        maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize, limits: ServerLimits = ServerLimits(),
+        trustedProxies: [AddressRange] = [], now: @escaping @Sendable () -> Date = { Date() },
+        _ body: (LiveBackend) async throws -> T
     ) async throws -> T {
         let backend = try await start(
-            seed: seed, authentication: authentication, login: login, maximumResultSize: maximumResultSize, now: now)
+            seed: seed, authentication: authentication, login: login, maximumResultSize: maximumResultSize,
+            limits: limits, trustedProxies: trustedProxies, now: now)
         do {
             let result = try await body(backend)
             await backend.stop()

@@ -22,6 +22,11 @@ public struct BackendConfiguration: Sendable {
     public var login: LoginConfiguration
     /// The largest body of `POST /api/agent/task/{TASK_ID}`, in bytes.
     public var maximumResultSize: Int
+    public var limits: ServerLimits
+    /// For how long runs are kept after they came in, in days; nil for ever.
+    public var runRetention: Int?
+    /// The proxies whose `X-Forwarded-For` is believed.
+    public var trustedProxies: [AddressRange]
 
     /// 64 MiB.
     public static let defaultMaximumResultSize = 64 << 20
@@ -30,7 +35,8 @@ public struct BackendConfiguration: Sendable {
         listen: ListenAddress = ListenAddress(host: "127.0.0.1", port: 8787), dataFolder: URL,
         creation: DatabaseCreation = .never, seedFolder: URL? = nil,
         authentication: AgentAuthentication = .device, login: LoginConfiguration = LoginConfiguration(),
-        maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize
+        maximumResultSize: Int = BackendConfiguration.defaultMaximumResultSize, limits: ServerLimits = ServerLimits(),
+        runRetention: Int? = nil, trustedProxies: [AddressRange] = []
     ) {
         self.listen = listen
         self.dataFolder = dataFolder
@@ -39,5 +45,8 @@ public struct BackendConfiguration: Sendable {
         self.authentication = authentication
         self.login = login
         self.maximumResultSize = maximumResultSize
+        self.limits = limits
+        self.runRetention = runRetention
+        self.trustedProxies = trustedProxies
     }
 }

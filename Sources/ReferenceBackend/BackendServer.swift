@@ -21,7 +21,7 @@ public struct BackendServer: Sendable {
         self.logger = logger
         service = try await BackendService.open(
             dataFolder: configuration.dataFolder, creation: configuration.creation, exclusively: true,
-            login: configuration.login, now: now)
+            login: configuration.login, maximumAgentStorage: configuration.limits.maximumAgentStorage, now: now)
         do {
             if let seedFolder = configuration.seedFolder { try await service.seed(from: seedFolder) }
             newAdministrationToken = try await service.createAdministrationToken()
@@ -46,10 +46,15 @@ public struct BackendServer: Sendable {
             await onListening(address)
         }
         do {
-            if handlesSignals {
-                try await application.runService()
-            } else {
-                try await application.runService(gracefulShutdownSignals: [])
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await repeatedly(every: .seconds(2)) { try await logChanges() } }
+                group.addTask { await repeatedly(every: .seconds(3600)) { try await forgetRuns() } }
+                defer { group.cancelAll() }
+                if handlesSignals {
+                    try await application.runService()
+                } else {
+                    try await application.runService(gracefulShutdownSignals: [])
+                }
             }
         } catch {
             try await close()
@@ -57,6 +62,36 @@ public struct BackendServer: Sendable {
             throw ReferenceBackendError.listen(address: "\(configuration.listen)", problem: "\(error)")
         }
         try await close()
+    }
+
+    /// Does something now and then until the task is cancelled. A failure is for the log: the next time may do.
+    private func repeatedly(every period: Duration, _ work: () async throws -> Void) async {
+        while !Task.isCancelled {
+            do {
+                try await work()
+            } catch is CancellationError {
+                return
+            } catch {
+                logger.error("the upkeep of the database failed", metadata: ["error": "\(error)"])
+            }
+            try? await Task.sleep(for: period)
+        }
+    }
+
+    /// What commands changed beside the server belongs in its log too.
+    private func logChanges() async throws {
+        for change in try await service.takeChanges() {
+            logger.notice(
+                "an administrator \(change.what)",
+                metadata: ["by": "\(change.by)", "at": "\(RFC3339.string(from: change.madeAt))"])
+        }
+    }
+
+    private func forgetRuns() async throws {
+        guard let days = configuration.runRetention else { return }
+        let count = try await service.deleteRuns(
+            receivedBefore: service.now().addingTimeInterval(-TimeInterval(days) * 86400))
+        if count > 0 { logger.info("deleted \(count) runs that are older than \(days) days") }
     }
 
     private func close() async throws {

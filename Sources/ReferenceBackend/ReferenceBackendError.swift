@@ -23,6 +23,16 @@ public enum ReferenceBackendError: CodedError, Equatable {
     case invalidBody(problem: String)
     /// An id that was chosen by the client is taken.
     case alreadyExists(Resource, id: String)
+    /// A plugin can't be deleted while agents have it.
+    case pluginAssigned(id: String, agentIDs: [String])
+    /// An agent has stored as much as it may; `limit` is in bytes.
+    case agentStorageFull(agentID: String, limit: Int)
+    /// The server has as much to do as it may; `retryAfter` is in seconds.
+    case busy(retryAfter: Int)
+    /// A request that names a host which isn't known to be this backend's.
+    case foreignHost(String)
+    /// A request that a page of another site had a browser send.
+    case foreignSite(problem: String)
     /// The administration token is missing or wrong.
     case unauthorized
     /// An agent shows no access token, or one that isn't good any more. `problem` says which.
@@ -47,6 +57,10 @@ public enum ReferenceBackendError: CodedError, Equatable {
     case laterVersion(path: String)
     /// The database's files were deleted or replaced while they were in use.
     case storageGone(path: String)
+    /// A backup was to be made where a file is.
+    case backupExists(file: String)
+    /// A backup can't be made, or what is to be restored is none.
+    case backup(file: String, problem: String)
     /// A file of the seed folder can't be used.
     case seed(file: String, problem: String)
     /// `--listen` isn't an address, or it is taken.
@@ -58,6 +72,11 @@ public enum ReferenceBackendError: CodedError, Equatable {
         case .invalidField: "request.invalid_field"
         case .invalidBody: "request.invalid_body"
         case .alreadyExists(let resource, _): "\(resource.rawValue).already_exists"
+        case .pluginAssigned: "plugin.assigned"
+        case .agentStorageFull: "agent.storage_full"
+        case .busy: "backend.busy"
+        case .foreignHost: "request.foreign_host"
+        case .foreignSite: "request.foreign_site"
         case .unauthorized: "administration.unauthorized"
         case .agentUnauthorized: "agent.unauthorized"
         case .notPending(_, .expired): "device.expired"
@@ -71,6 +90,8 @@ public enum ReferenceBackendError: CodedError, Equatable {
         case .folderInUse: "backend.folder_in_use"
         case .laterVersion: "backend.later_version"
         case .storageGone: "backend.storage_gone"
+        case .backupExists: "backend.backup_exists"
+        case .backup: "backend.backup_failed"
         case .seed: "backend.invalid_seed"
         case .listen: "backend.cannot_listen"
         }
@@ -91,6 +112,18 @@ public enum ReferenceBackendError: CodedError, Equatable {
             "the request's body is wrong: \(problem)"
         case .alreadyExists(let resource, let id):
             "there is a \(resource.rawValue) \(quoted(id)) already; leave \"id\" out to get a new one"
+        case .pluginAssigned(let id, let agents):
+            "the plugin \(quoted(id)) is assigned to \(agents.count == 1 ? "the agent" : "\(agents.count) agents, such as") "
+                + "\(quoted(agents.first ?? "")); take it away there first"
+        case .agentStorageFull(let id, let limit):
+            "the results of the agent \(quoted(id)) take the \(limit) bytes that one agent may store; delete runs, keep "
+                + "them for a shorter time with --keep-runs, or raise the limit with --max-agent-storage"
+        case .busy:
+            "the backend has as many connections or as much data under way as it may; try again in a moment"
+        case .foreignHost(let host):
+            "this backend is not known as \(quoted(host)); use its address, or name it with --public-url"
+        case .foreignSite(let problem):
+            "this looks like a page of another site that speaks through a browser: \(problem)"
         case .unauthorized:
             "the administration API needs \"Authorization: Bearer TOKEN\" with the token that was printed at the first "
                 + "start; \"runbook-backend token reset\" makes a new one"
@@ -126,6 +159,10 @@ public enum ReferenceBackendError: CodedError, Equatable {
         case .storageGone(let path):
             "the database \(quoted(path)) was deleted or replaced while the server used it, so that nothing can be stored; "
                 + "stop the server, put the folder back or restore a backup, and start it again"
+        case .backupExists(let file):
+            "there is a file \(quoted(file)) already; name another, or replace it with --force"
+        case .backup(let file, let problem):
+            "the backup \(quoted(file)) can't be used: \(problem)"
         case .seed(let file, let problem):
             "the seed file \(quoted(file)) can't be used: \(problem)"
         case .listen(let address, let problem):

@@ -28,8 +28,12 @@ struct DeviceApproveCommand: AsyncParsableCommand {
 
     func run() async throws {
         let choice: AgentChoice = agent.map { .existing(id: $0, name: name) } ?? .new(name: name)
-        let agent = try await storage.withExisting { try await $0.approveLogin(code, as: choice) }
         let shown = UserCode(typed: code)?.description ?? code
+        let agent = try await storage.change {
+            try await $0.approveLogin(code, as: choice)
+        } _: { agent in
+            "approved the code \(shown) as the agent \(quoted(agent.id))"
+        }
         let named = agent.name.map { " named \(quoted($0))" } ?? ""
         try output.write("approved \(shown): the host is the agent \(quoted(agent.id))\(named)", json: agent)
     }

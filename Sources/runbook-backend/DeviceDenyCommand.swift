@@ -17,7 +17,11 @@ struct DeviceDenyCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let login = try await storage.withExisting { try await $0.denyLogin(code) }
+        let login = try await storage.change {
+            try await $0.denyLogin(code)
+        } _: { login in
+            "denied the code \(login.userCode)"
+        }
         try output.write("denied \(login.userCode)", json: login)
     }
 }

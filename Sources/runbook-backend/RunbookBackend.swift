@@ -13,7 +13,9 @@ struct RunbookBackend: AsyncParsableCommand {
             EXIT CODES
               0 done, 1 it failed, 2 wrong usage
             """,
-        subcommands: [ServeCommand.self, DeviceCommand.self, TokenCommand.self])
+        subcommands: [
+            ServeCommand.self, DeviceCommand.self, TokenCommand.self, BackupCommand.self, RestoreCommand.self,
+        ])
 
     static func main() async {
         do {

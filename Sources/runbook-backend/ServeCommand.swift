@@ -44,15 +44,10 @@ struct ServeCommand: AsyncParsableCommand {
 
     @OptionGroup var login: LoginOptions
 
-    @Option(help: ArgumentHelp("The largest result that is taken, in bytes.", valueName: "bytes"))
-    var maxResultSize = BackendConfiguration.defaultMaximumResultSize
+    @OptionGroup var limit: LimitOptions
 
     @Option(help: "trace, debug, info, notice, warning, error or critical.")
     var logLevel = Logger.Level.info
-
-    func validate() throws {
-        if maxResultSize < 1 { throw ValidationError("--max-result-size is a number of bytes from 1") }
-    }
 
     func run() async throws {
         var logger = Logger(label: "runbook-backend", factory: { StreamLogHandler.standardError(label: $0) })
@@ -67,11 +62,23 @@ struct ServeCommand: AsyncParsableCommand {
                 "agents are known by their address alone: whoever reaches this port is an agent",
                 metadata: ["listen": "\(listen)"])
         }
+        var limits = limit.limits
+        let reserve = ServerLimits.reservedConnections
+        limits.maximumConnections = max(
+            1, DescriptorLimit.makeRoom(forConnections: limits.maximumConnections + reserve) - reserve)
+        if limits.maximumConnections < limit.maxConnections {
+            logger.warning(
+                """
+                the process may open too few files (RLIMIT_NOFILE) for --max-connections; it takes \
+                \(limits.maximumConnections) connections
+                """)
+        }
         let server = try await BackendServer(
             BackendConfiguration(
                 listen: listen, dataFolder: storage.folder, creation: makesDatabase ? .onlyNew : .never,
                 seedFolder: seed.map { URL(filePath: $0) },
-                authentication: auth, login: login.configuration, maximumResultSize: maxResultSize),
+                authentication: auth, login: login.configuration, maximumResultSize: limit.maxResultSize,
+                limits: limits, runRetention: limit.keepRuns, trustedProxies: limit.trustedProxies),
             logger: logger)
         if let token = server.newAdministrationToken {
             StandardOutput.write("administration token, shown this once: \(token)")

@@ -1,3 +1,4 @@
+import AgentModel
 import ArgumentParser
 import Foundation
 import ReferenceBackend
@@ -7,6 +8,23 @@ struct StorageOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp("The folder of the database.", valueName: "folder"))
     var data = "./backend-data"
+
+    /// Who runs the command, for the server's log.
+    static var user: String {
+        let entry = getpwuid(getuid())?.pointee.pw_name.map { String(cString: $0) }
+        let name = "\(entry ?? "unknown") (user \(getuid())) by a command"
+        return ProcessInfo.processInfo.environment["SUDO_USER"].map { "\(name), through sudo as \(quoted($0))" } ?? name
+    }
+
+    /// Changes what a backend keeps in the folder, and has the server log who did.
+    /// - Parameter what: Of the result, as a sentence without a subject.
+    func change<T>(_ body: (BackendService) async throws -> T, _ what: (T) -> String) async throws -> T {
+        try await withExisting { service in
+            let result = try await body(service)
+            try await service.noteChange(what(result), by: Self.user)
+            return result
+        }
+    }
 
     var folder: URL { URL(filePath: data) }
 

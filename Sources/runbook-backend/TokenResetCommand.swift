@@ -17,7 +17,11 @@ struct TokenResetCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let token = try await storage.withExisting { try await $0.resetAdministrationToken() }
+        let token = try await storage.change {
+            try await $0.resetAdministrationToken()
+        } _: { _ in
+            "reset the administration token"
+        }
         try output.write(token, json: ["token": token])
     }
 }

@@ -229,6 +229,22 @@ import Testing
         }
     }
 
+    @Test func `who takes all the room for codes makes place for the others`() async throws {
+        let folder = try TemporaryFolder()
+        let service = try await BackendService.open(
+            dataFolder: folder.url, login: LoginConfiguration(maximumLiveCodes: 4))
+        let honest = try await service.beginLogin(clientID: "x", scope: "", address: "192.0.2.1")
+        for _ in 0..<3 { _ = try await service.beginLogin(clientID: "x", scope: "", address: "192.0.2.66") }
+        await #expect(throws: OAuthError.self) {
+            try await service.beginLogin(clientID: "x", scope: "", address: "192.0.2.66")
+        }
+        _ = try await service.beginLogin(clientID: "x", scope: "", address: "192.0.2.2")
+        let addresses = try await service.deviceLogins().elements.map(\.address)
+        #expect(addresses == ["192.0.2.1", "192.0.2.66", "192.0.2.66", "192.0.2.2"])
+        _ = try await service.pendingLogin("\(honest.userCode)")
+        try await service.close()
+    }
+
     @Test(arguments: [
         ("2001:db8:1:2:3::4", "2001:db8:1:2:ffff::", true), ("2001:db8:1:2::", "2001:db8:1:3::", false),
         ("192.0.2.1", "::ffff:192.0.2.1", true), ("192.0.2.1", "192.0.2.2", false),

@@ -115,7 +115,9 @@ import Testing
         ["serve", "--listen", "8787"], ["serve", "--auth", "sometimes"], ["serve", "--max-result-size", "0"],
         ["serve", "--public-url", "backend.example.com"], ["serve", "--code-lifetime", "0"],
         ["serve", "--access-token-lifetime", "-1"], ["device", "approve"], ["device", "deny"],
-        ["serve", "--log-level", "loud"], ["serve", "--no-such-option"], ["sreve"],
+        ["serve", "--log-level", "loud"], ["serve", "--max-connections", "0"], ["serve", "--keep-runs", "0"],
+        ["serve", "--head-timeout", "0"], ["serve", "--trusted-proxy", "proxy"], ["backup"], ["restore"],
+        ["serve", "--no-such-option"], ["sreve"],
     ])
     func `wrong usage is told apart from failure`(arguments: [String]) async throws {
         let process = try BackendProcess(arguments)
@@ -126,7 +128,7 @@ import Testing
     @Test(arguments: [
         ["--help"], ["serve", "--help"], ["token", "--help"], ["token", "reset", "--help"], ["device", "--help"],
         ["device", "list", "--help"],
-        ["device", "approve", "--help"], ["device", "deny", "--help"],
+        ["device", "approve", "--help"], ["device", "deny", "--help"], ["backup", "--help"], ["restore", "--help"],
     ])
     func `help shows an example`(arguments: [String]) async throws {
         let process = try BackendProcess(arguments)

@@ -64,13 +64,14 @@ import Testing
         }
     }
 
-    @Test func `a refresh token that is used twice ends its login and no other`() async throws {
+    @Test func `a refresh token that is used again after its successor was ends its login and no other`() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let other = try await client.logIn()
             let first = try await client.logIn()
             let second = try DeviceClient.tokens(of: try await client.refresh(first.refresh))
             #expect(try await client.agent(first.access).status == 200)
+            #expect(try await client.agent(second.access).status == 200)
             try await client.refresh(first.refresh).expectOAuthError("invalid_grant")
             #expect(try await client.agent(first.access).status == 401)
             #expect(try await client.agent(second.access).status == 401)
@@ -80,16 +81,53 @@ import Testing
         }
     }
 
-    @Test func `of refreshes at the same time one succeeds`() async throws {
+    @Test func `a refresh whose answer was lost is done again, and what got lost is good for nothing`() async throws {
+        let clock = ManualClock("2026-11-24T00:00:00Z")
+        try await LiveBackend.withLiveBackend(authentication: .device, now: { clock.now }) { backend in
+            let client = try DeviceClient(backend)
+            let first = try await client.logIn()
+            let lost = try DeviceClient.tokens(of: try await client.refresh(first.refresh))
+            // However late: an agent may have been off meanwhile.
+            clock.advance(by: 2 * 86400)
+            let second = try DeviceClient.tokens(of: try await client.refresh(first.refresh))
+            #expect(try await client.agent(lost.access).status == 401)
+            #expect(try await client.agent(second.access).status == 200)
+            let third = try DeviceClient.tokens(of: try await client.refresh(second.refresh))
+            #expect(try await client.agent(third.access).status == 200)
+            // Somebody got it after all.
+            try await client.refresh(lost.refresh).expectOAuthError("invalid_grant")
+            #expect(try await client.agent(third.access).status == 401)
+            try await client.refresh(third.refresh).expectOAuthError("invalid_grant")
+        }
+    }
+
+    @Test func `that a successor was used is remembered longer than its access token`() async throws {
+        let clock = ManualClock("2026-11-24T00:00:00Z")
+        try await LiveBackend.withLiveBackend(authentication: .device, now: { clock.now }) { backend in
+            let client = try DeviceClient(backend)
+            let first = try await client.logIn()
+            let stolen = try DeviceClient.tokens(of: try await client.refresh(first.refresh))
+            #expect(try await client.agent(stolen.access).status == 200)
+            clock.advance(by: 86400)
+            // Of another login, so that expired tokens are removed.
+            _ = try await client.refresh(try await client.logIn().refresh)
+            try await client.refresh(first.refresh).expectOAuthError("invalid_grant")
+            try await client.refresh(stolen.refresh).expectOAuthError("invalid_grant")
+        }
+    }
+
+    @Test func `of refreshes at the same time one brings tokens that are good`() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let token = try await client.logIn().refresh
-            let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
-                for _ in 0..<8 { group.addTask { try await client.refresh(token).status } }
+            let answers = try await withThrowingTaskGroup(of: DeviceClient.Tokens.self) { group in
+                for _ in 0..<8 { group.addTask { try DeviceClient.tokens(of: try await client.refresh(token)) } }
                 return try await group.reduce(into: []) { $0.append($1) }
             }
+            var statuses: [Int] = []
+            for tokens in answers { statuses.append(try await client.agent(tokens.access).status) }
             #expect(statuses.count { $0 == 200 } == 1)
-            #expect(statuses.count { $0 == 400 } == 7)
+            #expect(statuses.count { $0 == 401 } == 7)
         }
     }
 

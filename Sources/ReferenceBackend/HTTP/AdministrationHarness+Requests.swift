@@ -5,7 +5,7 @@ import Hummingbird
 /// What the administration API reads from its requests.
 extension AdministrationHarness {
     // A script of the largest size, every byte of it escaped, and room for the rest.
-    private static let bodyLimit = 6 * BackendService.maximumScriptSize + (1 << 20)
+    static let bodyLimit = 6 * BackendService.maximumScriptSize + (1 << 20)
 
     func agentChange(in request: Request) async throws -> AgentChange {
         let fields = try await RequestFields(request, known: ["name", "team_id"], limit: Self.bodyLimit)
@@ -62,6 +62,18 @@ extension AdministrationHarness {
             filter.status = status
         }
         return filter
+    }
+
+    /// Which runs a `DELETE /runs` is about. A time is needed, so that no slip deletes them all.
+    func runDeletion(in request: Request) throws -> (RunFilter, receivedBefore: Date) {
+        try RequestFields.refuseUnknown(
+            request.uri.queryParameters.map { String($0.key) },
+            known: ["before", "agent", "task", "status", "run_id"])
+        guard let text = request.query("before"), let time = RFC3339.date(from: text) else {
+            throw ReferenceBackendError.invalidField(
+                "before", problem: "it is a time such as 2026-11-27T00:00:00Z: runs that came in before it are deleted")
+        }
+        return (try runFilter(in: request), time)
     }
 
     private func version(in fields: RequestFields) throws(ReferenceBackendError) -> PluginVersion? {

@@ -1,15 +1,19 @@
 import AgentModel
 import Foundation
 import Hummingbird
+import Logging
 
 /// The contract with agents over HTTP: `/api/agent` and what is under it.
 struct AgentHarness: Sendable {
     let service: BackendService
     let authentication: AgentAuthentication
     let maximumResultSize: Int
+    let budget: BodyBudget
+    let site: Site
 
     func addRoutes(to router: Router<BackendRequestContext>) {
         let group = router.group("/api/agent")
+        if authentication == .none { group.add(middleware: ForeignSiteMiddleware(site: site)) }
         group.get(use: agent)
         group.get("/plugin/{id}", use: plugin)
         group.get("/tasks", use: tasks)
@@ -34,9 +38,18 @@ struct AgentHarness: Sendable {
 
     private func storeResult(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
         let id = try await agentID(of: request, context)
-        let result = try await result(of: request)
-        let delivery = try await service.store(
-            result, ofTask: try context.pathParameter("id"), from: id, key: idempotencyKey(of: request))
+        let task = try context.pathParameter("id")
+        let delivery = try await budget.withBody(of: request, limit: maximumResultSize, owner: id) {
+            let result = try await result(of: request)
+            do {
+                return try await service.store(result, ofTask: task, from: id, key: idempotencyKey(of: request))
+            } catch let error as ReferenceBackendError {
+                if case .agentStorageFull = error {
+                    context.logger.warning("\(error.message)", metadata: ["agent": "\(id)"])
+                }
+                throw error
+            }
+        }
         let receipt = Receipt(
             id: delivery.run.id, taskID: delivery.run.taskID, runID: delivery.run.result.runID)
         switch delivery {
@@ -55,13 +68,16 @@ struct AgentHarness: Sendable {
             }
             return id
         case .none:
-            guard let address = context.peerAddress else { throw ReferenceBackendError.notFound(.agent, id: "") }
-            return try await service.agentID(atAddress: address)
+            return try await service.agentID(atAddress: context.clientAddress)
         }
     }
 
     private func result(of request: Request) async throws -> TaskResult {
         let body = try await request.bodyData(limit: maximumResultSize)
+        guard !JSONText.isNested(body) else {
+            throw ReferenceBackendError.invalidBody(
+                problem: "objects and arrays are nested deeper than \(JSONText.maximumNesting)")
+        }
         do {
             return try JSONDecoder().decode(TaskResult.self, from: body)
         } catch let error as DecodingError {

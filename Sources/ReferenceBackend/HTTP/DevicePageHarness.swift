@@ -47,8 +47,7 @@ struct DevicePageHarness: Sendable {
         } catch let problem as FormParameters.Problem {
             throw ReferenceBackendError.invalidBody(problem: problem.text)
         }
-        let network = BackendService.network(of: context.peerAddress ?? "unknown")
-        if form["step"] == "login" { return try await logIn(form, network, context) }
+        if form["step"] == "login" { return try await logIn(form, context) }
         guard let session = try await session(of: request) else {
             return DevicePage.response(
                 DevicePage.login(userCode: form["user_code"], problem: "You are not logged in, or no longer."),
@@ -59,36 +58,35 @@ struct DevicePageHarness: Sendable {
             throw ReferenceBackendError.forgedRequest
         }
         switch form["step"] {
-        case "code": return try await lookUp(form, network, formToken)
-        case "decision": return try await decide(form, network, formToken, context)
+        case "code": return try await lookUp(form, session, formToken)
+        case "decision": return try await decide(form, session, formToken, context)
         case "logout": return try await logOut(session)
         default: throw ReferenceBackendError.invalidField("step", problem: "there is no such step")
         }
     }
 
-    private func logIn(
-        _ form: FormParameters, _ network: String, _ context: BackendRequestContext
-    ) async throws -> Response {
+    private func logIn(_ form: FormParameters, _ context: BackendRequestContext) async throws -> Response {
         let userCode = form["user_code"].map { String($0.prefix(20)) }
-        let time = service.now()
-        try wrongTokens.begin(network, at: time)
         let token = (form["token"] ?? "").trimmingCharacters(in: .whitespacesAndNewlines)
+        // Looked at first: however many wrong ones came from there, the right one isn't refused. There is nothing to
+        // guess in 256 random bits; what is counted keeps the log short.
         guard let session = try await service.beginSession(token: token) else {
+            try wrongTokens.begin(BackendService.network(of: context.clientAddress), at: service.now())
             context.logger.warning(
-                "wrong administration token on the page", metadata: ["address": "\(context.peerAddress ?? "unknown")"])
+                "wrong administration token on the page", metadata: ["address": "\(context.clientAddress)"])
             return DevicePage.response(
                 DevicePage.login(userCode: userCode, problem: "This is not the administration token."),
                 status: .unauthorized)
         }
-        wrongTokens.succeed(network, begunAt: time)
+        context.audit("logged in to the page", by: .session, secret: session)
         return redirect(
             to: userCode.flatMap(UserCode.init(typed:)).map { "\(Self.path)?user_code=\($0)" } ?? Self.path,
             cookie: session, maximumAge: BackendService.sessionLifetime)
     }
 
-    private func lookUp(_ form: FormParameters, _ network: String, _ formToken: String) async throws -> Response {
+    private func lookUp(_ form: FormParameters, _ session: String, _ formToken: String) async throws -> Response {
         let login: DeviceLogin
-        switch try await pendingLogin(form, network, formToken) {
+        switch try await pendingLogin(form, session, formToken) {
         case .success(let found): login = found
         case .failure(let refusal): return refusal.response
         }
@@ -98,10 +96,10 @@ struct DevicePageHarness: Sendable {
     }
 
     private func decide(
-        _ form: FormParameters, _ network: String, _ formToken: String, _ context: BackendRequestContext
+        _ form: FormParameters, _ session: String, _ formToken: String, _ context: BackendRequestContext
     ) async throws -> Response {
         let login: DeviceLogin
-        switch try await pendingLogin(form, network, formToken) {
+        switch try await pendingLogin(form, session, formToken) {
         case .success(let found): login = found
         case .failure(let refusal): return refusal.response
         }
@@ -109,11 +107,13 @@ struct DevicePageHarness: Sendable {
             switch form["decision"] {
             case "approve":
                 let agent = try await service.approveLogin(login.userCode, as: try choice(in: form))
-                context.logger.info("login approved", metadata: ["code": "\(login.userCode)", "agent": "\(agent.id)"])
+                context.audit(
+                    "approved the code \(login.userCode) as the agent \(quoted(agent.id))", by: .session,
+                    secret: session)
                 return DevicePage.response(DevicePage.approved(login.userCode, as: agent))
             case "deny":
                 try await service.denyLogin(login.userCode)
-                context.logger.info("login denied", metadata: ["code": "\(login.userCode)"])
+                context.audit("denied the code \(login.userCode)", by: .session, secret: session)
                 return DevicePage.response(DevicePage.denied(login.userCode))
             default: throw ReferenceBackendError.invalidField("decision", problem: "it is approve or deny")
             }
@@ -126,20 +126,21 @@ struct DevicePageHarness: Sendable {
     }
 
     /// The login that a form's code is of, or the page that says why there is none. Every step that takes a code
-    /// counts the wrong ones: a step that didn't would be the one to guess with.
+    /// counts the wrong ones: a step that didn't would be the one to guess with. Counted for each session, since only who
+    /// is logged in gets here: nobody else's attempts keep an administrator out.
     private func pendingLogin(
-        _ form: FormParameters, _ network: String, _ formToken: String
+        _ form: FormParameters, _ session: String, _ formToken: String
     ) async throws -> Result<DeviceLogin, Refusal> {
         let time = service.now()
-        try wrongCodes.begin(network, at: time)
+        try wrongCodes.begin(session, at: time)
         let typed = form["user_code"] ?? ""
         do {
             let login = try await service.pendingLogin(typed)
-            wrongCodes.succeed(network, begunAt: time)
+            wrongCodes.succeed(session, begunAt: time)
             return .success(login)
         } catch let error as ReferenceBackendError {
             // Expired or decided: that was a right code.
-            if case .notPending = error { wrongCodes.succeed(network, begunAt: time) }
+            if case .notPending = error { wrongCodes.succeed(session, begunAt: time) }
             let page = DevicePage.code(
                 userCode: String(typed.prefix(20)), formToken: formToken, problem: error.sentence)
             return .failure(Refusal(response: DevicePage.response(page, status: error.status)))

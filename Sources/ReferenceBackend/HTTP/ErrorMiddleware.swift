@@ -46,7 +46,9 @@ struct ErrorMiddleware: RouterMiddleware {
         case .unauthorized, .agentUnauthorized(.missing): response.headers[.wwwAuthenticate] = "Bearer"
         // RFC 6750, section 3.1: the reason only for those who showed a token.
         case .agentUnauthorized(.invalid): response.headers[.wwwAuthenticate] = #"Bearer error="invalid_token""#
-        case .tooManyAttempts(let seconds): response.headers[.retryAfter] = "\(seconds)"
+        case .tooManyAttempts(let seconds), .busy(let seconds): response.headers[.retryAfter] = "\(seconds)"
+        // A person has to do something first.
+        case .agentStorageFull: response.headers[.retryAfter] = "300"
         default: break
         }
         return response
@@ -69,13 +71,18 @@ extension ReferenceBackendError {
         switch self {
         case .notFound: .notFound
         case .invalidField, .invalidBody: .unprocessableContent
-        case .alreadyExists, .notPending: .conflict
+        case .alreadyExists, .notPending, .pluginAssigned: .conflict
+        case .agentStorageFull: HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage")
+        case .busy: .serviceUnavailable
+        case .foreignHost: .misdirectedRequest
+        case .foreignSite: .forbidden
         case .unauthorized, .agentUnauthorized: .unauthorized
         case .tooManyAttempts: .tooManyRequests
         case .forgedRequest: .forbidden
         case .tooLarge: .contentTooLarge
         case .storageGone: .serviceUnavailable
-        case .storage, .notInitialized, .alreadyInitialized, .folderInUse, .laterVersion, .seed, .listen:
+        case .storage, .notInitialized, .alreadyInitialized, .folderInUse, .laterVersion, .backupExists, .backup, .seed,
+            .listen:
             .internalServerError
         }
     }

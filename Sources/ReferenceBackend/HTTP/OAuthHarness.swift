@@ -29,7 +29,7 @@ struct OAuthHarness: Sendable {
         let clientID = try required("client_id", in: form)
         let scope = try scope(in: form) ?? ""
         let authorization = try await service.beginLogin(
-            clientID: clientID, scope: scope, address: context.peerAddress ?? "unknown")
+            clientID: clientID, scope: scope, address: context.clientAddress)
         let page = site.devicePage(for: request)
         return try reply(
             DeviceCodeReply(

@@ -15,9 +15,9 @@ struct RequestFields {
         if known.contains("arguments") { body = JSONText.keepingObjects(of: "arguments", atDepth: 1, in: body) }
         let value: JSONValue
         do {
-            value = try JSONDecoder().decode(JSONValue.self, from: body)
+            value = try JSONValue(parsing: body)
         } catch {
-            throw ReferenceBackendError.invalidBody(problem: "it is not JSON")
+            throw ReferenceBackendError.invalidBody(problem: "it is not JSON: \(error.sentence)")
         }
         guard case .object(let fields) = value else {
             throw ReferenceBackendError.invalidBody(problem: "it is not a JSON object")
@@ -66,6 +66,8 @@ struct RequestFields {
 
 extension Request {
     /// The whole body.
+    ///
+    /// What it holds in memory is to be counted by a ``BodyBudget``.
     /// - Throws: `ReferenceBackendError.tooLarge`.
     func bodyData(limit: Int) async throws -> Data {
         do {

@@ -1,3 +1,4 @@
+import Foundation
 import Hummingbird
 
 /// Where the backend's pages are, as browsers and agents see it.
@@ -27,5 +28,27 @@ struct Site: Sendable {
         return origin == own.description
     }
 
-    private static let fetchSiteName = HTTPFields.Element.Name("Sec-Fetch-Site")
+    /// Whether a request's `Host` is surely this backend's: an address, this machine's own name, or one that it was
+    /// told. Names that lead here can be made by anybody.
+    func isOwnHost(_ authority: String) -> Bool {
+        guard let host = Self.host(of: authority) else { return false }
+        if AddressRange.isAddress(host) || host == "localhost" || host.hasSuffix(".localhost") { return true }
+        let machine = ProcessInfo.processInfo.hostName.lowercased()
+        let short = machine.prefix { $0 != "." }
+        let known = [
+            listen.host.lowercased(), machine, String(short), publicOrigin.flatMap { Self.host(of: $0.authority) },
+        ]
+        return known.contains(host)
+    }
+
+    /// The host of `HOST:PORT`, in lower case and without brackets.
+    private static func host(of authority: String) -> String? {
+        guard let authority = WebOrigin(isSecure: false, authority: authority)?.authority else { return nil }
+        if authority.hasPrefix("["), let end = authority.lastIndex(of: "]") {
+            return String(authority[authority.index(after: authority.startIndex)..<end])
+        }
+        return String(authority.prefix { $0 != ":" })
+    }
+
+    static let fetchSiteName = HTTPFields.Element.Name("Sec-Fetch-Site")
 }

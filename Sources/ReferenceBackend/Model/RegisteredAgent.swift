@@ -14,6 +14,8 @@ public struct RegisteredAgent: Equatable, Sendable {
     public var createdAt: Date
     /// To about half a minute.
     public var lastSeenAt: Date?
+    /// What its runs take, in bytes.
+    public var storedBytes: Int
 }
 
 extension RegisteredAgent: Encodable {
@@ -22,6 +24,7 @@ extension RegisteredAgent: Encodable {
         case teamID = "team_id"
         case createdAt = "created_at"
         case lastSeenAt = "last_seen_at"
+        case storedBytes = "stored_bytes"
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -33,6 +36,7 @@ extension RegisteredAgent: Encodable {
         try container.encode(plugins, forKey: .plugins)
         try container.encode(RFC3339.string(from: createdAt), forKey: .createdAt)
         try container.encode(lastSeenAt.map(RFC3339.string(from:)), forKey: .lastSeenAt)
+        try container.encode(storedBytes, forKey: .storedBytes)
     }
 }
 

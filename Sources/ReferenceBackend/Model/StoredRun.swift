@@ -12,6 +12,18 @@ public struct StoredRun: Equatable, Sendable {
     /// As the agent sent it. Of a backend of part 1 only `data` is there.
     public var result: TaskResult
     public var receivedAt: Date
+    /// What a run takes beside its texts, about, in bytes.
+    static let overhead = 512
+
+    /// What it counts for in its agent's storage, in bytes.
+    var size: Int {
+        let texts = [
+            result.data, result.error?.code, result.error?.type, result.error?.message, result.error?.traceback,
+            result.stdout, result.stderr, result.isolation, result.agentVersion,
+        ]
+        return texts.reduce(Self.overhead) { $0 + ($1?.utf8.count ?? 0) }
+    }
+
     /// Whether long texts were cut to an excerpt, as lists do.
     public var isExcerpt = false
 }

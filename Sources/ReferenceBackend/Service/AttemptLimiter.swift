@@ -1,7 +1,7 @@
 import Foundation
 import Synchronization
 
-/// Counts wrong entries of each network, so that nobody can try codes one after the other (RFC 8628, section 5.1).
+/// Counts wrong entries of each network or session, so that nobody can try codes one after the other (RFC 8628, section 5.1).
 ///
 /// An attempt counts from when it begins, and is taken back where it was right: otherwise many at the same time would
 /// all pass before the first is counted.

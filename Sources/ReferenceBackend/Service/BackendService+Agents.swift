@@ -140,6 +140,7 @@ extension BackendService {
             plugins: try String.fetchAll(
                 database, sql: "SELECT plugin_id FROM assignment WHERE agent_id = ? ORDER BY sequence",
                 arguments: [id]),
-            createdAt: row["created_at"], lastSeenAt: row["last_seen_at"])
+            createdAt: row["created_at"], lastSeenAt: row["last_seen_at"],
+            storedBytes: try storedBytes(ofAgent: id, in: database))
     }
 }

@@ -49,9 +49,10 @@ extension BackendService {
             throw .invalidField("arguments", problem: error.message)
         }
         do {
-            _ = try JSONDecoder().decode([String: JSONValue].self, from: Data(text.utf8))
+            // The first character was looked at above: it is an object if it is JSON.
+            _ = try JSONValue(parsing: Data(text.utf8))
         } catch {
-            throw .invalidField("arguments", problem: "they are not the JSON of an object")
+            throw .invalidField("arguments", problem: "they are not the JSON of an object: \(error.sentence)")
         }
         return text
     }

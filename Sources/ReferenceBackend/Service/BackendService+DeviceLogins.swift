@@ -181,10 +181,23 @@ extension BackendService {
             try Int.fetchOne(
                 database, sql: "SELECT COUNT(*) FROM device_login WHERE state = 'pending' AND expires_at > ?",
                 arguments: [now]) ?? 0
-        if live >= limits.maximumLiveCodes {
+        guard live >= limits.maximumLiveCodes else { return }
+        // Room is made at the cost of who takes the most of it, so that nobody keeps all others out.
+        let largest = try String.fetchOne(
+            database,
+            sql: """
+                SELECT network FROM device_login WHERE state = 'pending' AND expires_at > ?
+                GROUP BY network ORDER BY COUNT(*) DESC, MIN(sequence) LIMIT 1
+                """, arguments: [now])
+        guard let largest, largest != network else {
             throw OAuthError(
                 .temporarilyUnavailable, "too many codes wait for a decision; try again later", retryAfter: 60)
         }
+        try database.execute(
+            sql: """
+                DELETE FROM device_login WHERE sequence = (
+                    SELECT MIN(sequence) FROM device_login WHERE network = ? AND state = 'pending' AND expires_at > ?)
+                """, arguments: [largest, now])
     }
 
     // An hour longer than they are good for, so that a host that polls late is told that its code expired.

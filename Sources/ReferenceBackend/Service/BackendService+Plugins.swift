@@ -57,6 +57,18 @@ extension BackendService {
         }
     }
 
+    /// Deletes a version of a plugin that no agent has any more.
+    /// - Throws: `ReferenceBackendError.notFound`, `.pluginAssigned`.
+    public func deletePlugin(_ id: String) async throws {
+        try await database.write { database in
+            let agents = try String.fetchAll(
+                database, sql: "SELECT agent_id FROM assignment WHERE plugin_id = ? ORDER BY sequence", arguments: [id])
+            guard agents.isEmpty else { throw ReferenceBackendError.pluginAssigned(id: id, agentIDs: agents) }
+            try database.execute(sql: "DELETE FROM plugin WHERE id = ?", arguments: [id])
+            if database.changesCount == 0 { throw ReferenceBackendError.notFound(.plugin, id: id) }
+        }
+    }
+
     /// Gives an agent a plugin. Giving it twice changes nothing.
     /// - Throws: `ReferenceBackendError.notFound` for either.
     public func assign(_ pluginID: String, to agentID: String) async throws -> RegisteredAgent {

@@ -1,5 +1,5 @@
 public import AgentModel
-import Foundation
+public import Foundation
 import GRDB
 
 extension BackendService {
@@ -9,7 +9,8 @@ extension BackendService {
     /// there is neither, as in part 1 of the contract, a one-off task's result that was stored to the letter is a
     /// repeat, and everything else a run of its own.
     /// - Parameter key: The `Idempotency-Key`, which is the agent's id of the run.
-    /// - Throws: `ReferenceBackendError.notFound` for a task that isn't this agent's; `.invalidField`.
+    /// - Throws: `ReferenceBackendError.notFound` for a task that isn't this agent's; `.invalidField`;
+    ///   `.agentStorageFull`.
     public func store(
         _ result: TaskResult, ofTask taskID: String, from agentID: String, key: String? = nil
     ) async throws -> Delivery {
@@ -23,7 +24,7 @@ extension BackendService {
             }
         }
         result.runID = key ?? result.runID
-        let delivery = try await database.write { [result, now = now()] database in
+        let delivery = try await database.write { [result, now = now(), maximumAgentStorage] database in
             // Before the task is looked for: it may have been deleted since the first delivery.
             if let known = try Self.run(withKeyOf: result, ofTask: taskID, from: agentID, in: database) {
                 return Delivery.repeated(known)
@@ -34,6 +35,9 @@ extension BackendService {
             let run = StoredRun(
                 id: Self.newID(), agentID: agentID, taskID: taskID, command: task.document.command, result: result,
                 receivedAt: now)
+            guard try Self.storedBytes(ofAgent: agentID, in: database) + run.size <= maximumAgentStorage else {
+                throw ReferenceBackendError.agentStorageFull(agentID: agentID, limit: maximumAgentStorage)
+            }
             try Self.insert(run, in: database)
             return .stored(run)
         }
@@ -73,6 +77,48 @@ extension BackendService {
                 Self.run(from: $0)
             }
         }
+    }
+
+    /// Deletes a run. A one-off task that it was of stays done.
+    /// - Throws: `ReferenceBackendError.notFound`.
+    public func deleteRun(_ id: String) async throws {
+        try await database.write { database in
+            try database.execute(sql: "DELETE FROM run WHERE id = ?", arguments: [id])
+            if database.changesCount == 0 { throw ReferenceBackendError.notFound(.run, id: id) }
+        }
+    }
+
+    /// Deletes the runs that came in before a time. One-off tasks that they were of stay done.
+    /// - Returns: How many there were.
+    public func deleteRuns(_ filter: RunFilter = RunFilter(), receivedBefore time: Date) async throws -> Int {
+        var count = 0
+        while true {
+            try Task.checkCancellation()
+            // Some at a time, so that results that come in meanwhile need not wait for long.
+            let deleted = try await database.write { database in
+                try database.execute(
+                    sql: """
+                        DELETE FROM run WHERE sequence IN (
+                            SELECT sequence FROM run
+                            WHERE received_at < ? AND (? IS NULL OR agent_id = ?) AND (? IS NULL OR task_id = ?)
+                                AND (? IS NULL OR status = ?) AND (? IS NULL OR run_id = ?)
+                            LIMIT 200)
+                        """,
+                    arguments: [
+                        time, filter.agentID, filter.agentID, filter.taskID, filter.taskID, filter.status?.rawValue,
+                        filter.status?.rawValue, filter.runID, filter.runID,
+                    ])
+                return database.changesCount
+            }
+            count += deleted
+            if deleted == 0 { return count }
+        }
+    }
+
+    /// What an agent's runs take, in bytes.
+    static func storedBytes(ofAgent agentID: String, in database: Database) throws -> Int {
+        try Int.fetchOne(
+            database, sql: "SELECT bytes FROM agent_storage WHERE agent_id = ?", arguments: [agentID]) ?? 0
     }
 
     /// How many runs of a task are stored.
@@ -134,15 +180,15 @@ extension BackendService {
             sql: """
                 INSERT INTO run (id, agent_id, task_id, command, run_id, status, data, error_code, error_type,
                     error_message, error_traceback, stdout, stderr, started_at, finished_at, duration_ms,
-                    scheduled_for, isolation, agent_version, received_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    scheduled_for, isolation, agent_version, received_at, size)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
             arguments: [
                 run.id, run.agentID, run.taskID, run.command, result.runID, result.status?.rawValue,
                 exact(result.data), exact(result.error?.code), exact(result.error?.type),
                 exact(result.error?.message), exact(result.error?.traceback), exact(result.stdout),
                 exact(result.stderr), result.startedAt, result.finishedAt, result.durationMilliseconds,
-                result.scheduledFor, exact(result.isolation), exact(result.agentVersion), run.receivedAt,
+                result.scheduledFor, exact(result.isolation), exact(result.agentVersion), run.receivedAt, run.size,
             ])
     }
 

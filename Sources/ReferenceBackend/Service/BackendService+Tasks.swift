@@ -9,8 +9,7 @@ extension BackendService {
             let rows = try Row.fetchCursor(
                 database,
                 sql: """
-                    SELECT * FROM task WHERE agent_id = ? AND enabled AND (cron IS NOT NULL OR NOT EXISTS (
-                        SELECT 1 FROM run WHERE run.task_id = task.id AND run.agent_id = task.agent_id))
+                    SELECT * FROM task WHERE agent_id = ? AND enabled AND (cron IS NOT NULL OR NOT done)
                     ORDER BY sequence
                     """, arguments: [agentID])
             var documents: [TaskDocument] = []
@@ -124,15 +123,17 @@ extension BackendService {
     static func save(_ task: RegisteredTask, seeded: Bool, in database: Database) throws {
         try database.execute(
             sql: """
-                INSERT INTO task (id, agent_id, command, cron, arguments, enabled, seeded, created_at, updated_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT (id) DO UPDATE SET agent_id = excluded.agent_id, command = excluded.command,
-                    cron = excluded.cron, arguments = excluded.arguments, seeded = excluded.seeded,
-                    updated_at = excluded.updated_at
+                INSERT INTO task (id, agent_id, done, command, cron, arguments, enabled, seeded, created_at, updated_at)
+                VALUES (?, ?, EXISTS (SELECT 1 FROM run WHERE task_id = ? AND agent_id = ?), ?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT (id) DO UPDATE SET agent_id = excluded.agent_id,
+                    done = CASE WHEN agent_id = excluded.agent_id THEN done OR excluded.done ELSE excluded.done END,
+                    command = excluded.command, cron = excluded.cron, arguments = excluded.arguments,
+                    seeded = excluded.seeded, updated_at = excluded.updated_at
                 """,
             arguments: [
-                task.document.id, task.agentID, task.document.command, task.document.cron,
-                ExactText(task.document.arguments), task.isEnabled, seeded, task.createdAt, task.updatedAt,
+                task.document.id, task.agentID, task.document.id, task.agentID, task.document.command,
+                task.document.cron, ExactText(task.document.arguments), task.isEnabled, seeded, task.createdAt,
+                task.updatedAt,
             ])
     }
 

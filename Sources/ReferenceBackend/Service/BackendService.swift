@@ -9,15 +9,18 @@ public final class BackendService: Sendable {
     /// Tells this backend from every other. Made with its database, and kept by copies and backups of it.
     public let id: String
     let login: LoginConfiguration
+    let maximumAgentStorage: Int
     let now: @Sendable () -> Date
     private let observers = Mutex<[UUID: AsyncStream<StoredRun>.Continuation]>([:])
 
     private init(
-        database: BackendDatabase, id: String, login: LoginConfiguration, now: @escaping @Sendable () -> Date
+        database: BackendDatabase, id: String, login: LoginConfiguration, maximumAgentStorage: Int,
+        now: @escaping @Sendable () -> Date
     ) {
         self.database = database
         self.id = id
         self.login = login
+        self.maximumAgentStorage = maximumAgentStorage
         self.now = now
     }
 
@@ -27,18 +30,22 @@ public final class BackendService: Sendable {
     ///   - creation: Whether a database is made.
     ///   - exclusively: Whether to take the folder's lock, which one server has.
     ///   - login: How long codes and tokens are good for, and how many codes there may be.
+    ///   - maximumAgentStorage: What the runs of one agent may take, in bytes.
     ///   - now: The clock that times are taken from.
     /// - Throws: `ReferenceBackendError.notInitialized`, `.alreadyInitialized`, `.folderInUse`, `.laterVersion`,
     ///   `.storage`.
     public static func open(
         dataFolder: URL, creation: DatabaseCreation = .ifMissing, exclusively: Bool = false,
-        login: LoginConfiguration = LoginConfiguration(), now: @escaping @Sendable () -> Date = { Date() }
+        login: LoginConfiguration = LoginConfiguration(),
+        maximumAgentStorage: Int = ServerLimits.defaultMaximumAgentStorage,
+        now: @escaping @Sendable () -> Date = { Date() }
     ) async throws -> BackendService {
         let database = try await blocking {
             try BackendDatabase.open(in: dataFolder, creation: creation, exclusively: exclusively)
         }
         let id = try await database.read { try String.fetchOne($0, sql: "SELECT backend_id FROM backend") ?? "" }
-        return BackendService(database: database, id: id, login: login, now: now)
+        return BackendService(
+            database: database, id: id, login: login, maximumAgentStorage: maximumAgentStorage, now: now)
     }
 
     /// Closes the storage. What is called afterwards throws.

@@ -103,6 +103,10 @@ public struct SeedFolder: Sendable {
     private static func content<T: Decodable>(
         _ type: T.Type, of text: Data, file: String
     ) throws(ReferenceBackendError) -> T {
+        guard !JSONText.isNested(text) else {
+            throw .seed(
+                file: file, problem: "objects and arrays are nested deeper than \(JSONText.maximumNesting)")
+        }
         do {
             return try JSONDecoder().decode(Envelope<T>.self, from: text).data
         } catch {

@@ -35,6 +35,23 @@ extension BackendDatabase {
             try database.execute(
                 sql: "INSERT INTO backend (id, backend_id) VALUES (1, ?)", arguments: [BackendService.newID()])
         }
+        migrator.registerMigration("5: how much each agent has stored, and which tasks are done") { database in
+            try countStorage(in: database)
+        }
+        migrator.registerMigration("6: what a lost answer and a restored backup need of tokens") { database in
+            try describeTokens(in: database)
+        }
+        migrator.registerMigration("7: changes that commands made beside the server") { database in
+            try database.execute(
+                sql: """
+                    CREATE TABLE unlogged_change (
+                        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                        made_at TEXT NOT NULL,
+                        by TEXT NOT NULL,
+                        what TEXT NOT NULL
+                    )
+                    """)
+        }
         return migrator
     }
 
@@ -132,6 +149,56 @@ extension BackendDatabase {
                 );
                 CREATE UNIQUE INDEX run_once ON run (agent_id, run_id) WHERE run_id IS NOT NULL;
                 CREATE INDEX run_by_task ON run (task_id, agent_id);
+                """)
+    }
+
+    // That a task is done stays with the task: a run can be deleted, and must not be run again for that.
+    private static func countStorage(in database: Database) throws {
+        let texts = [
+            "data", "error_code", "error_type", "error_message", "error_traceback", "stdout", "stderr", "isolation",
+            "agent_version",
+        ]
+        let size = texts.map { "ifnull(length(\($0)), 0)" }.joined(separator: " + ")
+        try database.execute(
+            sql: """
+                ALTER TABLE run ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+                UPDATE run SET size = \(StoredRun.overhead) + \(size);
+                CREATE INDEX run_by_time ON run (received_at);
+                CREATE TABLE agent_storage (
+                    agent_id TEXT PRIMARY KEY NOT NULL,
+                    bytes INTEGER NOT NULL
+                );
+                INSERT INTO agent_storage (agent_id, bytes) SELECT agent_id, SUM(size) FROM run GROUP BY agent_id;
+                CREATE TRIGGER run_takes_storage AFTER INSERT ON run BEGIN
+                    INSERT INTO agent_storage (agent_id, bytes) VALUES (NEW.agent_id, NEW.size)
+                    ON CONFLICT (agent_id) DO UPDATE SET bytes = bytes + excluded.bytes;
+                END;
+                CREATE TRIGGER run_frees_storage AFTER DELETE ON run BEGIN
+                    UPDATE agent_storage SET bytes = bytes - OLD.size WHERE agent_id = OLD.agent_id;
+                END;
+
+                ALTER TABLE task ADD COLUMN done INTEGER NOT NULL DEFAULT 0;
+                UPDATE task SET done = 1 WHERE EXISTS (
+                    SELECT 1 FROM run WHERE run.task_id = task.id AND run.agent_id = task.agent_id);
+                CREATE TRIGGER run_does_task AFTER INSERT ON run BEGIN
+                    UPDATE task SET done = 1 WHERE id = NEW.task_id AND agent_id = NEW.agent_id AND NOT done;
+                END;
+                """)
+    }
+
+    // Tokens that were rotated before are taken as superseded: what became of their successors isn't known.
+    private static func describeTokens(in database: Database) throws {
+        try database.execute(
+            sql: """
+                ALTER TABLE token ADD COLUMN parent TEXT;
+                ALTER TABLE token ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
+                ALTER TABLE token ADD COLUMN superseded INTEGER NOT NULL DEFAULT 0;
+                UPDATE token SET superseded = 1 WHERE rotated;
+                CREATE INDEX token_by_parent ON token (parent) WHERE parent IS NOT NULL;
+                ALTER TABLE token_family ADD COLUMN secret_sha512 TEXT;
+                ALTER TABLE token_family ADD COLUMN restored_at TEXT;
+                CREATE UNIQUE INDEX token_family_by_secret ON token_family (secret_sha512)
+                    WHERE secret_sha512 IS NOT NULL;
                 """)
     }
 
