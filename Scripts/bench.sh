@@ -50,17 +50,12 @@ mebibyte_inside=$(median sandbox,_1_MiB high)
 start=$(median sandbox,_start nanoseconds)
 child_memory=$(median sandbox,_start kibibytes)
 replacement=$(median sandbox,_replacement nanoseconds)
-growth=
-for work in list changed_list plugins written delivered opened history; do
-    growth+=" $work"
-    for size in thousand ten-thousand hundred-thousand; do growth+=" $(median "growth_$work" "$size")"; done
-done
 
 awk -v floor="$floor" -v handover="$handover" -v call="$call" -v roundtrip="$roundtrip" -v cron="$cron" \
     -v load="$load" -v memory="$memory" -v both="$both" -v delivery="$delivery" -v journal="$journal" \
     -v neither="$neither" -v child="$child" -v sandbox="$sandbox" -v sandbox99="$sandbox99" \
     -v mebibyte="$mebibyte" -v mebibyte_inside="$mebibyte_inside" -v start="$start" \
-    -v child_memory="$child_memory" -v replacement="$replacement" -v growth="$growth" '
+    -v child_memory="$child_memory" -v replacement="$replacement" '
     function row(name, figure, limit, unit, basis, verdict) {
         verdict = figure <= limit ? "ok" : "OVER"
         if (figure > limit) over = 1
@@ -96,21 +91,5 @@ awk -v floor="$floor" -v handover="$handover" -v call="$call" -v roundtrip="$rou
             0.7e13 / delivery, "/s", 0.7 * both / delivery, both <= delivery / 0.7 ? "ok" : "OVER",
             sprintf("the journal costs %.0f %%, 30 %% at most", 100 * (1 - delivery / both))
         if (both > delivery / 0.7) over = 1
-        # What grows in proportion has the exponent 1; the limit leaves room for noise and for sorting.
-        print "\nprocessor time for 1,000, 10,000 and 100,000, and the exponent from each size to the next"
-        names["list"] = "tasks: a list is read and taken up"
-        names["changed_list"] = "tasks: all that are queued change, and go"
-        names["plugins"] = "plugins: their commands are looked up"
-        names["written"] = "results: begun and written down"
-        names["delivered"] = "results: delivered"
-        names["opened"] = "history: the journal is opened"
-        names["history"] = "history: listed, and forgotten"
-        count = split(growth, cell, " ")
-        for (i = 1; i <= count; i += 4) {
-            exponent = log(cell[i + 3] / cell[i + 2]) / log(10)
-            printf "%-44s %9.1f %9.1f %9.1f ms  %5.2f %5.2f  %s\n", names[cell[i]], cell[i + 1] / 1e6, cell[i + 2] / 1e6,
-                cell[i + 3] / 1e6, log(cell[i + 2] / cell[i + 1]) / log(10), exponent, exponent <= 1.25 ? "ok" : "OVER"
-            if (exponent > 1.25) over = 1
-        }
         exit over
     }'

@@ -17,41 +17,20 @@ struct OneOffTasks: Sendable {
         }
     }
 
-    /// How many of the first bits of a fingerprint name its shard.
-    private var shardBits: UInt64 = 10
-    private var shards: [[Fingerprint]]
+    private static let shardBits: UInt64 = 10
+
+    /// By the first bits of the fingerprint.
+    private var shards: [[Fingerprint]] = Array(repeating: [], count: 1 << shardBits)
     private(set) var count = 0
-    /// Fingerprints in a shard, on average, past which the shards are split: what an insertion moves stays small.
-    private let shardSize: Int
 
-    init(shardSize: Int = 1024) {
-        self.shardSize = shardSize
-        shards = Array(repeating: [], count: 1 << shardBits)
-    }
-
-    /// Takes many at once, in time proportional to their number and its logarithm.
-    ///
-    /// - Parameters:
-    ///   - expected: how many come, roughly.
-    ///   - next: the next id; nil after the last.
-    init(expected: Int, shardSize: Int = 1024, next: () throws -> String?) rethrows {
-        self.shardSize = shardSize
-        while expected > shardSize << shardBits { shardBits += 1 }
-        shards = Array(repeating: [], count: 1 << shardBits)
-        let share = expected / shards.count
+    mutating func reserveCapacity(_ count: Int) {
+        let share = count / shards.count
         for index in shards.indices { shards[index].reserveCapacity(share + share / 8) }
-        while let taskID = try next() {
-            let fingerprint = Self.fingerprint(of: taskID)
-            shards[shard(of: fingerprint)].append(fingerprint)
-            count += 1
-        }
-        for index in shards.indices { shards[index].sort() }
     }
 
     mutating func insert(_ taskID: String) {
-        if count >= shardSize << shardBits { split() }
         let fingerprint = Self.fingerprint(of: taskID)
-        let shard = shard(of: fingerprint)
+        let shard = Self.shard(of: fingerprint)
         let place = Self.place(of: fingerprint, in: shards[shard])
         guard place == shards[shard].count || shards[shard][place] != fingerprint else { return }
         let size = shards[shard].count
@@ -63,7 +42,7 @@ struct OneOffTasks: Sendable {
 
     mutating func remove(_ taskID: String) {
         let fingerprint = Self.fingerprint(of: taskID)
-        let shard = shard(of: fingerprint)
+        let shard = Self.shard(of: fingerprint)
         let place = Self.place(of: fingerprint, in: shards[shard])
         guard place < shards[shard].count, shards[shard][place] == fingerprint else { return }
         shards[shard].remove(at: place)
@@ -72,31 +51,21 @@ struct OneOffTasks: Sendable {
 
     func contains(_ taskID: String) -> Bool {
         let fingerprint = Self.fingerprint(of: taskID)
-        let shard = shards[shard(of: fingerprint)]
+        let shard = shards[Self.shard(of: fingerprint)]
         let place = Self.place(of: fingerprint, in: shard)
         return place < shard.count && shard[place] == fingerprint
     }
 
-    private func shard(of fingerprint: Fingerprint) -> Int { Int(fingerprint.first >> (64 - shardBits)) }
-
-    /// Makes two shards of each, one after the other, so that no more than one is there twice.
-    private mutating func split() {
-        shardBits += 1
-        var halves: [[Fingerprint]] = []
-        halves.reserveCapacity(shards.count * 2)
-        for index in shards.indices {
-            let whole = shards[index]
-            shards[index] = []
-            let middle = whole.partitioningIndex { shard(of: $0) & 1 == 1 }
-            halves.append(Array(whole[..<middle]))
-            halves.append(Array(whole[middle...]))
-        }
-        shards = halves
-    }
+    private static func shard(of fingerprint: Fingerprint) -> Int { Int(fingerprint.first >> (64 - shardBits)) }
 
     /// The first that isn't smaller.
     private static func place(of fingerprint: Fingerprint, in shard: [Fingerprint]) -> Int {
-        shard.partitioningIndex { $0 >= fingerprint }
+        var (low, high) = (0, shard.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if shard[middle] < fingerprint { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 
     private static func fingerprint(of taskID: String) -> Fingerprint {
@@ -106,17 +75,5 @@ struct OneOffTasks: Sendable {
         second.combine(UInt8(1))
         return Fingerprint(
             first: UInt64(bitPattern: Int64(hasher.finalize())), second: UInt64(bitPattern: Int64(second.finalize())))
-    }
-}
-
-extension Array {
-    /// The index of the first element that the predicate holds for; it holds for all after that.
-    fileprivate func partitioningIndex(where predicate: (Element) -> Bool) -> Int {
-        var (low, high) = (0, count)
-        while low < high {
-            let middle = (low + high) / 2
-            if predicate(self[middle]) { high = middle } else { low = middle + 1 }
-        }
-        return low
     }
 }

@@ -8,9 +8,6 @@ let nanoseconds = BenchmarkMetric.custom("nanoseconds")
 let high = BenchmarkMetric.custom("high")
 let kibibytes = BenchmarkMetric.custom("kibibytes")
 
-/// Processor time for lists of the lengths of `Growth.sizes`.
-let bySize = ["thousand", "ten-thousand", "hundred-thousand"].map { BenchmarkMetric.custom($0) }
-
 let benchmarks: @Sendable () -> Void = {
     // As the agent does.
     MemoryArenas.bound()
@@ -71,21 +68,6 @@ let benchmarks: @Sendable () -> Void = {
     }
     Benchmark("sandbox, replacement", configuration: children) { benchmark in
         benchmark.measurement(nanoseconds, try await SandboxCalls.replacement(times: 10))
-    }
-    let growth = Benchmark.Configuration(
-        metrics: bySize, units: Dictionary(uniqueKeysWithValues: bySize.map { ($0, .count) }), warmupIterations: 0,
-        maxIterations: 1)
-    func measureGrowth(_ benchmark: Benchmark, _ times: [Int]) {
-        for (metric, time) in zip(bySize, times) { benchmark.measurement(metric, time) }
-    }
-    Benchmark("growth list", configuration: growth) { measureGrowth($0, try await Growth.list()) }
-    Benchmark("growth changed list", configuration: growth) { measureGrowth($0, try await Growth.changedList()) }
-    Benchmark("growth plugins", configuration: growth) { measureGrowth($0, try await Growth.plugins()) }
-    Benchmark("growth written", configuration: growth) { measureGrowth($0, try await Growth.journal().written) }
-    Benchmark("growth delivered", configuration: growth) { measureGrowth($0, try await Growth.journal().delivered) }
-    Benchmark("growth opened", configuration: growth) { measureGrowth($0, try await Growth.journal().opened) }
-    Benchmark("growth history", configuration: growth) {
-        measureGrowth($0, try await Growth.journal().listedAndForgotten)
     }
     // Once: what the first loading costs is the question.
     Benchmark(

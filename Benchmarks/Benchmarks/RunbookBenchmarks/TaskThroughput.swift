@@ -21,13 +21,6 @@ struct TaskThroughput {
     }
 
     init() throws {
-        try self.init(
-            tasks: (0..<Self.tasks).map {
-                TaskDocument(id: "task-\($0)", command: "square", cron: nil, arguments: #"{"number": 2}"#)
-            })
-    }
-
-    init(tasks: [TaskDocument]) throws {
         let hash = SHA512.hash(ExecutorCalls.script.utf8).hex
         let script = String(decoding: try JSONEncoder().encode(ExecutorCalls.script), as: UTF8.self)
         let tasks = (0..<Self.tasks).map {
@@ -44,23 +37,18 @@ struct TaskThroughput {
             ], fallback: #"{"data":{"id":"1"}}"#)
     }
 
-    /// An agent of this server, with plugins and state in the folder.
-    func agent(folder: String) async throws -> AgentRuntime {
+    /// The agent as it is, all parts of it.
+    /// - Returns: nanoseconds from the first request to the last result delivered.
+    func journalled(delivers: Bool = true) async throws -> Int {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "runbook-bench-\(UUID())").path
+        defer { try? FileManager.default.removeItem(atPath: folder) }
         let configuration = try AgentConfiguration.load(
             file: nil,
             overrides: [
                 "server_url": url, "auth": "False", "plugin_directory": folder + "/plugins",
                 "state_directory": folder + "/state",
             ], environment: [:])
-        return try await AgentRuntime.build(configuration: configuration, logger: logger)
-    }
-
-    /// The agent as it is, all parts of it.
-    /// - Returns: nanoseconds from the first request to the last result delivered.
-    func journalled(delivers: Bool = true) async throws -> Int {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "runbook-bench-\(UUID())").path
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        let agent = try await agent(folder: folder)
+        let agent = try await AgentRuntime.build(configuration: configuration, logger: logger)
         let start = ContinuousClock.now
         if delivers {
             let report = try await agent.runOnce()

@@ -108,46 +108,13 @@ public actor Dispatcher: Service {
             case none
         }
 
-        private(set) var queue = Deque<Entry>()
-        /// Entries of the queue that were dropped. They are passed over when their turn comes, since looking for one
-        /// takes as long as the queue is.
-        private(set) var dropped = 0
+        var queue = Deque<PlannedRun>()
         var running = 0
         var runningAhead = 0
         var hasTurn = false
         /// How many one-offs more than are called at the same time may be written down, so that they share a sync of
         /// the disk and the plugin doesn't wait for it.
         var ahead = 0
-
-        /// A run in the queue. It was dropped if ``Held/number`` of its task is another.
-        struct Entry {
-            var run: PlannedRun
-            var number: Int
-        }
-
-        var isEmpty: Bool { queue.count == dropped }
-
-        mutating func append(_ run: PlannedRun, number: Int) { queue.append(Entry(run: run, number: number)) }
-
-        /// The first run that was not dropped.
-        mutating func first(where isQueued: (Entry) -> Bool) -> PlannedRun? {
-            while let entry = queue.first {
-                if isQueued(entry) { return entry.run }
-                queue.removeFirst()
-                dropped -= 1
-            }
-            return nil
-        }
-
-        mutating func removeFirst() { queue.removeFirst() }
-
-        /// Notes that an entry was dropped. Once they are most of the queue they are taken out of it together.
-        mutating func noteDropped(where isQueued: (Entry) -> Bool) {
-            dropped += 1
-            guard dropped > 64, dropped > queue.count / 2 else { return }
-            queue.removeAll { !isQueued($0) }
-            dropped = 0
-        }
 
         /// Work of little time and little output, going by the last call: what has its turn ahead can't be withdrawn
         /// any more.
@@ -219,18 +186,11 @@ public actor Dispatcher: Service {
     private func drop(_ taskIDs: Set<TaskID>) {
         guard !taskIDs.isEmpty else { return }
         for id in taskIDs {
-            let known = held.removeValue(forKey: id)
+            held[id] = nil
             waiting[id] = nil
             reasons[id] = nil
-            if case .queued(let key)? = known?.state { lanes[key]?.noteDropped(where: isQueued) }
         }
-    }
-
-    /// Whether an entry of a lane's queue is still to be run.
-    private func isQueued(_ entry: Lane.Entry) -> Bool {
-        guard let known = held[entry.run.task.key], known.number == entry.number else { return false }
-        if case .queued = known.state { return true }
-        return false
+        for key in lanes.keys { lanes[key]?.queue.removeAll { taskIDs.contains($0.task.key) } }
     }
 
     /// Looks again at the runs whose plugin wasn't there, in the order in which they came.
@@ -347,9 +307,8 @@ public actor Dispatcher: Service {
         guard held[run.task.key]?.run == run else { return }
         reasons[run.task.key] = nil
         waiting[run.task.key] = nil
-        guard let number = held[run.task.key]?.number else { return }
         held[run.task.key]?.state = .queued(key)
-        lanes[key, default: Lane()].append(run, number: number)
+        lanes[key, default: Lane()].queue.append(run)
         takeTurn(key)
         admit()
     }
@@ -367,7 +326,7 @@ public actor Dispatcher: Service {
         while inMemory < Self.window, !isStopping, running < workers || passedOver.count < Self.scanLimit,
             let key = turns.popFirst()
         {
-            guard let run = lanes[key]?.first(where: isQueued) else {
+            guard let run = lanes[key]?.queue.first else {
                 lanes[key]?.hasTurn = false
                 forgetIfDone(key)
                 continue
@@ -381,7 +340,7 @@ public actor Dispatcher: Service {
                 return
             }
             // In place: a copy of a lane is a copy of its queue.
-            lanes[key]?.removeFirst()
+            lanes[key]?.queue.removeFirst()
             if isAhead {
                 lanes[key]?.runningAhead += 1
                 runningAhead += 1
@@ -406,7 +365,7 @@ public actor Dispatcher: Service {
     private var inMemory: Int { running + runningAhead + recording }
 
     private func forgetIfDone(_ key: Lane.Key) {
-        guard let lane = lanes[key], lane.isEmpty, !lane.hasTurn else { return }
+        guard let lane = lanes[key], lane.queue.isEmpty, !lane.hasTurn else { return }
         if lane.running == 0 && lane.runningAhead == 0 { lanes[key] = nil }
     }
 
@@ -526,7 +485,7 @@ public actor Dispatcher: Service {
             running -= 1
         }
         if let outcome { lanes[key]?.keepAhead(after: outcome) }
-        if lanes[key]?.isEmpty == false { takeTurn(key) }
+        if lanes[key]?.queue.isEmpty == false { takeTurn(key) }
         forgetIfDone(key)
     }
 
@@ -534,7 +493,7 @@ public actor Dispatcher: Service {
     private var isAnotherWaiting: Bool {
         turns.prefix(Self.scanLimit).contains { key in
             guard let lane = lanes[key] else { return false }
-            return lane.running == 0 && lane.runningAhead == 0 && !lane.isEmpty
+            return lane.running == 0 && lane.runningAhead == 0 && !lane.queue.isEmpty
         }
     }
 
