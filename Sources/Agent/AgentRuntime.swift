@@ -9,7 +9,6 @@ import PluginStore
 import PythonEmbedding
 public import RunJournal
 import ServiceLifecycle
-import UnixSignals
 
 /// All parts of the agent, made from a configuration and joined.
 public struct AgentRuntime: Sendable {

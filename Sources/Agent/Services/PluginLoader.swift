@@ -322,6 +322,9 @@ public actor PluginLoader {
             report(sandbox?.refused ?? [], of: id)
             if case .loaded? = current { return Update(isThere: true, wasReplaced: true) }
             return Update(isThere: true)
+        } catch .stopped {
+            // The agent ends; nothing is wrong with the plugin.
+            return Update(isThere: false)
         } catch {
             failures[id] = LoadingFailure(error, of: plugin.digest.hex, after: failures[id], at: clock.now)
             // What can't be loaded must not run in its old form either: the backend has withdrawn that.

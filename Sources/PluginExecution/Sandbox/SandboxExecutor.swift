@@ -47,8 +47,9 @@ public final class SandboxExecutor: Executor {
         let lastID = Counter()
         stopSignal = try StopSignal()
         parts = SandboxParts(
-            nursery: try ChildNursery(host: host), work: BlockingQueue(), host: requests, policy: policy,
-            outputLimit: outputLimit, shutdownLimit: shutdownLimit, nextID: { lastID.next() })
+            nursery: try ChildNursery(host: host), work: BlockingQueue(), host: requests,
+            stopSignal: stopSignal, policy: policy, outputLimit: outputLimit, shutdownLimit: shutdownLimit,
+            nextID: { lastID.next() })
         let (calls, work) = (calls, parts.work)
         for number in 1...self.workers {
             try PythonInterpreter.startPlainThread(name: "sandbox-\(number)") { [weak self] in
@@ -93,7 +94,7 @@ public final class SandboxExecutor: Executor {
 
     @discardableResult
     public func load(_ image: PluginImage) async throws(PluginExecutionError) -> String {
-        guard beginPending() else { throw .stopped }
+        guard !stopping.startsNothing.load(ordering: .acquiring), beginPending() else { throw .stopped }
         defer { endPending() }
         let version = SandboxedVersion(image: image, policy: image.sandbox ?? SandboxPolicy(), parts: parts)
         parts.nursery.retain(version.kind)
@@ -238,6 +239,7 @@ public final class SandboxExecutor: Executor {
             let reason = RunError(code: error.code, message: error.message, traceback: error.traceback)
             // The host may have room for a child later; what the script does when it is loaded is the same then.
             if case .sandbox = error { return .notBegun(reason, status: .rejected) }
+            if case .stopped = error { return .notBegun(.notBegun, status: .interrupted) }
             return .rejected(reason, isolation: "sandbox")
         }
     }

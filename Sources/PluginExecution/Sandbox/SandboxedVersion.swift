@@ -115,6 +115,7 @@ final class SandboxedVersion: @unchecked Sendable {
             if let child = state.withLock({ $0.child }), !child.hasEnded { return "" }
             // What was to be made ready for the next call, and none comes.
             if state.withLock({ $0.isRetired && $0.inUse == 0 }) { return "" }
+            if parts.stopSignal.isRaised { throw .stopped }
             let child: SandboxChild
             do throws(SandboxError) {
                 child = try parts.nursery.take(kind)
@@ -153,12 +154,15 @@ final class SandboxedVersion: @unchecked Sendable {
         guard let order = message.encoded() else { throw .stopped }
         let limit = min(image.timeLimit ?? SandboxParts.loadLimit, SandboxParts.loadLimit)
         var raw = SandboxExchange.RawOutput()
-        let end = parts.exchange(on: child, channel: 0, id: id, limit: limit).run(order, raw: &raw) {
-            kind, reader throws(WireError) -> Result<String, LoadFailure> in
+        let end = parts.exchange(
+            on: child, channel: 0, id: id, limit: limit, stopDescriptor: parts.stopSignal.descriptor
+        ).run(order, raw: &raw) { kind, reader throws(WireError) -> Result<String, LoadFailure> in
             guard kind == SandboxMessage.loaded, try reader.integer() == id else { throw .malformed }
             return try reader.integer() == 0 ? .success(try reader.text()) : .failure(try reader.loadFailure())
         }
         switch end {
+        case .answered(_, stoppedBy: _?) where parts.stopSignal.isRaised, .stopped where parts.stopSignal.isRaised:
+            throw .stopped
         case .answered(.success(let output), stoppedBy: nil):
             return output + String(decoding: raw.output, as: UTF8.self) + String(decoding: raw.errors, as: UTF8.self)
         case .answered(.success, stoppedBy: _?), .stopped, .exhausted: throw .loadTimedOut(plugin: image.id)
@@ -312,6 +316,8 @@ struct SandboxParts: Sendable {
     /// Nil ends one of its threads.
     let work: BlockingQueue<(@Sendable () -> Void)?>
     let host: any PluginHost
+    /// Raised when calls and loads that are under way are to be stopped.
+    let stopSignal: StopSignal
     let policy: TimeLimitPolicy
     let outputLimit: Int
     let shutdownLimit: Duration

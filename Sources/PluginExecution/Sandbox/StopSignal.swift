@@ -22,6 +22,8 @@ final class StopSignal: Sendable {
         close(descriptor)
     }
 
+    var isRaised: Bool { other.withLock { $0 == nil } }
+
     func raise() {
         other.withLock { other in
             if let end = other { close(end) }
