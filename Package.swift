@@ -208,6 +208,7 @@ let package = Package(
                 "Agent", "AgentModel", "AgentTestSupport", "BackendClient", "CronSchedule", "ProcessLogging",
                 "RunJournal", "Sandbox",
                 .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
