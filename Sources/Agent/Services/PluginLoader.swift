@@ -192,7 +192,7 @@ public actor PluginLoader {
     }
 
     private static let parallel = 4
-    private static let mostParallel = 64
+    private static let mostParallel = 24
     /// Who takes longer isn't one of the few.
     private static let slowness = Duration.milliseconds(500)
 
