@@ -1,4 +1,4 @@
-public import AgentModel
+import AgentModel
 import Foundation
 import Logging
 import RunJournal

@@ -219,7 +219,9 @@ public actor Synchronizer: Service {
         let areReported = await withTaskGroup(of: Bool.self) { group in
             // Side by side, so that the journal takes them together.
             for rejection in rejections { group.addTask { await self.reject(rejection) } }
-            return await group.reduce(true) { $0 && $1 }
+            var areReported = true
+            for await isReported in group where !isReported { areReported = false }
+            return areReported
         }
         let wrong = Set(rejections.map(\.taskID))
         reported = reported.filter { wrong.contains($0.key) }
