@@ -59,6 +59,9 @@ let package = Package(
             name: "BackendClient",
             dependencies: ["AgentModel", "CCurl", .product(name: "Logging", package: "swift-log")]),
 
+        .target(
+            name: "ProcessLogging", dependencies: ["AgentModel", .product(name: "Logging", package: "swift-log")]),
+
         .target(name: "CSandbox"),
         .target(name: "Sandbox", dependencies: ["AgentModel", "CSandbox"]),
 
@@ -93,28 +96,30 @@ let package = Package(
 
         // MARK: The agent
 
+        .target(name: "CSignals"),
         .target(
             name: "Agent",
             dependencies: [
-                "AgentModel", "BackendClient", "CProcess", "CronSchedule", "Cryptography", "DeviceAuthorization",
-                "PluginExecution", "PluginStore", "PythonEmbedding", "RunJournal", "Sandbox",
+                "AgentModel", "BackendClient", "CProcess", "CronSchedule", "CSignals", "Cryptography",
+                "DeviceAuthorization",
+                "PluginExecution", "PluginStore", "ProcessLogging", "PythonEmbedding", "RunJournal", "Sandbox",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]),
         .target(
             name: "AgentCommands",
             dependencies: [
                 "Agent", "AgentModel", "BackendClient", "CronSchedule", "Cryptography", "DeviceAuthorization",
-                "PluginExecution", "PluginStore", "PythonEmbedding", "RunJournal", "Sandbox", "SandboxEscapes",
+                "PluginExecution", "PluginStore", "ProcessLogging", "PythonEmbedding", "RunJournal", "Sandbox",
+                "SandboxEscapes",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .target(name: "CInitProcess"),
-        .executableTarget(name: "runbook-agent", dependencies: ["AgentCommands", "CInitProcess"]),
+        .executableTarget(name: "runbook-agent", dependencies: ["AgentCommands", "CInitProcess", "ProcessLogging"]),
 
         // MARK: The backend
 
@@ -131,7 +136,7 @@ let package = Package(
         .executableTarget(
             name: "runbook-backend",
             dependencies: [
-                "AgentModel", "ReferenceBackend",
+                "AgentModel", "ProcessLogging", "ReferenceBackend",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -204,8 +209,10 @@ let package = Package(
         .testTarget(
             name: "AgentTests",
             dependencies: [
-                "Agent", "AgentModel", "AgentTestSupport", "BackendClient", "CronSchedule", "RunJournal", "Sandbox",
+                "Agent", "AgentModel", "AgentTestSupport", "BackendClient", "CronSchedule", "ProcessLogging",
+                "RunJournal", "Sandbox",
                 .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

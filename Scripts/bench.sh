@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 results=Benchmarks/.build/results
+failed=0
 if [ "${1:-}" != "--table" ]; then
     rm -rf "$results"
     mkdir -p "$results"
@@ -30,6 +31,44 @@ median() {
          NF { sample[count++] = $1 }
          END { print sample[int(count / 2)] * scale }' "$file"
 }
+
+# How much longer the same takes with more of it: a line of name, sizes and times each.
+growth=$(
+    for kind in tasks:1000:10000:100000 changed_lists:1000:10000:100000 plugins:1000:3000:10000 \
+        results:1000:10000:100000 opening:1000:10000:100000 history:1000:10000:100000; do
+        IFS=: read -r name few more many <<<"$kind"
+        echo "$name $few $more $many $(median "growth,_$name" small) $(median "growth,_$name" middle)" \
+            "$(median "growth,_$name" large)"
+    done
+)
+awk '
+    BEGIN { printf "%-24s %8s %10s %10s %10s %9s\n", "growth", "most", "few s", "more s", "most s", "exponent" }
+    {
+        # Between the two larger ones: what is done once weighs in the smallest.
+        exponent = log($7 / $6) / log($4 / $3)
+        gsub("_", " ", $1)
+        printf "%-24s %8d %10.3f %10.3f %10.3f %9.2f  %s\n", $1, $4, $5 / 1e9, $6 / 1e9, $7 / 1e9, exponent,
+            exponent <= 1.25 ? "ok" : "OVER"
+        if (exponent > 1.25) over = 1
+    }
+    END { exit over }' <<<"$growth" || failed=1
+
+flawless=$(median 400_results,_flaky_backend small)
+flaky=$(median 400_results,_flaky_backend large)
+steady=$(median 20000_results,_flaky_backend small)
+unsteady=$(median 20000_results,_flaky_backend large)
+awk -v flawless="$flawless" -v flaky="$flaky" -v steady="$steady" -v unsteady="$unsteady" '
+    BEGIN {
+        limit = 50 * flawless / 1e9 + 5
+        printf "%-40s %10.2f %10.2f s     %s\n", "400 results, 15 % faults", flaky / 1e9, limit,
+            sprintf("%s, 50 x without faults (%.2f s) + request_timeout (5 s)", flaky / 1e9 <= limit ? "ok" : "OVER",
+                flawless / 1e9)
+        share = steady / unsteady
+        printf "%-40s %10.2f %10.2f       %s\n", "throughput at 15 % faults, none hung", share, 1 / 3,
+            sprintf("%s, of the throughput without faults; 95 %% of 20,000 results", share >= 1 / 3 ? "ok" : "OVER")
+        exit flaky / 1e9 > limit || share < 1 / 3
+    }' || failed=1
+echo
 
 floor=$(median floor nanoseconds)
 handover=$(median hand-over nanoseconds)
@@ -92,4 +131,5 @@ awk -v floor="$floor" -v handover="$handover" -v call="$call" -v roundtrip="$rou
             sprintf("the journal costs %.0f %%, 30 %% at most", 100 * (1 - delivery / both))
         if (both > delivery / 0.7) over = 1
         exit over
-    }'
+    }' || failed=1
+exit "$failed"

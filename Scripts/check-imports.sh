@@ -55,6 +55,7 @@ only_importer COpenSSL Cryptography
 only_importer CCallTrace RunJournal
 only_importer CProcess Agent
 only_importer CInitProcess runbook-agent
+only_importer CSignals Agent
 only_importer CSandbox Sandbox
 
 exit $failed

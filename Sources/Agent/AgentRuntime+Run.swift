@@ -6,13 +6,15 @@ import PluginExecution
 import RunJournal
 import ServiceLifecycle
 import Synchronization
-import UnixSignals
 
 extension AgentRuntime {
     /// How long the last results may take on their way.
     private static let flushLimit = Duration.seconds(5)
     /// How long plugins and connections may take to close; a plugin that wedges the interpreter never would.
-    private static let closeLimit = Duration.seconds(15)
+    private static let closeLimit = Duration.seconds(8)
+    /// How long the end may take after `shutdown_grace`: the steps against runs that go on, the last results, plugins'
+    /// `shutdown()`.
+    private static let stopLimit = Duration.seconds(9)
 
     /// Runs until SIGTERM or SIGINT, or until the journal is lost. A second signal ends the process at once: the journal
     /// is made for that.
@@ -27,9 +29,16 @@ extension AgentRuntime {
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 // Ended in the reverse order: nothing new first, the last results at the end.
-                services: onlookers + [reporter, dispatcher, scheduler, synchronizer], logger: quietLogger))
-        // Not a loose task: it listens until the process ends, while the services end and after that.
-        Task { await listen(to: signals.sequence, group, reload: reload) }
+                services: (onlookers + [reporter, dispatcher, scheduler, synchronizer]).map { service in
+                    // What is told to end early, as the dispatcher is where the interpreter is wedged, ends no other.
+                    .init(service: service, successTerminationBehavior: .ignore)
+                }, logger: quietLogger))
+        signals.setStopLimit({ current.value.shutdownGrace + Self.stopLimit }, logger: logger)
+        // Not loose tasks: they go on until the process ends, while the services end and after that.
+        let (reloads, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        Task { await listen(to: signals.events, group) { continuation.yield() } }
+        // Beside it: loading plugins anew takes as long as they like.
+        Task { for await _ in reloads { await applyConfiguration(reload) } }
         journal.setOnLoss { error in
             bell.isJournalLost.store(true, ordering: .releasing)
             Task { await endAfterLoss(error, group) }
@@ -40,8 +49,18 @@ extension AgentRuntime {
                 "version": "\(AgentVersion.current)", "server_url": "\(configuration.serverURL ?? "")",
                 "workers": "\(configuration.workers)", "python": "\(pythonVersion)",
             ])
-        try await group.run()
+        var hasFailed = false
+        do {
+            try await group.run()
+        } catch {
+            hasFailed = true
+            logger.critical(
+                "a part of the agent ended; the agent ends so that it can be restarted: \(error)",
+                metadata: ["code": "agent.service_failed"])
+            await stopWork()
+        }
         await flush()
+        if hasFailed { return ExitStatus.serviceFailed }
         return bell.isJournalLost.load(ordering: .acquiring) ? ExitStatus.journalLost : 0
     }
 
@@ -58,19 +77,13 @@ extension AgentRuntime {
     // MARK: Signals
 
     private func listen(
-        to signals: UnixSignalsSequence, _ group: ServiceGroup, reload: @Sendable () throws -> AgentConfiguration
+        to events: AsyncStream<AgentSignals.Event>, _ group: ServiceGroup, reload: () -> Void
     ) async {
-        var isStopping = false
-        for await signal in signals {
-            switch signal {
-            case .sighup:
-                await applyConfiguration(reload)
-            case _ where isStopping:
-                logger.warning("agent ended by a second signal", metadata: ["signal": "\(signal)"])
-                _exit(128 + signal.rawValue)
-            default:
-                isStopping = true
-                logger.info("agent stopping", metadata: ["signal": "\(signal)"])
+        for await event in events {
+            switch event {
+            case .reload: reload()
+            case .stop(let signal):
+                logger.info("agent stopping", metadata: ["signal": "\(signal == SIGINT ? "SIGINT" : "SIGTERM")"])
                 bell.agentIsStopping()
                 await stopWork()
                 await group.triggerGracefulShutdown()

@@ -9,7 +9,6 @@ import PluginStore
 import PythonEmbedding
 public import RunJournal
 import ServiceLifecycle
-import UnixSignals
 
 /// All parts of the agent, made from a configuration and joined.
 public struct AgentRuntime: Sendable {
@@ -103,7 +102,7 @@ public struct AgentRuntime: Sendable {
                 // A plugin doesn't wait to be loaded until all that waits for others has been looked at.
                 Task { await dispatcher.catalogChanged() }
                 statusChanged()
-            }, logger: logger)
+            }, memory: PluginMemory(journal: journal, clock: clock, logger: logger), logger: logger)
         let synchronizer = Synchronizer(
             parts: Synchronizer.Parts(
                 client: client, plugins: loader, scheduler: scheduler, dispatcher: dispatcher, journal: journal,

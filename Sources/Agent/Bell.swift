@@ -2,6 +2,7 @@ import AgentModel
 import Dispatch
 import Glibc
 import Logging
+import ProcessLogging
 import Synchronization
 
 /// Carries events from parts that are made early to parts that are made late.
@@ -66,6 +67,7 @@ final class Bell: Sendable {
             _ = recorded.wait(timeout: .now() + Self.recordLimit)
         }
         if isStopping.load(ordering: .acquiring) { return }
+        LogOutput.standardError.flush(within: .seconds(1))
         _exit(ExitStatus.wedged)
     }
 }
@@ -76,6 +78,8 @@ public enum ExitStatus {
     public static let wedged: Int32 = 70
     /// `EX_SOFTWARE` too: the journal is damaged or gone; start the agent again, which recovers it or makes another.
     public static let journalLost: Int32 = 70
+    /// `EX_SOFTWARE` too: a part of the agent ended by a fault of its own; start the agent again.
+    public static let serviceFailed: Int32 = 70
     /// `EX_NOPERM`: the agent must be logged in first; starting it again changes nothing.
     public static let loginRequired: Int32 = 77
 }

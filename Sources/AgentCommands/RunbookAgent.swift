@@ -53,7 +53,7 @@ public struct RunbookAgent: AsyncParsableCommand {
         } catch {
             status = report(error)
         }
-        fflush(nil)
+        Terminal.flush()
         _exit(status.rawValue)
     }
 

@@ -12,7 +12,7 @@ extension HTTPClient {
         /// Bytes of a response body after decompression.
         public var responseLimit = 64 << 20
         /// How many transfers are under way at the same time; others wait their turn.
-        public var concurrency = 16
+        public var concurrency = 256
         /// How many redirects one request may follow.
         public var redirectLimit = 10
         /// Whether redirects from https to http are followed. A secret header stays at its origin all the same.

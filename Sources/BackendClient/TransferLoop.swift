@@ -35,6 +35,8 @@ final class TransferLoop: Sendable {
 
     private let configuration: HTTPClient.Configuration
     private let multi: MultiHandle
+    /// That are open and carry nothing.
+    private static let keptConnections = 16
     private let state = BlockingLock(State())
 
     /// - Throws: `HTTPClientError.failed` when libcurl or the system has no resources for it.
@@ -44,7 +46,7 @@ final class TransferLoop: Sendable {
         }
         self.configuration = configuration
         multi = MultiHandle(pointer: pointer)
-        runbook_multi_set_long(pointer, CURLMOPT_MAXCONNECTS, configuration.concurrency)
+        runbook_multi_set_long(pointer, CURLMOPT_MAXCONNECTS, min(configuration.concurrency, Self.keptConnections))
         try start()
     }
 

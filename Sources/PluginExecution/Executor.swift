@@ -28,11 +28,12 @@ public protocol Executor: Sendable {
     /// Changes how the plugin's calls are run, from the next one on.
     func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?)
 
-    /// Begins no call any more. Those that wait for their turn end at once or when it would have come, with an outcome
+    /// Begins no call and no load any more. Calls that wait for their turn end at once or when it would have come, with an outcome
     /// that says that they have not begun.
     func stopStarting()
 
-    /// Stops all calls as if their time limits had passed, those that wait included. Each is reported `interrupted`.
+    /// Stops all calls and loads as if their time limits had passed, those that wait included. Each call is reported
+    /// `interrupted`; a load throws ``PluginExecutionError/stopped``.
     func stopCalls()
 
     /// Unloads everything.

@@ -26,7 +26,9 @@ public final class TieredExecutor: Executor {
 
     @discardableResult
     public func load(_ image: PluginImage) async throws(PluginExecutionError) -> String {
-        let wasSandboxed = state.withLock { $0.sandboxed.contains(image.id) }
+        let (wasSandboxed, startsNothing) = state.withLock { ($0.sandboxed.contains(image.id), $0.startsNothing) }
+        // Whoever stops has no use for it, and would have to wait.
+        if startsNothing { throw .stopped }
         guard image.sandbox != nil else {
             let output = try await inProcess.load(image)
             if wasSandboxed {

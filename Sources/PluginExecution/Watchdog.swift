@@ -61,7 +61,9 @@ struct Watchdog {
                 worker.running?.nextStep = now.advanced(by: pool.policy.injectGrace)
                 actions.append(.inject(slot, job: running.job.id))
             case .injected:
-                switch probe.state(at: now, grace: pool.policy.interpreterGrace) {
+                // An agent that is being stopped has little time left, and what is lost by an error is nothing.
+                let grace = pool.policy.interpreterGrace
+                switch probe.state(at: now, grace: pool.stopsCalls ? min(grace, pool.policy.injectGrace) : grace) {
                 case .answering:
                     if let job = pool.abandon(worker) { actions += [.report(job, .threadAbandoned), .startWorker] }
                 case .silent(let limit):

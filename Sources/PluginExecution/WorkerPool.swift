@@ -25,7 +25,7 @@ final class WorkerPool: @unchecked Sendable {
     var workers: [UInt64: Worker] = [:]
     private var lastWorkerNumber: UInt64 = 0
     private(set) var isStopped = false
-    private var stopsCalls = false
+    private(set) var stopsCalls = false
     /// The interpreter is wedged.
     private var isClosed = false
     /// When the watchdog looks next; nil while it sleeps without an end.

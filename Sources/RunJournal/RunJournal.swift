@@ -158,9 +158,9 @@ public final class RunJournal: Sendable {
 
     private static func loadState(_ db: Database) throws -> State {
         var state = State()
-        state.oneOffTasks.reserveCapacity(try Int.fetchOne(db, sql: "SELECT COUNT(*) FROM one_off_task") ?? 0)
+        let count = try Int.fetchOne(db, sql: "SELECT COUNT(*) FROM one_off_task") ?? 0
         let taskIDs = try String.fetchCursor(db, sql: "SELECT task_id FROM one_off_task")
-        while let taskID = try taskIDs.next() { state.oneOffTasks.insert(taskID) }
+        state.oneOffTasks = try OneOffTasks(expecting: count) { try taskIDs.next() }
         state.outboxBytes = try Int.fetchOne(db, sql: "SELECT TOTAL(size) FROM outbox") ?? 0
         state.dataVersion = try dataVersion(db)
         state.watchedVersion = state.dataVersion

@@ -1,11 +1,13 @@
 import AgentCommands
 import CInitProcess
 import Dispatch
+import ProcessLogging
 
 @main
 struct Main {
     static func main() {
-        // First of all, and not on a thread of Swift's pool: a process is confined while it has one thread.
+        StandardDescriptors.openMissing()
+        // Before anything else, and not on a thread of Swift's pool: a process is confined while it has one thread.
         RunbookAgent.runSandboxedProcessIfAsked()
         rb_init_process_if_first()
         Task { await RunbookAgent.runAndExit() }

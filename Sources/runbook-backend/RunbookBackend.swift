@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
+import ProcessLogging
 
-@main
 struct RunbookBackend: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "runbook-backend",
@@ -17,7 +17,8 @@ struct RunbookBackend: AsyncParsableCommand {
             ServeCommand.self, DeviceCommand.self, TokenCommand.self, BackupCommand.self, RestoreCommand.self,
         ])
 
-    static func main() async {
+    /// Parses the arguments, runs the command and ends the process with its exit code.
+    static func runAndExit() async -> Never {
         do {
             var command = try parseAsRoot()
             if var command = command as? any AsyncParsableCommand {
@@ -28,6 +29,7 @@ struct RunbookBackend: AsyncParsableCommand {
         } catch {
             exit(error)
         }
+        end(0)
     }
 
     private static func exit(_ error: any Error) -> Never {
@@ -35,13 +37,18 @@ struct RunbookBackend: AsyncParsableCommand {
         switch exitCode(for: error) {
         case .success:
             if !text.isEmpty { print(text) }
-            Foundation.exit(0)
+            end(0)
         case .validationFailure:
             StandardError.write(text)
-            Foundation.exit(2)
+            end(2)
         default:
             StandardError.write(text)
-            Foundation.exit(1)
+            end(1)
         }
+    }
+
+    private static func end(_ status: Int32) -> Never {
+        LogOutput.standardError.flush(within: .seconds(1))
+        Foundation.exit(status)
     }
 }

@@ -2,6 +2,7 @@ import AgentModel
 import ArgumentParser
 import Foundation
 import Logging
+import ProcessLogging
 import ReferenceBackend
 
 struct ServeCommand: AsyncParsableCommand {
@@ -50,8 +51,9 @@ struct ServeCommand: AsyncParsableCommand {
     var logLevel = Logger.Level.info
 
     func run() async throws {
-        var logger = Logger(label: "runbook-backend", factory: { StreamLogHandler.standardError(label: $0) })
-        logger.logLevel = logLevel
+        LineLogHandler.bootstrap(
+            format: .text, level: logLevel, environment: ProcessInfo.processInfo.environment)
+        let logger = Logger(label: "runbook-backend")
         if auth == .device, !listen.isLoopback, login.publicURL?.isSecure != true {
             logger.warning(
                 "tokens cross the network unencrypted; put a proxy with TLS in front and name it with --public-url",

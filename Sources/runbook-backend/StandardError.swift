@@ -1,6 +1,10 @@
-import Foundation
+import ProcessLogging
 
 /// Where messages for people go that aren't a command's result.
 enum StandardError {
-    static func write(_ line: String) { FileHandle.standardError.write(Data("\(line)\n".utf8)) }
+    /// After what has been logged before it. Waits for a reader, but not for ever.
+    static func write(_ line: String) {
+        LogOutput.standardError.write(line + "\n")
+        LogOutput.standardError.flush(within: .seconds(5))
+    }
 }

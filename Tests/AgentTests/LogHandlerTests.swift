@@ -1,15 +1,20 @@
+import Dispatch
 import Foundation
 import Logging
 import Synchronization
 import Testing
 
-@testable import Agent
+@testable import ProcessLogging
 
 @Suite final class LogHandlerTests {
     private let path = FileManager.default.temporaryDirectory.path + "/log-\(UUID().uuidString)"
     private let descriptor: Int32
+    private let output: LogOutput
 
-    init() { descriptor = open(path, O_RDWR | O_CREAT | O_APPEND, 0o600) }
+    init() {
+        descriptor = open(path, O_RDWR | O_CREAT | O_APPEND, 0o600)
+        output = LogOutput(fileDescriptor: descriptor)
+    }
 
     deinit {
         close(descriptor)
@@ -19,13 +24,16 @@ import Testing
     private func logger(
         _ format: LogFormat = .text, label: String = "agent", level: Logger.Level = .info, isColoured: Bool = false
     ) -> Logger {
-        let handler = AgentLogHandler(
-            label: label, format: format, level: level, output: LogOutput(fileDescriptor: descriptor),
-            isColoured: isColoured, now: { Date(timeIntervalSince1970: 1_795_467_600.125) })
+        let handler = LineLogHandler(
+            label: label, format: format, level: level, output: output, isColoured: isColoured,
+            now: { Date(timeIntervalSince1970: 1_795_467_600.125) })
         return Logger(label: label) { _ in handler }
     }
 
-    private var written: String { (try? String(contentsOfFile: path, encoding: .utf8)) ?? "" }
+    private var written: String {
+        #expect(output.flush(within: .seconds(60)))
+        return (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+    }
 
     private func object(_ line: some StringProtocol) throws -> [String: Any] {
         try #require(JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
@@ -124,15 +132,51 @@ import Testing
         #expect(Set(numbers).count == 200)
     }
 
-    @Test func aPipeThatIsFullOrGoneHoldsNothingUp() throws {
+    /// Each took a second to be dropped, and everybody who logged waited for that.
+    @Test func whatNobodyReadsIsDroppedAndCounted() throws {
         var ends: [Int32] = [0, 0]
-        #expect(pipe(&ends) == 0)
-        _ = fcntl(ends[1], F_SETFL, O_NONBLOCK)
-        var chunk = [UInt8](repeating: 0x20, count: 4096)
-        while write(ends[1], &chunk, chunk.count) > 0 {}
-        let handler = AgentLogHandler(label: "agent", output: LogOutput(fileDescriptor: ends[1]))
-        Logger(label: "agent") { _ in handler }.info("dropped")
+        try #require(pipe(&ends) == 0)
+        let output = LogOutput(fileDescriptor: ends[1], capacity: 1 << 18)
+        let handler = LineLogHandler(label: "agent", format: .json, output: output)
+        let logger = Logger(label: "agent") { _ in handler }
+        let count = 20_000
+        for number in 0..<count { logger.info("a line", metadata: ["n": "\(number)"]) }
+        // The end doesn't wait for ever.
+        #expect(!output.flush(within: .milliseconds(10)))
+
+        // Somebody reads again.
+        let reading = ends[0]
+        let text = Mutex("")
+        let isRead = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+            var (bytes, chunk) = ([UInt8](), [UInt8](repeating: 0, count: 1 << 16))
+            while case let count = read(reading, &chunk, chunk.count), count > 0 { bytes += chunk[..<count] }
+            text.withLock { $0 = String(decoding: bytes, as: UTF8.self) }
+            isRead.signal()
+        }
+        #expect(output.flush(within: .seconds(60)))
+        logger.info("the last line")
+        #expect(output.flush(within: .seconds(60)))
+        close(ends[1])
+        isRead.wait()
         close(ends[0])
+        let lines = try text.withLock { $0 }.split(separator: "\n").map { try object($0) }
+        let dropped = lines.filter { $0["code"] as? String == "log.dropped" }.compactMap { $0["lines"] as? Int }
+        let kept = lines.count { $0["message"] as? String == "a line" }
+        #expect(!dropped.isEmpty)
+        #expect(kept + dropped.reduce(0, +) == count)
+        #expect(lines.contains { $0["message"] as? String == "the last line" })
+    }
+
+    @Test func aReaderThatIsGoneHoldsNothingUp() throws {
+        var ends: [Int32] = [0, 0]
+        try #require(pipe(&ends) == 0)
+        signal(SIGPIPE, SIG_IGN)
+        close(ends[0])
+        let output = LogOutput(fileDescriptor: ends[1])
+        let handler = LineLogHandler(label: "agent", output: output)
+        Logger(label: "agent") { _ in handler }.info("dropped")
+        #expect(output.flush(within: .seconds(60)))
         close(ends[1])
     }
 }

@@ -42,8 +42,8 @@ import Testing
         let (backend, _, agent) = try await outbox(answer: .json("{}", status: 500))
         let report = try await agent.runtime.runOnce()
         #expect(report.undelivered == Self.count + 1)
-        // The end of the life asks once more, where the pause was short.
-        #expect(8...12 ~= attempts(backend))
+        // The end of the life asks a few times more, where the pauses are short.
+        #expect(1...8 ~= attempts(backend))
         await agent.runtime.close()
     }
 
@@ -51,6 +51,30 @@ import Testing
         let (backend, _, agent) = try await outbox(answer: .json("{}", status: 201))
         for poisoned in ["t3", "t7"] { backend.server.route("/api/agent/task/\(poisoned)", .json("{}", status: 500)) }
         #expect(try await agent.runtime.runOnce().undelivered == 2)
+        await agent.runtime.close()
+    }
+
+    /// One request that was never answered held back all others for as long as `request_timeout`.
+    @Test func aHungRequestHoldsBackNoOther() async throws {
+        let backend = try ScriptedBackend()
+        let folder = try TemporaryFolder()
+        for number in 0..<Self.count {
+            backend.addTask(
+                #"{"id": "t\#(number)", "command": "good-plugin.hello", "cron": null, "arguments": "{}"}"#)
+        }
+        // The first one that is sent, and one that fails at first and is due again meanwhile.
+        backend.server.route("/api/agent/task/good", .silence)
+        backend.server.route("/api/agent/task/t7", .json("{}", status: 500), .json("{}", status: 201))
+        let agent = try await TestAgent.start(
+            serverURL: backend.server.url, folder: folder, settings: ["request_timeout": "3600"], missedRuns: .once)
+        let delivery = Task { try await agent.runtime.runOnce() }
+        try await eventually("all but the hung one are delivered") {
+            try await agent.runtime.journal.reader.outbox().map(\.taskID) == ["good"]
+                && attempts(backend) == Self.count + 2
+        }
+        delivery.cancel()
+        backend.server.stop()
+        _ = try? await delivery.value
         await agent.runtime.close()
     }
 

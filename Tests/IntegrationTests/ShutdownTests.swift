@@ -199,6 +199,84 @@ import Testing
         #expect(output.stderr.contains("need_restart=workers"), "\(output.stderr)")
     }
 
+    /// The agent was deaf to SIGTERM for as long as a constructor took that SIGHUP had called.
+    @Test func aReloadThatTakesLongKeepsTheAgentFromNothing() async throws {
+        let backend = try makeBackend(running: [])
+        let folder = try TemporaryFolder()
+        let (slow, entered) = (folder.path("slow"), folder.path("entered"))
+        #expect(FileManager.default.createFile(atPath: slow, contents: nil))
+        // In the sandbox it doesn't see the file, so that it is loaded at once there.
+        backend.addPlugin(
+            "slow",
+            script: """
+                import os, time
+                class Plugin:
+                    def __init__(self):
+                        if os.path.exists("\(slow)"):
+                            open("\(entered)", "w").close()
+                            while True: time.sleep(0.05)
+                    def hello(self): return "hello"
+                """, functions: ["hello"])
+        backend.addTask(#"{"id": "hello", "command": "slow.hello", "cron": null, "arguments": "{}"}"#)
+        let sandboxed = "[plugin:slow]\nisolation = sandbox\n"
+        let file = try writeConfiguration("poll_interval = 3600\nshutdown_grace = 0.2\n\(sandboxed)", backend, folder)
+        let output = try await AgentProcess.run(["run", "--config", file], directory: folder.path) { process in
+            await backend.server.request(to: "/api/agent/task/hello")
+            _ = try writeConfiguration("poll_interval = 3600\nshutdown_grace = 0.2\n", backend, folder)
+            kill(process, SIGHUP)
+            try await eventually("the constructor runs") { FileManager.default.fileExists(atPath: entered) }
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        let reloaded = output.stderr.range(of: "configuration reloaded")
+        let stopping = try #require(output.stderr.range(of: "agent stopping"), "\(output.stderr)")
+        #expect(reloaded.map { stopping.lowerBound < $0.lowerBound } ?? true, "\(output.stderr)")
+        #expect(!output.stderr.contains("plugin.load_timed_out"), "\(output.stderr)")
+    }
+
+    /// It ended with exit status 1 and a bare error of the services' library, without the last writes.
+    @Test func aWedgeWhileStoppingIsNoFailure() async throws {
+        let backend = try makeBackend(running: [])
+        let folder = try TemporaryFolder()
+        let entered = folder.path("entered")
+        backend.addPlugin(
+            "wedges",
+            script: """
+                import re
+                class Plugin:
+                    def __init__(self):
+                        open("\(entered)", "w").close()
+                        re.match(r"(a*)*b", "a" * 64)
+                """, functions: ["hello"])
+        let output = try await run(backend, folder, ["shutdown_grace=0.2"]) { process in
+            try await eventually("the constructor runs") { FileManager.default.fileExists(atPath: entered) }
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        #expect(output.stderr.contains("agent stopped"), "\(output.stderr)")
+        #expect(!output.stderr.contains("ServiceGroup"), "\(output.stderr)")
+    }
+
+    @Test func aLoadInTheSandboxIsStoppedWithTheAgent() async throws {
+        let backend = try makeBackend(running: [])
+        let folder = try TemporaryFolder()
+        backend.addPlugin(
+            "endless",
+            script: "import time\nprint('loading')\nwhile True:\n    time.sleep(0.05)\nclass Plugin: pass\n",
+            functions: ["hello"])
+        let file = try writeConfiguration(
+            "poll_interval = 3600\nshutdown_grace = 0.2\n[plugin:endless]\nisolation = sandbox\n", backend, folder)
+        let output = try await AgentProcess.run(["run", "--config", file], directory: folder.path) { process in
+            await backend.server.request(to: "/api/agent/task/good")
+            await backend.server.request(to: "/api/agent/plugin/endless")
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        #expect(output.stderr.contains("agent stopped"), "\(output.stderr)")
+        #expect(!output.stderr.contains("agent.stop_timed_out"), "\(output.stderr)")
+        #expect(!output.stderr.contains("plugin.load_timed_out"), "\(output.stderr)")
+    }
+
     private func writeConfiguration(
         _ text: String, _ backend: ScriptedBackend, _ folder: TemporaryFolder
     ) throws -> String {

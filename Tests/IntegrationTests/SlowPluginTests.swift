@@ -119,6 +119,61 @@ import Testing
         #expect(try backend.results(of: "unknown").map(\.error?.code) == ["task.unknown_command"])
     }
 
+    private static func commands(_ names: String...) -> (inout [String: JSONValue]) -> Void {
+        { document in
+            document["commands"] = .object(
+                Dictionary(
+                    uniqueKeysWithValues: names.map {
+                        ($0, ["id": "x", "name": .string($0), "function": "answer"])
+                    }))
+        }
+    }
+
+    /// Sixteen of them kept the others from being fetched, and their commands from being run.
+    @Test func pluginsThatHangHoldBackNoHealthyOne() async throws {
+        let backend = try ScriptedBackend()
+        for number in 0..<16 {
+            backend.listPlugin(#""hanging\#(number)""#)
+            backend.server.route("/api/agent/plugin/hanging\(number)", .silence)
+        }
+        backend.addPlugin(
+            "healthy", script: BadInputTests.answer, functions: [], change: Self.commands("plain"))
+        backend.addTask(Self.task("plain", "plain"))
+        backend.addTask(Self.task("unknown", "nobody.knows"))
+        let agent = try await TestAgent.start(
+            serverURL: backend.server.url, folder: TemporaryFolder(), settings: ["request_timeout": "3600"])
+        try await withRunning(agent) {
+            try await wait("the plain command's result") { try backend.results(of: "plain").count == 1 }
+            // One of those that hang may provide it.
+            #expect(await agent.runtime.dispatcher.waitingTasks() == ["unknown"])
+        }
+    }
+
+    @Test func aPluginThatClaimedTheNameBeforeIsWaitedFor() async throws {
+        let backend = try ScriptedBackend()
+        let folder = try TemporaryFolder()
+        backend.addPlugin("two", script: BadInputTests.answer, functions: [], change: Self.commands("shared"))
+        backend.addTask(Self.task("first", "shared"))
+        backend.server.route("/api/agent/task/first", .json("{}", status: 201))
+        try await TestAgent.once(serverURL: backend.server.url, folder: folder)
+        #expect(try backend.results(of: "first").map(\.status) == [.succeeded])
+
+        // In its next life the agent has to fetch it again, and can't.
+        try FileManager.default.removeItem(atPath: folder.path("plugins/two.json"))
+        backend.server.route("/api/agent/plugin/two", .silence)
+        backend.addPlugin(
+            "one", script: BadInputTests.answer, functions: [], change: Self.commands("shared", "own"))
+        backend.addTask(Self.task("second", "shared"))
+        backend.addTask(Self.task("own", "own"))
+        let agent = try await TestAgent.start(
+            serverURL: backend.server.url, folder: folder, settings: ["request_timeout": "3600"])
+        try await withRunning(agent) {
+            try await wait("the result of its own command") { try backend.results(of: "own").count == 1 }
+            try await wait("the shared one's wait") { await agent.runtime.dispatcher.waitingTasks() == ["second"] }
+        }
+        #expect(try backend.results(of: "second").isEmpty)
+    }
+
     @Test func aPluginTakenOffTheListWhileItIsLoadedIsGone() async throws {
         let backend = try ScriptedBackend()
         let folder = try TemporaryFolder()

@@ -51,4 +51,28 @@ import Testing
         #expect(try backend.results(of: "t").map(\.status) == [refusal.status])
         #expect(try backend.results(of: "good").map(\.status) == [.succeeded])
     }
+
+    /// It was forgotten for as long as the list stayed the same.
+    @Test func aRejectionThatCouldNotBeWrittenIsMadeUpForBehindAnUnchangedList() async throws {
+        let backend = try ScriptedBackend()
+        let task = #"{"id": "bad", "command": "good-plugin.hello", "cron": "61 * * * *", "arguments": "{}"}"#
+        backend.server.route("/api/agent/tasks") { request in
+            if request.header("If-None-Match") == "\"1\"" { return .response(status: 304, headers: [:], body: Data()) }
+            return .json(#"{"data": [\#(task)]}"#, headers: ["ETag": "\"1\""])
+        }
+        let agent = try await TestAgent.start(serverURL: backend.server.url, folder: TemporaryFolder())
+        let runtime = agent.runtime
+        let database = try DatabaseQueue(path: agent.folder.path("state/journal.sqlite"))
+        try await database.write { db in
+            try db.execute(sql: "CREATE TRIGGER full BEFORE INSERT ON run BEGIN SELECT RAISE(FAIL, 'no room'); END")
+        }
+        await runtime.synchronizer.synchronize()
+        #expect(try await runtime.journal.reader.counts().pending == 0)
+        try await database.write { db in try db.execute(sql: "DROP TRIGGER full") }
+        for _ in 0..<2 {
+            await runtime.synchronizer.synchronize()
+            #expect(try await runtime.journal.reader.counts().pending == 1)
+        }
+        await runtime.close()
+    }
 }

@@ -19,12 +19,15 @@ final class BackendProcess: Sendable {
     private static let executable = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
         .appending(path: "runbook-backend").path
 
-    init(_ arguments: [String]) throws {
+    /// - Parameters:
+    ///   - errors: where its standard error goes instead of into a file of its own.
+    ///   - closed: descriptors that it doesn't have.
+    init(_ arguments: [String], errors path: String? = nil, closed: [Int32] = []) throws {
         folder = try TemporaryFolder()
-        errors = folder.path("stderr")
+        errors = path ?? folder.path("stderr")
         let output: Int32
         (processID, output) = try Self.spawning.withLock { [errors] _ in
-            try Self.spawn(arguments, errors: errors)
+            try Self.spawn(arguments, errors: errors, closed: closed)
         }
         isReaped = Flag()
         let (lines, lineContinuation) = AsyncStream<String>.makeStream()
@@ -59,7 +62,9 @@ final class BackendProcess: Sendable {
     // One at a time: a child that is started between the making of another's pipe and its marking would hold it open.
     private static let spawning = Mutex(())
 
-    private static func spawn(_ arguments: [String], errors: String) throws -> (processID: Int32, output: Int32) {
+    private static func spawn(
+        _ arguments: [String], errors: String, closed: [Int32]
+    ) throws -> (processID: Int32, output: Int32) {
         var ends: [Int32] = [0, 0]
         guard pipe(&ends) == 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
@@ -70,6 +75,7 @@ final class BackendProcess: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
         posix_spawn_file_actions_addopen(&actions, 2, errors, O_WRONLY | O_CREAT, 0o600)
+        for descriptor in closed { posix_spawn_file_actions_addclose(&actions, descriptor) }
         var argv = ([executable] + arguments).map { strdup($0) } + [nil]
         defer { for argument in argv { free(argument) } }
         var processID: Int32 = 0

@@ -55,6 +55,53 @@ import Testing
         #expect(try await again.process.exitStatus() == 0)
     }
 
+    @Test func `a log that nobody reads keeps serve from nothing`() async throws {
+        let folder = try TemporaryFolder()
+        let pipe = folder.path("unread")
+        try #require(mkfifo(pipe, 0o600) == 0)
+        let descriptor = open(pipe, O_RDWR | O_NONBLOCK | O_CLOEXEC)
+        defer { close(descriptor) }
+        var chunk = [UInt8](repeating: 0x20, count: 4096)
+        while write(descriptor, &chunk, chunk.count) > 0 {}
+        let process = try BackendProcess(
+            [
+                "serve", "--init", "--auth", "none", "--listen", "127.0.0.1:0", "--data", folder.path("data"),
+                "--log-level",
+            ]
+                + ["trace", "--seed", QuickstartSeed.folder.path], errors: pipe)
+        let client = try HTTPClient()
+        for await line in process.lines where line.hasPrefix("runbook-backend listens on ") {
+            let url = String(line.split(separator: " ").last ?? "")
+            for _ in 0..<20 { #expect(try await get(client, url + "/api/agent").status == 200) }
+            break
+        }
+        process.signal(SIGTERM)
+        #expect(try await process.exitStatus() == 0)
+    }
+
+    @Test(arguments: [[0], [1], [2], [0, 1, 2]])
+    func `serve without standard descriptors is no other than with them`(closed: [Int32]) async throws {
+        let folder = try TemporaryFolder()
+        // A port that was free a moment ago: where it listens can't be said without descriptor 1.
+        let reserved = try ScriptedServer()
+        reserved.stop()
+        let process = try BackendProcess(
+            ["serve", "--init", "--auth", "none", "--listen", "127.0.0.1:\(reserved.port)", "--data"]
+                + [folder.path("data")],
+            closed: closed)
+        let client = try HTTPClient()
+        try await eventually("it answers") {
+            (try? await get(client, "http://127.0.0.1:\(reserved.port)/api/agent")) != nil
+        }
+        for descriptor in closed {
+            let target = try FileManager.default.destinationOfSymbolicLink(
+                atPath: "/proc/\(process.processID)/fd/\(descriptor)")
+            #expect(target == "/dev/null")
+        }
+        process.signal(SIGTERM)
+        #expect(try await process.exitStatus() == 0)
+    }
+
     @Test func `token reset replaces the token under a running server`() async throws {
         let folder = try TemporaryFolder()
         let client = try HTTPClient()

@@ -7,6 +7,11 @@ let nanoseconds = BenchmarkMetric.custom("nanoseconds")
 /// A second figure in nanoseconds, beside the first.
 let high = BenchmarkMetric.custom("high")
 let kibibytes = BenchmarkMetric.custom("kibibytes")
+/// Nanoseconds for little, more and much of the same.
+let small = BenchmarkMetric.custom("small")
+let middle = BenchmarkMetric.custom("middle")
+let large = BenchmarkMetric.custom("large")
+let growthSizes = [1000, 10_000, 100_000]
 
 let benchmarks: @Sendable () -> Void = {
     // As the agent does.
@@ -69,6 +74,31 @@ let benchmarks: @Sendable () -> Void = {
     Benchmark("sandbox, replacement", configuration: children) { benchmark in
         benchmark.measurement(nanoseconds, try await SandboxCalls.replacement(times: 10))
     }
+    let once = Benchmark.Configuration(
+        metrics: [nanoseconds, small, middle, large],
+        units: [nanoseconds: .count, small: .count, middle: .count, large: .count], warmupIterations: 0,
+        maxDuration: .seconds(600), maxIterations: 1)
+    Benchmark("400 results, flaky backend", configuration: once) { benchmark in
+        benchmark.measurement(small, try await FlakyDelivery.deliver(400, to: .faultless))
+        benchmark.measurement(large, try await FlakyDelivery.deliver(400, to: .flakyAndHanging))
+    }
+    Benchmark("20000 results, flaky backend", configuration: once) { benchmark in
+        benchmark.measurement(small, try await FlakyDelivery.deliver(20_000, share: 0.95, to: .faultless))
+        benchmark.measurement(large, try await FlakyDelivery.deliver(20_000, share: 0.95, to: .flaky))
+    }
+    func growth(_ name: String, of sizes: [Int], _ measure: @escaping @Sendable (Int) async throws -> Int) {
+        Benchmark("growth, \(name)", configuration: once) { benchmark in
+            for (metric, size) in zip([small, middle, large], sizes) {
+                benchmark.measurement(metric, try await measure(size))
+            }
+        }
+    }
+    growth("tasks", of: growthSizes) { try await TaskThroughput(tasks: $0).journalled() }
+    growth("changed lists", of: growthSizes) { try await ListGrowth.changedList($0) }
+    growth("plugins", of: [1000, 3000, 10_000]) { try await ListGrowth.plugins($0) }
+    growth("results", of: growthSizes) { try await JournalGrowth.measure($0).results }
+    growth("opening", of: growthSizes) { try await JournalGrowth.measure($0).opening }
+    growth("history", of: growthSizes) { try await JournalGrowth.measure($0).history }
     // Once: what the first loading costs is the question.
     Benchmark(
         "load 1000 plugins",

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Synchronization
 
 /// An HTTP/1.1 server on 127.0.0.1 that reads requests and gives each path the same bytes every time.
 ///
@@ -9,9 +10,23 @@ import Glibc
 final class StaticServer: @unchecked Sendable {
     let port: Int
     private let listener: Int32
-    private let answers: [(path: Data, answer: [UInt8])]
+    private let answers: [String: [UInt8]]
     private let fallback: [UInt8]
+    private let fault: (() -> Fault?)?
     private var connections: [Int32: [UInt8]] = [:]
+    /// Answers that are given later, in their order.
+    private var delayed: [(time: ContinuousClock.Instant, descriptor: Int32)] = []
+    private let accepted = Mutex<Set<String>>([])
+
+    /// What a server does wrongly with a request.
+    enum Fault: CaseIterable {
+        case error, limit, proxyPage, closed, truncated, slowError
+        /// It never answers.
+        case silence
+    }
+
+    /// Paths that were posted to and answered as they should be.
+    var acceptedCount: Int { accepted.withLock { $0.count } }
 
     struct SocketError: Error {
         let code: Int32
@@ -19,7 +34,8 @@ final class StaticServer: @unchecked Sendable {
 
     /// - Parameters:
     ///   - answers: bodies by path; every other path gets `fallback`.
-    init(answers: [String: String], fallback: String) throws {
+    ///   - fault: asked for each request, on the server's thread.
+    init(answers: [String: String], fallback: String, fault: (() -> Fault?)? = nil) throws {
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -28,19 +44,20 @@ final class StaticServer: @unchecked Sendable {
         let socket = listener
         let isListening = withUnsafeMutablePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(socket, $0, length) == 0 && listen(socket, 64) == 0 && getsockname(socket, $0, &length) == 0
+                bind(socket, $0, length) == 0 && listen(socket, 256) == 0 && getsockname(socket, $0, &length) == 0
             }
         }
         guard listener >= 0, isListening else { throw SocketError(code: errno) }
         port = Int(UInt16(bigEndian: address.sin_port))
-        self.answers = answers.map { (Data(" \($0) ".utf8), Self.response($1)) }
+        self.answers = answers.mapValues { Self.response($0) }
         self.fallback = Self.response(fallback)
+        self.fault = fault
         Thread.detachNewThread { self.serve() }
     }
 
-    private static func response(_ body: String) -> [UInt8] {
+    private static func response(_ body: String, status: String = "200 OK") -> [UInt8] {
         Array(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+            "HTTP/1.1 \(status)\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
                 .utf8)
     }
 
@@ -49,7 +66,14 @@ final class StaticServer: @unchecked Sendable {
         while true {
             var entries = [pollfd(fd: listener, events: Int16(POLLIN), revents: 0)]
             entries += connections.keys.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-            guard poll(&entries, nfds_t(entries.count), -1) > 0 else { continue }
+            let count = poll(&entries, nfds_t(entries.count), delayed.isEmpty ? -1 : 10)
+            while let first = delayed.first, first.time <= .now {
+                delayed.removeFirst()
+                if connections[first.descriptor] != nil {
+                    send(Self.response("{}", status: "503 Service Unavailable"), first.descriptor)
+                }
+            }
+            guard count > 0 else { continue }
             for entry in entries where entry.revents != 0 {
                 if entry.fd == listener {
                     let descriptor = accept(listener, nil, nil)
@@ -66,7 +90,7 @@ final class StaticServer: @unchecked Sendable {
                     continue
                 }
                 connections[entry.fd]?.append(contentsOf: buffer[..<count])
-                while let request = takeRequest(entry.fd) { answer(request, entry.fd) }
+                while connections[entry.fd] != nil, let request = takeRequest(entry.fd) { answer(request, entry.fd) }
             }
         }
     }
@@ -87,12 +111,32 @@ final class StaticServer: @unchecked Sendable {
     }
 
     private func answer(_ head: Data, _ descriptor: Int32) {
-        let line = head.prefix { $0 != 13 }
-        let answer = answers.first { line.range(of: $0.path) != nil }?.answer ?? fallback
+        let line = String(decoding: head.prefix { $0 != 13 }, as: UTF8.self).split(separator: " ")
+        let path = line.count > 1 ? String(line[1]) : ""
+        if let fault = fault?() { return answer(with: fault, descriptor) }
+        send(answers[path] ?? fallback, descriptor)
+        if line.first == "POST" { accepted.withLock { _ = $0.insert(path) } }
+    }
+
+    private func answer(with fault: Fault, _ descriptor: Int32) {
+        switch fault {
+        case .error: send(Self.response("{}", status: "500 Internal Server Error"), descriptor)
+        case .limit: send(Self.response("{}", status: "429 Too Many Requests\r\nRetry-After: 1"), descriptor)
+        case .proxyPage: send(Self.response("<html>proxy page</html>"), descriptor)
+        case .truncated: send(Self.response(#"{"data": [{"id": "x"#), descriptor)
+        case .slowError: delayed.append((.now + .milliseconds(1500), descriptor))
+        case .silence: break
+        case .closed:
+            connections[descriptor] = nil
+            close(descriptor)
+        }
+    }
+
+    private func send(_ answer: [UInt8], _ descriptor: Int32) {
         var sent = 0
         while sent < answer.count {
             let count = answer[sent...].withUnsafeBytes {
-                send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             guard count > 0 else { return }
             sent += count

@@ -10,7 +10,7 @@ import PythonEmbedding
 
 /// One-off tasks from the list to the delivered result, against a server that takes everything.
 struct TaskThroughput {
-    static let tasks = 10_000
+    private let tasks: Int
     private static let plugin = "9ab56426-f429-4c4b-9755-40c92449f0be"
 
     private let server: StaticServer
@@ -20,10 +20,11 @@ struct TaskThroughput {
         let report: String
     }
 
-    init() throws {
+    init(tasks count: Int = 10_000) throws {
+        tasks = count
         let hash = SHA512.hash(ExecutorCalls.script.utf8).hex
         let script = String(decoding: try JSONEncoder().encode(ExecutorCalls.script), as: UTF8.self)
-        let tasks = (0..<Self.tasks).map {
+        let tasks = (0..<count).map {
             #"{"id":"task-\#($0)","command":"square","cron":null,"arguments":"{\"number\": 2}"}"#
         }
         server = try StaticServer(
@@ -52,7 +53,7 @@ struct TaskThroughput {
         let start = ContinuousClock.now
         if delivers {
             let report = try await agent.runOnce()
-            guard report.isGood, report.tally.succeeded == Self.tasks else { throw Incomplete(report: "\(report)") }
+            guard report.isGood, report.tally.succeeded == tasks else { throw Incomplete(report: "\(report)") }
         } else {
             await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await agent.dispatcher.run() }
@@ -61,7 +62,7 @@ struct TaskThroughput {
                 group.cancelAll()
             }
             let tally = await agent.dispatcher.tally
-            guard tally.succeeded == Self.tasks else { throw Incomplete(report: "\(tally)") }
+            guard tally.succeeded == tasks else { throw Incomplete(report: "\(tally)") }
         }
         let time = start.duration(to: .now)
         await agent.close()
@@ -104,7 +105,7 @@ struct TaskThroughput {
         }
         let time = start.duration(to: .now)
         let tally = await dispatcher.tally
-        guard tally.succeeded == Self.tasks else { throw Incomplete(report: "\(tally)") }
+        guard tally.succeeded == tasks else { throw Incomplete(report: "\(tally)") }
         await executor.shutDown()
         await http.shutdown()
         return time.wholeNanoseconds

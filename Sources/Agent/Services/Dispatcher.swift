@@ -62,10 +62,13 @@ public actor Dispatcher: Service {
     /// By task id: queued, waiting for its plugin, or running. Such a task isn't queued again.
     private var held: [TaskID: Held] = [:]
     private var waiting: [TaskID: PlannedRun] = [:]
+    /// The same by what they wait for, so that a change of one command asks for no other.
+    private var waitingFor: [PluginCatalog.Question: Set<TaskID>] = [:]
     private var lastNumber = 0
     /// How often it was said that plugins have changed.
     private var catalogVersion = 0
     private var isLookingAgain = false
+    private var looksAtAll = false
     private let withdrawn = WithdrawnTasks()
     /// Why tasks wait or have waited, as the log says it.
     private var reasons: [TaskID: String] = [:]
@@ -93,7 +96,7 @@ public actor Dispatcher: Service {
         }
 
         var run: PlannedRun
-        /// Their order, of those that wait.
+        /// Their order, of those that wait. No two have the same.
         let number: Int
         var state: State
 
@@ -108,10 +111,21 @@ public actor Dispatcher: Service {
             case none
         }
 
-        var queue = Deque<PlannedRun>()
+        struct Entry {
+            let run: PlannedRun
+            let number: Int
+        }
+
+        /// Some may have been withdrawn or changed since; they are passed over, because to look for one would take as
+        /// long as the queue is.
+        var queue = Deque<Entry>()
+        /// How many of these.
+        var stale = 0
         var running = 0
         var runningAhead = 0
         var hasTurn = false
+        var isQueueEmpty: Bool { queue.count == stale }
+
         /// How many one-offs more than are called at the same time may be written down, so that they share a sync of
         /// the disk and the plugin doesn't wait for it.
         var ahead = 0
@@ -184,21 +198,39 @@ public actor Dispatcher: Service {
     }
 
     private func drop(_ taskIDs: Set<TaskID>) {
-        guard !taskIDs.isEmpty else { return }
         for id in taskIDs {
-            held[id] = nil
-            waiting[id] = nil
+            guard let known = held.removeValue(forKey: id) else { continue }
             reasons[id] = nil
+            stopWaiting(known.run)
+            guard case .queued(let key) = known.state, let lane = lanes[key] else { continue }
+            lanes[key]?.stale += 1
+            // Each is looked at once for each time that half of them have gone.
+            guard lane.stale * 2 > lane.queue.count + 64 else { continue }
+            lanes[key]?.queue.removeAll { entry in held[entry.run.task.key]?.number != entry.number }
+            lanes[key]?.stale = 0
         }
-        for key in lanes.keys { lanes[key]?.queue.removeAll { taskIDs.contains($0.task.key) } }
+    }
+
+    private func startWaiting(_ run: PlannedRun) {
+        waiting[run.task.key] = run
+        waitingFor[run.question, default: []].insert(run.task.key)
+    }
+
+    private func stopWaiting(_ run: PlannedRun) {
+        guard waiting.removeValue(forKey: run.task.key) != nil else { return }
+        waitingFor[run.question]?.remove(run.task.key)
+        if waitingFor[run.question]?.isEmpty == true { waitingFor[run.question] = nil }
     }
 
     /// Looks again at the runs whose plugin wasn't there, in the order in which they came.
     ///
     /// Where that is being done already it is done once more after that, and this returns at once: a thousand plugins
     /// may be loaded one after the other while a long list waits.
-    public func catalogChanged() async {
+    ///
+    /// - Parameter inAll: also where the catalog says the same as before.
+    public func catalogChanged(inAll: Bool = false) async {
         catalogVersion += 1
+        looksAtAll = looksAtAll || inAll
         guard !isLookingAgain else { return }
         isLookingAgain = true
         var seen: Int
@@ -211,15 +243,37 @@ public actor Dispatcher: Service {
     }
 
     private func lookAgain() async {
-        let runs = waiting.values.compactMap { run in held[run.task.key].map { (run, $0.number) } }
-            .sorted { $0.1 < $1.1 }
-        var missing: Set<String> = []
-        for (run, _) in runs where !missing.contains(run.task.command) {
+        let all = exchange(&looksAtAll, with: false)
+        let changes = await parts.catalog.takeChanges()
+        let questions = all || changes.isAll ? Array(waitingFor.keys) : questions(about: changes)
+        guard !questions.isEmpty else { return }
+        let settled = await parts.catalog.settled(among: questions)
+        let runs = settled.lazy.flatMap { self.waitingFor[$0] ?? [] }
+            .compactMap { id in self.held[id].map { (run: $0.run, number: $0.number) } }
+            .sorted { $0.number < $1.number }
+        for (run, _) in runs {
             // It may have been withdrawn or changed meanwhile.
             guard waiting[run.task.key] == run else { continue }
             await enqueue(run)
-            if waiting[run.task.key] != nil { missing.insert(run.task.command) }
         }
+    }
+
+    /// What is waited for, of what has changed.
+    private func questions(about changes: PluginCatalog.Changes) -> [PluginCatalog.Question] {
+        var questions: Set<PluginCatalog.Question> = []
+        for command in changes.commands {
+            for awaitsUpdate in [false, true] {
+                let question = PluginCatalog.Question(command: command, awaitsUpdate: awaitsUpdate)
+                if waitingFor[question] != nil { questions.insert(question) }
+            }
+        }
+        if !changes.owners.isEmpty {
+            questions.formUnion(
+                waitingFor.keys.filter { question in
+                    changes.owners.contains { question.command.hasPrefix($0.rawValue + ".") }
+                })
+        }
+        return Array(questions)
     }
 
     /// Returns when nothing is queued or running. Runs that wait for a plugin to be fetched don't count.
@@ -300,15 +354,16 @@ public actor Dispatcher: Service {
                 level: isLoading || reasons.updateValue(reason, forKey: run.task.key) == reason ? .debug : .info,
                 "a task waits for its plugin",
                 metadata: ["task": "\(run.task.id)", "command": "\(run.task.command)", "reason": "\(reason)"])
-            if held[run.task.key]?.run == run { waiting[run.task.key] = run }
+            if held[run.task.key]?.run == run { startWaiting(run) }
             return
         }
         // It may have been withdrawn or changed meanwhile.
         guard held[run.task.key]?.run == run else { return }
+        guard let number = held[run.task.key]?.number else { return }
         reasons[run.task.key] = nil
-        waiting[run.task.key] = nil
+        stopWaiting(run)
         held[run.task.key]?.state = .queued(key)
-        lanes[key, default: Lane()].queue.append(run)
+        lanes[key, default: Lane()].queue.append(Lane.Entry(run: run, number: number))
         takeTurn(key)
         admit()
     }
@@ -326,7 +381,7 @@ public actor Dispatcher: Service {
         while inMemory < Self.window, !isStopping, running < workers || passedOver.count < Self.scanLimit,
             let key = turns.popFirst()
         {
-            guard let run = lanes[key]?.queue.first else {
+            guard let run = firstQueued(key) else {
                 lanes[key]?.hasTurn = false
                 forgetIfDone(key)
                 continue
@@ -354,6 +409,15 @@ public actor Dispatcher: Service {
         turns.append(contentsOf: passedOver)
     }
 
+    private func firstQueued(_ key: Lane.Key) -> PlannedRun? {
+        while let entry = lanes[key]?.queue.first {
+            if held[entry.run.task.key]?.number == entry.number { return entry.run }
+            lanes[key]?.queue.removeFirst()
+            lanes[key]?.stale -= 1
+        }
+        return nil
+    }
+
     /// Whether the run would be one ahead of its turn; nil where it must wait.
     private func mayStart(_ run: PlannedRun, _ key: Lane.Key) -> Bool? {
         guard let lane = lanes[key] else { return nil }
@@ -365,7 +429,7 @@ public actor Dispatcher: Service {
     private var inMemory: Int { running + runningAhead + recording }
 
     private func forgetIfDone(_ key: Lane.Key) {
-        guard let lane = lanes[key], lane.queue.isEmpty, !lane.hasTurn else { return }
+        guard let lane = lanes[key], lane.isQueueEmpty, !lane.hasTurn else { return }
         if lane.running == 0 && lane.runningAhead == 0 { lanes[key] = nil }
     }
 
@@ -462,7 +526,7 @@ public actor Dispatcher: Service {
         if case .postponed = ending {
             held[run.task.key] = newlyHeld(run)
             // Its plugin may be back by now, and nobody would look again.
-            if version == catalogVersion { waiting[run.task.key] = run } else { await enqueue(run) }
+            if version == catalogVersion { startWaiting(run) } else { await enqueue(run) }
         }
         admit()
         resumeIfIdle()
@@ -485,7 +549,7 @@ public actor Dispatcher: Service {
             running -= 1
         }
         if let outcome { lanes[key]?.keepAhead(after: outcome) }
-        if lanes[key]?.queue.isEmpty == false { takeTurn(key) }
+        if lanes[key]?.isQueueEmpty == false { takeTurn(key) }
         forgetIfDone(key)
     }
 
@@ -493,7 +557,7 @@ public actor Dispatcher: Service {
     private var isAnotherWaiting: Bool {
         turns.prefix(Self.scanLimit).contains { key in
             guard let lane = lanes[key] else { return false }
-            return lane.running == 0 && lane.runningAhead == 0 && !lane.queue.isEmpty
+            return lane.running == 0 && lane.runningAhead == 0 && !lane.isQueueEmpty
         }
     }
 

@@ -12,3 +12,10 @@ public struct PlannedRun: Sendable, Hashable {
         self.scheduledFor = scheduledFor
     }
 }
+
+extension PlannedRun {
+    /// What it asks the catalog. A schedule's time has come; it runs on what is there.
+    var question: PluginCatalog.Question {
+        PluginCatalog.Question(command: task.command, awaitsUpdate: scheduledFor == nil)
+    }
+}

@@ -19,7 +19,12 @@ public actor PluginLoader {
     private let clock: any WallClock
     private let collectGarbage: @Sendable () async -> Void
     private let onChange: @Sendable () -> Void
+    private let memory: PluginMemory
+    private let firstFetchGrace: Duration
     private let logger: Logger
+    private var isMemoryRead = false
+    /// Plugins that were never seen and for which others wait, or have waited.
+    private var waitedFor: Set<PluginID> = []
     /// As the backend listed them last.
     private var wanted: Set<PluginID> = []
     /// Plugins that are being brought up to date. One of them takes its time and no other's.
@@ -44,12 +49,15 @@ public actor PluginLoader {
     ///   - redownloads: fetch every plugin anew at each synchronization (`force_redownload`).
     ///   - collectGarbage: called after a plugin was unloaded, and after plugins were replaced.
     ///   - onChange: called whenever the catalog says something else of a plugin.
+    ///   - memory: of what plugins claimed in an earlier life of the agent.
+    ///   - firstFetchGrace: how long commands of others wait for a plugin that was never seen and may claim them too.
     public init(
         store: PluginStore, executor: any Executor, catalog: PluginCatalog,
         settings: @escaping @Sendable (PluginID) -> PluginSettings,
         crashes: @escaping @Sendable () async -> [String: PluginCrashes]?, redownloads: Bool,
         clock: any WallClock, collectGarbage: @escaping @Sendable () async -> Void,
-        onChange: @escaping @Sendable () -> Void, logger: Logger
+        onChange: @escaping @Sendable () -> Void, memory: PluginMemory = PluginMemory(),
+        firstFetchGrace: Duration = .seconds(3), logger: Logger
     ) {
         self.store = store
         self.executor = executor
@@ -60,6 +68,8 @@ public actor PluginLoader {
         self.clock = clock
         self.collectGarbage = collectGarbage
         self.onChange = onChange
+        self.memory = memory
+        self.firstFetchGrace = firstFetchGrace
         self.logger = logger
     }
 
@@ -96,12 +106,30 @@ public actor PluginLoader {
     public func accept(_ listed: [String]) async -> [PluginID] {
         let ids = validIDs(listed)
         wanted = Set(ids)
+        if !isMemoryRead {
+            isMemoryRead = true
+            await catalog.remember(await memory.read())
+        }
         // What can't be read now is as it was.
         if let crashes = await crashes() { quarantined = crashes.filter(\.value.isQuarantined) }
         await unloadAll(except: wanted)
         let states = await catalog.plugins
         await catalog.expect(ids, outdated: Set(ids.filter { !isSettled($0, states[$0]) }))
+        await limitWaiting()
         return ids
+    }
+
+    /// Has nothing wait for longer than a moment for plugins that were never seen.
+    private func limitWaiting() async {
+        waitedFor.formIntersection(wanted)
+        let new = await catalog.heldBackFor.subtracting(waitedFor)
+        guard !new.isEmpty else { return }
+        waitedFor.formUnion(new)
+        Task { [catalog, firstFetchGrace, onChange] in
+            try? await Task.sleep(for: firstFetchGrace)
+            await catalog.passOver(new)
+            onChange()
+        }
     }
 
     /// Whether a synchronization has nothing to do for a plugin in this state.
@@ -122,21 +150,56 @@ public actor PluginLoader {
     public func bringUpToDate(_ plugins: [PluginID]) async -> Bool {
         var hasReplaced = false
         var isComplete = true
-        // In parallel, because each costs a round trip; a few, because each may be megabytes.
-        await withTaskGroup(of: Update.self) { group in
-            var ids = plugins[...]
-            for _ in 0..<4 {
-                guard let id = ids.popFirst() else { break }
-                group.addTask { await self.bringUpToDate(id) }
+        // What is stored needs no answer of the backend, and goes first.
+        let stored = Set((try? await store.storedIDs()) ?? [])
+        var ids = (plugins.filter(stored.contains) + plugins.filter { !stored.contains($0) })[...]
+        // In parallel, because each costs a round trip; a few, because each may be megabytes. One that takes long gives
+        // its place up: a backend that doesn't answer for some must not keep the others from being asked for.
+        await withTaskGroup(of: Progress.self) { group in
+            var starts: [PluginID: ContinuousClock.Instant] = [:]
+            var isTicking = false
+            func startMore() {
+                let now = ContinuousClock.now
+                var quick = starts.values.count { $0.duration(to: now) < Self.slowness }
+                while quick < Self.parallel, starts.count < Self.mostParallel, let id = ids.popFirst() {
+                    starts[id] = now
+                    quick += 1
+                    group.addTask { .ended(id, await self.bringUpToDate(id)) }
+                }
+                guard !isTicking, !ids.isEmpty else { return }
+                isTicking = true
+                group.addTask {
+                    try? await Task.sleep(for: Self.slowness)
+                    return .tick
+                }
             }
-            for await update in group {
-                hasReplaced = hasReplaced || update.wasReplaced
-                isComplete = isComplete && update.isThere
-                if let id = ids.popFirst() { group.addTask { await self.bringUpToDate(id) } }
+            startMore()
+            for await progress in group {
+                switch progress {
+                case .tick: isTicking = false
+                case .ended(let id, let update):
+                    starts[id] = nil
+                    hasReplaced = hasReplaced || update.wasReplaced
+                    isComplete = isComplete && update.isThere
+                }
+                if starts.isEmpty, ids.isEmpty { group.cancelAll() }
+                startMore()
             }
         }
+        if let claims = await catalog.claimsToKeep() { await memory.keep(claims) }
         if hasReplaced { await collectGarbage() }
         return isComplete
+    }
+
+    private static let parallel = 4
+    private static let mostParallel = 24
+    /// Who takes longer isn't one of the few.
+    private static let slowness = Duration.milliseconds(500)
+
+    private enum Progress: Sendable {
+        case ended(PluginID, Update)
+        /// Somebody may have become slow.
+        case tick
     }
 
     /// What became of one plugin.
@@ -322,6 +385,9 @@ public actor PluginLoader {
             report(sandbox?.refused ?? [], of: id)
             if case .loaded? = current { return Update(isThere: true, wasReplaced: true) }
             return Update(isThere: true)
+        } catch .stopped {
+            // The agent ends; nothing is wrong with the plugin.
+            return Update(isThere: false)
         } catch {
             failures[id] = LoadingFailure(error, of: plugin.digest.hex, after: failures[id], at: clock.now)
             // What can't be loaded must not run in its old form either: the backend has withdrawn that.

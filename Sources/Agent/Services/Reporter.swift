@@ -24,9 +24,9 @@ public actor Reporter: Service {
     /// Read from the outbox and not sent yet.
     private var ready = Deque<Delivery>()
     private var isReading = false
-    /// On their way to the backend.
-    private var sending = 0
-    /// These, and those whose end is being written down.
+    /// When the next one is due of those that are not read yet.
+    private var nextDue: Date?
+    /// On their way to the backend, or their end is being written down.
     private var unsettled = 0
     /// The backend has them, and that isn't written down yet.
     private var delivered: [RunID] = []
@@ -135,8 +135,14 @@ public actor Reporter: Service {
     /// - Returns: the end of a pause; nil where nothing is due.
     private func feed(_ group: inout DiscardingTaskGroup) async -> Date? {
         while !Task.isCancelled, failure == nil {
-            if let end = pacing.pauseEnd(now: clock.now) { return end }
-            if !isReading, ready.count < Self.lowWater, hasNews.exchange(false, ordering: .acquiringAndReleasing) {
+            let pauseEnd = pacing.pauseEnd(now: clock.now)
+            if let due = nextDue, due <= clock.now {
+                nextDue = nil
+                hasNews.store(true, ordering: .releasing)
+            }
+            if pauseEnd == nil, !isReading, ready.count < Self.lowWater,
+                hasNews.exchange(false, ordering: .acquiringAndReleasing)
+            {
                 isReading = true
                 group.addTask { await self.read() }
             }
@@ -144,18 +150,28 @@ public actor Reporter: Service {
                 isWritingDown = true
                 group.addTask { await self.writeDown() }
             }
-            while sending < pacing.width, pacing.turn(now: clock.now) == nil, let delivery = ready.popFirst() {
-                pacing.send(now: clock.now)
-                sending += 1
+            while pacing.turn(now: clock.now) == .now, let delivery = ready.popFirst() {
+                pacing.send(delivery.runID, now: clock.now)
                 unsettled += 1
-                let period = pacing.period
-                group.addTask { await self.deliver(delivery, in: period) }
+                group.addTask { await self.deliver(delivery) }
             }
-            // Who settles a result rings afterwards.
-            if !isReading, unsettled == 0, ready.isEmpty, !hasNews.load(ordering: .acquiring) { return nil }
-            await alarm.wait(until: ready.isEmpty ? nil : pacing.turn(now: clock.now), clock: clock)
+            // Who settles a result rings afterwards. One that doesn't answer keeps no pause from its end.
+            if !isReading, unsettled == 0 {
+                if let pauseEnd { return pauseEnd }
+                if ready.isEmpty, !hasNews.load(ordering: .acquiring) { return nil }
+            }
+            await alarm.wait(until: nextLook, clock: clock)
         }
         return nil
+    }
+
+    /// When there is something to do unless it rings before.
+    private var nextLook: Date? {
+        if let end = pacing.pauseEnd(now: clock.now) { return end }
+        // What is due then must not wait for one that doesn't answer.
+        guard !ready.isEmpty else { return nextDue }
+        guard case .at(let time) = pacing.turn(now: clock.now) else { return nextDue }
+        return min(time, nextDue ?? time)
     }
 
     /// Reads ahead, so that what is sent needn't wait for the disk.
@@ -163,7 +179,11 @@ public actor Reporter: Service {
         do throws(RunJournalError) {
             let deliveries = try await journal.nextDeliveries(limit: Self.readAhead, now: clock.now)
             ready.append(contentsOf: deliveries)
-            if deliveries.count == Self.readAhead { hasNews.store(true, ordering: .releasing) }
+            if deliveries.count == Self.readAhead {
+                hasNews.store(true, ordering: .releasing)
+            } else {
+                nextDue = try await journal.nextDeliveryTime()
+            }
         } catch {
             failure = error
         }
@@ -171,12 +191,11 @@ public actor Reporter: Service {
         alarm.ring()
     }
 
-    private func deliver(_ delivery: Delivery, in period: Int) async {
+    private func deliver(_ delivery: Delivery) async {
         let metadata: Logger.Metadata = ["task": "\(delivery.taskID)", "run": "\(delivery.runID)"]
         let outcome = await send(delivery, metadata: metadata)
         // The next one needn't wait until this one's end is written down.
-        sending -= 1
-        let delay = note(outcome, of: delivery, in: period)
+        let delay = note(outcome, of: delivery)
         if case .delivered = outcome {
             logger.info("result delivered", metadata: metadata)
             delivered.append(delivery.runID)
@@ -215,21 +234,21 @@ public actor Reporter: Service {
     }
 
     /// Tells the pacing, and says for how long this result is left alone, in seconds.
-    private func note(_ outcome: DeliveryOutcome, of delivery: Delivery, in period: Int) -> TimeInterval {
+    private func note(_ outcome: DeliveryOutcome, of delivery: Delivery) -> TimeInterval {
         let verdict: DeliveryPacing.Verdict
         var delay: TimeInterval = 0
         switch outcome {
         // We broke it off ourselves: it is due as before.
-        case .retry where Task.isCancelled: verdict = .answered
+        case .retry where Task.isCancelled: verdict = .cancelled
         case .retry(let after, let error):
             delay = Backoff.delay(afterFailures: delivery.attempts + 1, notBefore: after?.seconds, using: &random)
-            verdict = error.concernsBackend ? .unavailable(retryAfter: after?.seconds) : .failed(delivery.runID)
+            verdict = error.verdict(retryAfter: after?.seconds)
         // No result's fault: each is due as soon as the agent is let in.
-        case .unauthorized: verdict = .unavailable(retryAfter: nil)
+        case .unauthorized: verdict = .unreachable
         case .delivered, .tooLarge, .rejected: verdict = .answered
         }
         let outages = pacing.outages
-        pacing.note(verdict, sentIn: period, now: clock.now, using: &random)
+        pacing.note(verdict, of: delivery.runID, now: clock.now, using: &random)
         if pacing.outages == 1, outages == 0 {
             logger.warning("the backend takes no results now; one at a time asks whether it does again")
         } else if pacing.outages == 0, outages > 0 {
@@ -305,14 +324,14 @@ public actor Reporter: Service {
 }
 
 extension BackendError {
-    /// Whether it would be the same with every other result: nobody there, or nobody that takes anything now.
-    fileprivate var concernsBackend: Bool {
+    /// What a failed delivery says of the backend. Whatever may be due to one request, one connection or one of several
+    /// servers is that request's failure.
+    fileprivate func verdict(retryAfter: TimeInterval?) -> DeliveryPacing.Verdict {
         switch self {
-        case .transport, .credentials: true
-        // Too many requests (RFC 6585, section 4), and what stands in front of a backend that is away (RFC 9110,
-        // section 15.6).
-        case .status(_, let status, _, _): [429, 502, 503, 504].contains(status)
-        default: false
+        case .credentials, .transport(.nameNotResolved), .transport(.unreachable), .transport(.tls): .unreachable
+        // Too many requests (RFC 6585, section 4).
+        case .status(_, 429, _, _): .limited(retryAfter: retryAfter)
+        default: .failed(retryAfter: retryAfter)
         }
     }
 }

@@ -133,7 +133,7 @@ public actor Synchronizer: Service {
     private func bringUpToDate(_ plugins: [PluginID]) async -> Bool {
         let areThere = await parts.plugins.bringUpToDate(plugins)
         // Also where nothing has changed: a run may have found its plugin's file changed, and good again since.
-        await parts.dispatcher.catalogChanged()
+        await parts.dispatcher.catalogChanged(inAll: true)
         return areThere
     }
 
@@ -207,32 +207,39 @@ public actor Synchronizer: Service {
             await submitOneOffs()
         case .changed(let list, let etag):
             tasks = usable(list.tasks)
-            await distribute(rejecting: unreadable(list.unreadable))
-            tasksETag = etag
+            let isTakenUp = await distribute(rejecting: unreadable(list.unreadable))
+            // What could not be written down must not be forgotten behind an unchanged list.
+            tasksETag = isTakenUp ? etag : nil
             hasTasks = true
         }
     }
 
     /// - Parameter rejections: of tasks that can't be read.
-    private func distribute(rejecting rejections: [Rejection]) async {
+    /// - Returns: whether everything of the list has been taken up.
+    private func distribute(rejecting rejections: [Rejection]) async -> Bool {
         let scheduled = tasks.filter { $0.cron != nil }
         let oneOffs = tasks.filter { $0.cron == nil }
         await parts.dispatcher.withdraw(
             exceptOneOffs: Set(oneOffs.map(\.key)), schedules: Set(scheduled.map(\.key)))
         await submitOneOffs()
-        let problems = await parts.scheduler.replace(with: scheduled, lastFires: await lastFires(of: scheduled))
+        let lastFires = await lastFires(of: scheduled)
+        let problems = await parts.scheduler.replace(with: scheduled, lastFires: lastFires ?? [:])
         let rejections =
             rejections
             + problems.map { task, error in
                 Rejection(
                     taskID: task.key, command: task.command, error: RunError(code: error.code, message: error.message))
             }
-        await withTaskGroup(of: Void.self) { group in
+        let areReported = await withTaskGroup(of: Bool.self) { group in
             // Side by side, so that the journal takes them together.
             for rejection in rejections { group.addTask { await self.reject(rejection) } }
+            var areReported = true
+            for await isReported in group where !isReported { areReported = false }
+            return areReported
         }
         let wrong = Set(rejections.map(\.taskID))
         reported = reported.filter { wrong.contains($0.key) }
+        return areReported && lastFires != nil
     }
 
     private func submitOneOffs() async {
@@ -270,8 +277,9 @@ public actor Synchronizer: Service {
         return true
     }
 
-    /// When each schedule last fired. One that is new counts from now, also for a later life of the agent.
-    private func lastFires(of scheduled: [TaskDocument]) async -> [TaskID: Date] {
+    /// When each schedule last fired. One that is new counts from now, also for a later life of the agent. Nil where the
+    /// journal could not be read or written.
+    private func lastFires(of scheduled: [TaskDocument]) async -> [TaskID: Date]? {
         do {
             // Once a life: the scheduler knows what fires from then on.
             var known = hasTasks ? knownSchedules : try await parts.journal.reader.lastFireTimes()
@@ -293,7 +301,7 @@ public actor Synchronizer: Service {
             logger.error(
                 "the last fire times could not be read or kept: \((error as? any CodedError)?.message ?? "\(error)")",
                 metadata: ["code": "\((error as? any CodedError)?.code ?? "journal.io")"])
-            return [:]
+            return nil
         }
     }
 
@@ -358,9 +366,11 @@ public actor Synchronizer: Service {
     }
 
     /// Reports it to the backend once, and not again when the agent is started anew. Corrected, the task runs.
-    private func reject(_ rejection: Rejection) async {
+    ///
+    /// - Returns: whether it is reported.
+    private func reject(_ rejection: Rejection) async -> Bool {
         let (taskID, error) = (rejection.taskID, rejection.error)
-        guard reported[taskID] != error.message else { return }
+        guard reported[taskID] != error.message else { return true }
         logger.error(
             "the task can't run as it is listed: \(error.message)",
             metadata: ["task": "\(taskID)", "code": "\(error.code)"])
@@ -373,11 +383,13 @@ public actor Synchronizer: Service {
         do {
             let isNew = try await parts.journal.rejectedOnce(start, result: result)
             reported[taskID] = error.message
-            guard isNew else { return }
+            guard isNew else { return true }
             await parts.dispatcher.countRejection()
             parts.onResult()
+            return true
         } catch {
             logger.error("the result could not be recorded: \(error.message)", metadata: ["code": "\(error.code)"])
+            return false
         }
     }
 

@@ -34,7 +34,7 @@ struct RunCommand: AsyncParsableCommand {
         let logger = loggingOptions.makeLogger()
         let configuration = try configurationOptions.load(requiresServer: true)
         if configuration.auth { ProcessProtection.forbidDumps() }
-        let signals = once ? nil : await AgentSignals.trap()
+        let signals = once ? nil : try AgentSignals.trap()
         // Results of this command go nowhere but to the backend and the log.
         _ = Terminal.reserveStandardOutput()
         let runtime = try await AgentRuntime.build(

@@ -3,6 +3,7 @@ import AgentModel
 public import ArgumentParser
 import Foundation
 import Logging
+import ProcessLogging
 
 /// Where the configuration comes from.
 struct ConfigurationOptions: ParsableArguments {
@@ -45,7 +46,7 @@ struct LoggingOptions: ParsableArguments {
     var logFormat: LogFormat = .text
 
     func makeLogger(defaultLevel: Logger.Level = .info) -> Logger {
-        AgentLogHandler.bootstrap(
+        LineLogHandler.bootstrap(
             format: logFormat, level: logLevel ?? defaultLevel, environment: ProcessInfo.processInfo.environment)
         return Logger(label: "agent")
     }

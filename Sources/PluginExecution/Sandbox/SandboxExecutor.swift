@@ -95,7 +95,7 @@ public final class SandboxExecutor: Executor {
 
     @discardableResult
     public func load(_ image: PluginImage) async throws(PluginExecutionError) -> String {
-        guard beginPending() else { throw .stopped }
+        guard !stopping.startsNothing.load(ordering: .acquiring), beginPending() else { throw .stopped }
         defer { endPending() }
         let version = SandboxedVersion(image: image, policy: image.sandbox ?? SandboxPolicy(), parts: parts)
         parts.nursery.retain(version.kind)

@@ -5,7 +5,7 @@ public import Logging
 ///
 /// What comes from a backend or a plugin can neither begin a line of its own nor send a sequence to the terminal:
 /// control and format characters are escaped.
-public struct AgentLogHandler: LogHandler {
+public struct LineLogHandler: LogHandler {
     public var logLevel: Logger.Level
     public var metadata: Logger.Metadata = [:]
     public var metadataProvider: Logger.MetadataProvider?
@@ -45,10 +45,22 @@ public struct AgentLogHandler: LogHandler {
         if let error = event.error, fields["error"] == nil { fields["error"] = "\(error)" }
         let line = LogLine(
             time: now(), level: event.level, label: label, message: event.message.description, fields: fields)
+        output.write(text(of: line), notice: notice)
+    }
+
+    private func text(of line: LogLine) -> String {
         switch format {
-        case .text: output.write(line.text(isColoured: isColoured))
-        case .json: output.write(line.json)
+        case .text: line.text(isColoured: isColoured)
+        case .json: line.json
         }
+    }
+
+    private func notice(dropped: Int) -> String {
+        text(
+            of: LogLine(
+                time: now(), level: .warning, label: label,
+                message: "lines of this log were dropped: nobody took them in time, or they could not be written",
+                fields: ["code": "log.dropped", "lines": .stringConvertible(dropped)]))
     }
 
     /// What makes handlers for `LoggingSystem.bootstrap(_:)` or for one `Logger(label:factory:)`.
@@ -57,7 +69,7 @@ public struct AgentLogHandler: LogHandler {
     ) -> @Sendable (_ label: String) -> any LogHandler {
         let isColoured = output.isColoured(environment: environment)
         return { label in
-            AgentLogHandler(label: label, format: format, level: level, output: output, isColoured: isColoured)
+            LineLogHandler(label: label, format: format, level: level, output: output, isColoured: isColoured)
         }
     }
 
