@@ -147,12 +147,28 @@ extension SandboxPlan {
         let (execute, write) = (read | Int(RB_PATH_EXECUTE), read | Int(RB_PATH_WRITE))
         let (optional, linkless) = (Int(RB_PATH_OPTIONAL), Int(RB_PATH_LINKLESS))
         var rules = (Self.programFolders + pythonPath + libraryPaths).map { ($0, execute | optional) }
+        if policy.startsPrograms { rules += Self.ownProgram.map { ($0, execute | optional) } }
         rules += Self.systemFiles.map { ($0, read | optional) }
         rules += Self.devices.map { ($0, write | optional) }
         rules += policy.readPaths.map { ($0, read | linkless) }
         rules += policy.writePaths.map { ($0, write | linkless) }
         rules.append((scratch.path, write))
         return rules.map { (path: $0.0, access: $0.1) }
+    }
+
+    /// This executable, which is Python's program where no other is, and its runtime's folder where that isn't the
+    /// system's. Asked before the child is confined.
+    private static var ownProgram: [String] {
+        guard let executable = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe") else {
+            return []
+        }
+        var info = Dl_info()
+        guard let symbol = dlsym(nil, "swift_retain"), dladdr(symbol, &info) != 0, let file = info.dli_fname else {
+            return [executable]
+        }
+        let runtime = (String(cString: file) as NSString).resolvingSymlinksInPath
+        let isSystems = runtime == executable || programFolders.contains { runtime.hasPrefix($0 + "/") }
+        return [executable] + (isSystems ? [] : [(runtime as NSString).deletingLastPathComponent])
     }
 
     /// What could not be done at all.
