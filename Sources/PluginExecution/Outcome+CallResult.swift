@@ -79,7 +79,7 @@ extension RunError {
             self.init(
                 code: "plugin.result_too_large",
                 message:
-                    "what the method returned takes more than \(size(limit)) as text or JSON; return less, write it to a file, "
+                    "what the method returned takes more than \(Self.size(limit)) as text or JSON; return less, write it to a file, "
                     + "or raise 'result_limit'")
         case .resultNotJSON(let exception):
             self.init(

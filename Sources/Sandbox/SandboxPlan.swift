@@ -162,13 +162,12 @@ extension SandboxPlan {
         guard let executable = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe") else {
             return []
         }
-        var info = Dl_info()
-        guard let symbol = dlsym(nil, "swift_retain"), dladdr(symbol, &info) != 0, let file = info.dli_fname else {
-            return [executable]
-        }
-        let runtime = (String(cString: file) as NSString).resolvingSymlinksInPath
-        let isSystems = runtime == executable || programFolders.contains { runtime.hasPrefix($0 + "/") }
-        return [executable] + (isSystems ? [] : [(runtime as NSString).deletingLastPathComponent])
+        // Where the runtime isn't in the executable it is where the linker has found it (proc(5)).
+        let maps = (try? String(contentsOfFile: "/proc/self/maps", encoding: .utf8)) ?? ""
+        let runtime = maps.split(separator: "\n").first { $0.hasSuffix("/libswiftCore.so") }?
+            .split(separator: " ", maxSplits: 5).last.map { $0.trimmingCharacters(in: .whitespaces) }
+        guard let runtime, !programFolders.contains(where: { runtime.hasPrefix($0 + "/") }) else { return [executable] }
+        return [executable, (runtime as NSString).deletingLastPathComponent]
     }
 
     /// What could not be done at all.

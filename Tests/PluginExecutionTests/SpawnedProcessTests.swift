@@ -2,6 +2,7 @@ import AgentModel
 import AgentTestSupport
 import Foundation
 import PluginExecution
+import Sandbox
 import Testing
 
 /// Processes that a plugin starts with `multiprocessing` find the plugin's script, whose module no file has: they once
