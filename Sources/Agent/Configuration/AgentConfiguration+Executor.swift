@@ -15,12 +15,14 @@ extension AgentConfiguration {
         onWedged: @escaping @Sendable () -> Void
     ) throws(PythonEmbeddingError) -> TieredExecutor {
         let inProcess = try InProcessExecutor(
-            interpreter: interpreter, workers: workers, observer: observer, onWedged: onWedged)
+            interpreter: interpreter, workers: workers, resultLimit: resultLimit, observer: observer,
+            onWedged: onWedged)
         let sandboxHost = sandboxHost
-        let idleTimeout = sandbox.idleTimeout
+        let (idleTimeout, resultLimit) = (sandbox.idleTimeout, resultLimit)
         return TieredExecutor(inProcess: inProcess) { () throws(PythonEmbeddingError) in
             try SandboxExecutor(
-                host: sandboxHost, workers: workers, idleTimeout: idleTimeout, requests: host, observer: observer)
+                host: sandboxHost, workers: workers, resultLimit: resultLimit, idleTimeout: idleTimeout, requests: host,
+                observer: observer)
         }
     }
 }

@@ -1,3 +1,4 @@
+import AgentModel
 import Dispatch
 import Foundation
 import Glibc
@@ -8,7 +9,7 @@ import Synchronization
 enum Terminal {
     /// A line on standard error, after what has been logged before it. Waits for a reader, but not for ever.
     static func writeError(_ line: String) {
-        LogOutput.standardError.write(line + "\n")
+        LogOutput.standardError.write(sanitized(line) + "\n")
         LogOutput.standardError.flush(within: errorPatience)
     }
 
@@ -47,14 +48,11 @@ enum Terminal {
     }
 
     /// A text whose control characters can't move the cursor or change colours; line breaks and tabs stay.
-    static func sanitized(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                text.unicodeScalars.map { scalar in
-                    switch scalar.properties.generalCategory {
-                    case .control where scalar != "\n" && scalar != "\t": "\u{FFFD}"
-                    default: scalar
-                    }
-                }))
+    static func sanitized(_ text: String) -> String { text.withoutControlCharacters }
+
+    /// What a plugin wrote, for a file or program as it is, for a person's screen sanitized.
+    static func write(_ text: String, on output: FileHandle) {
+        let shown = isatty(output.fileDescriptor) == 1 ? sanitized(text) : text
+        output.write(Data(shown.utf8))
     }
 }

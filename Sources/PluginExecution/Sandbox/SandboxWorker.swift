@@ -119,7 +119,7 @@ public final class SandboxWorker: @unchecked Sendable {
                 instance.map {
                     slot.call(
                         message.function, of: $0, arguments: message.arguments, id: message.id,
-                        outputLimit: message.limits.output, gil: gil)
+                        outputLimit: message.limits.output, resultLimit: message.limits.result, gil: gil)
                 } ?? CallResult(value: .failure(.functionMissing), stdout: "", stderr: "")
             return answer(message.id, result, message.limits)
         case .shutDown(let id):
