@@ -8,14 +8,15 @@ extension AgentConfiguration {
     ///
     /// - Parameters:
     ///   - host: answers the `api` object of plugins.
-    ///   - onWedged: as `InProcessExecutor` has it.
+    ///   - workersMax: as `InProcessExecutor` has it.
+    ///   - events: what the in-process tier tells.
     /// - Throws: `PythonEmbeddingError` when no thread can be made.
     public func makeExecutor(
-        interpreter: PythonInterpreter, workers: Int, host: any PluginHost, observer: (any CallObserver)? = nil,
-        onWedged: @escaping @Sendable () -> Void
+        interpreter: PythonInterpreter, workers: Int, workersMax: Int? = nil, host: any PluginHost,
+        observer: (any CallObserver)? = nil, events: ExecutorEvents
     ) throws(PythonEmbeddingError) -> TieredExecutor {
         let inProcess = try InProcessExecutor(
-            interpreter: interpreter, workers: workers, observer: observer, onWedged: onWedged)
+            interpreter: interpreter, workers: workers, workersMax: workersMax, observer: observer, events: events)
         let sandboxHost = sandboxHost
         let idleTimeout = sandbox.idleTimeout
         return TieredExecutor(inProcess: inProcess) { () throws(PythonEmbeddingError) in
