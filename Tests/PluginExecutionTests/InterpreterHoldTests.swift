@@ -89,7 +89,7 @@ import Testing
             let interpreter = try PythonInterpreter.start()
             while await interpreter.perform(within: .milliseconds(500), { _ in true }) == true {}
             refused.push(await fixture.execute("brief", #"{"name": "x"}"#, of: other))
-            await never()
+            await Self.never()
         }
     }
 
