@@ -70,8 +70,12 @@ public struct AgentRuntime: Sendable {
         let bell = Bell()
         let current = CurrentConfiguration(configuration)
         let executor = try configuration.makeExecutor(
-            interpreter: interpreter, workers: configuration.workers, host: host,
-            observer: journal.trace.map(TracedCalls.init(trace:)), onWedged: { bell.endProcess() })
+            interpreter: interpreter, workers: configuration.workers,
+            workersMax: configuration.workersMax ?? 4 * configuration.workers, host: host,
+            observer: journal.trace.map(TracedCalls.init(trace:)),
+            events: ExecutorEvents(
+                onWedged: { bell.endProcess() }, onHold: { bell.interpreterIsHeld($0) },
+                onWorkers: { bell.workersChanged($0) }))
         let catalog = PluginCatalog()
         let dispatcher = Dispatcher(
             parts: Dispatcher.Parts(
@@ -88,7 +92,7 @@ public struct AgentRuntime: Sendable {
         let statusRecorder = StatusRecorder(
             parts: StatusRecorder.Parts(
                 journal: journal, catalog: catalog, dispatcher: dispatcher, scheduler: scheduler, clock: clock,
-                isolation: { executor.isolation(of: $0) }),
+                isolation: { executor.isolation(of: $0) }, use: { executor.use }),
             trigger: statusChanged, serverURL: serverURL, logger: logger)
         let reporter = Reporter(
             journal: journal, client: client, clock: clock, isMinimal: configuration.resultFormat == .minimal,
@@ -111,7 +115,8 @@ public struct AgentRuntime: Sendable {
             pollInterval: configuration.pollInterval, logger: logger)
         owners.connect(catalog: catalog, dispatcher: dispatcher, synchronizer: synchronizer)
         bell.connect(
-            reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher, logger: logger)
+            reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher,
+            statusChanged: statusChanged, logger: logger)
         await login?.setOnLogin {
             await reporter.loggedIn()
             synchronizer.wake()

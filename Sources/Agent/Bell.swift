@@ -2,6 +2,7 @@ import AgentModel
 import Dispatch
 import Glibc
 import Logging
+import PluginExecution
 import ProcessLogging
 import Synchronization
 
@@ -12,6 +13,7 @@ final class Bell: Sendable {
         let loader: PluginLoader
         let synchronizer: Synchronizer
         let dispatcher: Dispatcher
+        let statusChanged: StatusRecorder.Trigger
         let logger: Logger
     }
 
@@ -24,10 +26,12 @@ final class Bell: Sendable {
     private let parts = Mutex<Parts?>(nil)
 
     func connect(
-        reporter: Reporter, loader: PluginLoader, synchronizer: Synchronizer, dispatcher: Dispatcher, logger: Logger
+        reporter: Reporter, loader: PluginLoader, synchronizer: Synchronizer, dispatcher: Dispatcher,
+        statusChanged: StatusRecorder.Trigger, logger: Logger
     ) {
         let connected = Parts(
-            reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher, logger: logger)
+            reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher,
+            statusChanged: statusChanged, logger: logger)
         parts.withLock { $0 = connected }
     }
 
@@ -50,6 +54,29 @@ final class Bell: Sendable {
             await parts.loader.markDamaged(id)
             parts.synchronizer.wake()
         }
+    }
+
+    /// A thread has held the interpreter's lock for long, or, with nil, does so no more.
+    func interpreterIsHeld(_ hold: InterpreterHold?) {
+        guard let parts = parts.withLock({ $0 }) else { return }
+        if let hold {
+            var metadata: Logger.Metadata = ["code": "python.held", "since": "\(RFC3339.string(from: hold.since))"]
+            if let plugin = hold.plugin { metadata["plugin"] = "\(plugin)" }
+            if let run = hold.runID { metadata["run"] = "\(run)" }
+            parts.logger.warning(
+                "\(hold.holder) holds the interpreter's lock, and nothing else can run in the agent's process meanwhile",
+                metadata: metadata)
+        } else {
+            parts.logger.notice("the interpreter's lock is free again")
+        }
+        parts.statusChanged()
+    }
+
+    /// So many calls may run at the same time from now on.
+    func workersChanged(_ count: Int) {
+        guard let parts = parts.withLock({ $0 }) else { return }
+        parts.logger.debug("calls that may run at the same time", metadata: ["workers": "\(count)"])
+        Task { await parts.dispatcher.setWorkers(count) }
     }
 
     /// A plugin holds the GIL for ever. What ran has been reported by the executor; once that is in the journal the

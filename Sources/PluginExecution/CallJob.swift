@@ -5,11 +5,12 @@ import Synchronization
 
 /// One call of a plugin's method.
 ///
-/// Unchecked because `startedAt` and `result` are only touched by the worker's thread; nothing else changes.
+/// Unchecked because the pool's lock guards `version` until the worker's thread has the job, and only that thread
+/// touches it, `startedAt` and `result` from then on; nothing else changes.
 final class CallJob: Job, @unchecked Sendable {
     let id: UInt64
     let timeLimit: Duration?
-    private let plugin: PluginSlot
+    private let slot: PluginSlot
     private let invocation: Invocation
     private let outputLimit: Int
     private let resultLimit: Int
@@ -17,6 +18,8 @@ final class CallJob: Job, @unchecked Sendable {
     private let stopping: StopRequest
     private let continuation: CheckedContinuation<Outcome, Never>
     private var startedAt: (date: Date, instant: ContinuousClock.Instant)?
+    /// The one whose thread the call was given to; nil where the plugin was unloaded while the call waited.
+    private var version: PluginSlot.Version?
     /// Nil also when the plugin was unloaded while the call waited.
     private var result: CallResult?
     /// Of whoever comes first: the worker that is about to begin, or the watchdog that gives the worker up while that
@@ -27,7 +30,10 @@ final class CallJob: Job, @unchecked Sendable {
         case waiting, begun, refused
     }
 
-    var lane: JobLane? { plugin.lane }
+    var plugin: PluginID { invocation.pluginID }
+    var runID: String? { invocation.runID }
+    var kind: WorkerUse.Kind { .call }
+    var lane: JobLane? { slot.lane }
     var runsAlone: Bool { false }
 
     init(
@@ -36,7 +42,7 @@ final class CallJob: Job, @unchecked Sendable {
         continuation: CheckedContinuation<Outcome, Never>
     ) {
         self.id = id
-        self.plugin = plugin
+        slot = plugin
         self.invocation = invocation
         self.timeLimit = timeLimit
         self.outputLimit = outputLimit
@@ -46,17 +52,22 @@ final class CallJob: Job, @unchecked Sendable {
         self.continuation = continuation
     }
 
-    func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+    func takeHome() -> PluginHome? {
+        // A new version may have been loaded, or this one unloaded, while the call waited.
+        version = slot.current
+        return version?.home
+    }
+
+    func run(on callSlot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
         guard !stopping.startsNothing.load(ordering: .acquiring), invocation.mayBegin(),
             stage.compareExchange(expected: .waiting, desired: .begun, ordering: .acquiringAndReleasing).exchanged
         else { return }
-        // A new version may have been loaded, or this one unloaded, while the call waited.
-        guard let version = plugin.current else { return }
+        guard let version else { return }
         self.startedAt = (Date(), startedAt)
         let code = ObservedCode(
             observer: observer, plugin: invocation.pluginID, scriptHash: version.scriptHash, runID: invocation.runID)
         result = code.around {
-            slot.call(
+            callSlot.call(
                 invocation.function, of: version.instance, arguments: invocation.arguments, id: id,
                 outputLimit: outputLimit, resultLimit: resultLimit, gil: gil)
         }
@@ -74,17 +85,23 @@ final class CallJob: Job, @unchecked Sendable {
                 duration: startedAt.instant.duration(to: endedAt)), step)
     }
 
-    func abandon(at step: StopStep, after duration: Duration) {
+    func abandon(_ abandonment: Abandonment) {
         guard
             stage.compareExchange(
                 expected: .waiting, desired: .refused, ordering: .acquiringAndReleasing
             ).original == .begun
         else { return refuse() }
+        let duration = abandonment.duration
+        let isStopping = stopping.isRequested.load(ordering: .acquiring)
+        let isPastLimit = abandonment.isPastLimit || isStopping
         resume(
             Outcome(
-                status: .timedOut, error: .timedOut(limit: timeLimit, step: step, traceback: nil),
+                status: isPastLimit ? .timedOut : .interrupted,
+                error: isPastLimit
+                    ? .timedOut(limit: timeLimit, step: abandonment.step, traceback: nil)
+                    : .cutOff(holder: abandonment.holder),
                 startedAt: Date().addingTimeInterval(-duration.seconds), duration: duration,
-                isolation: InProcessExecutor.isolation), step)
+                isolation: InProcessExecutor.isolation), isPastLimit ? abandonment.step : nil)
     }
 
     private func resume(_ outcome: Outcome, _ step: StopStep?) {

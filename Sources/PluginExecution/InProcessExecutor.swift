@@ -24,22 +24,26 @@ public final class InProcessExecutor: Executor {
     private let stopping = StopRequest()
     private let observer: (any CallObserver)?
 
-    /// Waits for the workers to come up: a few milliseconds.
-    ///
+    /// How long a question to the interpreter may wait for an answer: another thread may hold it.
+    private static let roundTripLimit = Duration.seconds(5)
+    /// How many plugins' `shutdown()` run at the same time.
+    private static let shutdownWidth = 32
+
     /// - Parameters:
     ///   - workers: how many calls may run at the same time.
+    ///   - workersMax: how many may, where some of them wait in the kernel; nil for no more than `workers`.
     ///   - outputLimit: bytes of UTF-8 kept of each stream of a call.
     ///   - resultLimit: bytes of UTF-8 that a result may have.
     ///   - shutdownLimit: of a plugin's `shutdown()`.
     ///   - observer: is told when plugins' code runs.
-    ///   - onWedged: called on a thread of its own when a plugin holds the GIL past every limit, or when no worker is
-    ///     left and none can be made. All that ran has been reported by then; it is expected to record that and to
-    ///     end the process.
+    ///   - events: its `onWedged` is called when a plugin holds the GIL past every limit. All that ran has been
+    ///     reported by then; it is expected to record that and to end the process.
     /// - Throws: `PythonEmbeddingError` when no thread can be made.
     public init(
-        interpreter: PythonInterpreter, workers: Int = 4, policy: TimeLimitPolicy = TimeLimitPolicy(),
+        interpreter: PythonInterpreter, workers: Int = 4, workersMax: Int? = nil,
+        policy: TimeLimitPolicy = TimeLimitPolicy(),
         outputLimit: Int = 1 << 20, resultLimit: Int = 16 << 20, shutdownLimit: Duration = .seconds(10),
-        observer: (any CallObserver)? = nil, onWedged: @escaping @Sendable () -> Void
+        observer: (any CallObserver)? = nil, events: ExecutorEvents
     ) throws(PythonEmbeddingError) {
         self.interpreter = interpreter
         self.outputLimit = outputLimit
@@ -47,7 +51,19 @@ public final class InProcessExecutor: Executor {
         self.shutdownLimit = shutdownLimit
         self.observer = observer
         ForkedChild.watch()
-        pool = try WorkerPool(interpreter: interpreter, workers: workers, policy: policy, onWedged: onWedged)
+        pool = try WorkerPool(
+            interpreter: interpreter, workers: workers, limit: workersMax ?? workers, policy: policy, events: events)
+    }
+
+    /// As the other, for whoever wants to know nothing else.
+    public convenience init(
+        interpreter: PythonInterpreter, workers: Int = 4, policy: TimeLimitPolicy = TimeLimitPolicy(),
+        outputLimit: Int = 1 << 20, shutdownLimit: Duration = .seconds(10),
+        observer: (any CallObserver)? = nil, onWedged: @escaping @Sendable () -> Void
+    ) throws(PythonEmbeddingError) {
+        try self.init(
+            interpreter: interpreter, workers: workers, policy: policy, outputLimit: outputLimit,
+            shutdownLimit: shutdownLimit, observer: observer, events: ExecutorEvents(onWedged: onWedged))
     }
 
     deinit {
@@ -65,11 +81,13 @@ public final class InProcessExecutor: Executor {
             return lane
         }
         guard let lane else { throw .stopped }
+        let home = PluginHome(plugin: image.id)
         let result = await withCheckedContinuation { continuation in
             let job = LoadJob(
-                id: nextJobID(), lane: lane, image: image, outputLimit: outputLimit, observer: observer,
+                id: nextJobID(), lane: lane, image: image, home: home, outputLimit: outputLimit, observer: observer,
                 current: { [weak self] in self?.plugin(image.id)?.instance },
-                install: { [weak self] instance in self?.install(instance, as: image) }, continuation: continuation)
+                install: { [weak self] instance in self?.install(instance, at: home, as: image) },
+                continuation: continuation)
             switch pool.submit(job) {
             case nil: break
             case .stopped: continuation.resume(returning: .failure(.stopped))
@@ -77,13 +95,14 @@ public final class InProcessExecutor: Executor {
             case .stuck: continuation.resume(returning: .failure(.loadTimedOut(plugin: image.id)))
             }
         }
+        if case .failure = result { pool.retire(home) }
         return try result.get()
     }
 
     /// Puts a version into service and the one before it out of it, without waiting for that one's calls.
-    private func install(_ instance: PluginInstance, as image: PluginImage) {
+    private func install(_ instance: PluginInstance, at home: PluginHome, as image: PluginImage) {
         let version = PluginSlot.Version(
-            instance: instance, scriptHash: image.scriptHash, timeLimit: image.timeLimit)
+            instance: instance, home: home, scriptHash: image.scriptHash, timeLimit: image.timeLimit)
         let slot = state.withLock { state -> PluginSlot? in
             if let slot = state.plugins[image.id] { return slot }
             state.plugins[image.id] = PluginSlot(lane: JobLane(concurrency: image.concurrency), version: version)
@@ -112,24 +131,30 @@ public final class InProcessExecutor: Executor {
         completion: @escaping @Sendable (RunError?) -> Void
     ) {
         let job = ShutdownJob(
-            id: nextJobID(), lane: lane, instance: version.instance,
+            id: nextJobID(), plugin: id, lane: lane, instance: version.instance, home: version.home,
             code: ObservedCode(observer: observer, plugin: id, scriptHash: version.scriptHash),
-            timeLimit: shutdownLimit, completion: completion)
+            timeLimit: shutdownLimit,
+            completion: { [pool] error in
+                pool.retire(version.home)
+                completion(error)
+            })
         guard let refusal = pool.submit(job) else { return }
+        pool.retire(version.home)
         interpreter.reclaim { gil in version.instance.forget(gil: gil) }
         completion(refusal == .stuck ? .stuck(id) : nil)
     }
 
     /// Gives back the memory of modules that are gone. Milliseconds: once after several plugins were unloaded.
     public func collectGarbage() async {
-        await interpreter.collectGarbage()
+        await interpreter.collectGarbage(within: Self.roundTripLimit)
     }
 
     public func missingFunctions(among functions: [String], of id: PluginID) async -> [String] {
         guard let instance = plugin(id)?.instance else { return functions }
-        return await interpreter.perform { gil in
+        // What isn't known in time says so itself when it is called.
+        return await interpreter.perform(within: Self.roundTripLimit) { gil in
             functions.filter { !instance.hasMethod($0, gil: gil) }
-        }
+        } ?? []
     }
 
     public func isolation(of id: PluginID) -> String { Self.isolation }
@@ -168,14 +193,21 @@ public final class InProcessExecutor: Executor {
         pool.stopCalls()
     }
 
+    /// Who holds a thread of the executor, and since when.
+    public var use: ExecutorUse { pool.use(at: .now) }
+
     public func shutDown() async {
+        pool.beginShutdown()
         let ids = state.withLock { state in
             state.isShutDown = true
             return Array(state.plugins.keys)
         }
         // Side by side: each waits for the calls in flight of its plugin.
         await withTaskGroup(of: Void.self) { group in
-            for id in ids { group.addTask { await self.unload(id) } }
+            for (index, id) in ids.enumerated() {
+                if index >= Self.shutdownWidth { await group.next() }
+                group.addTask { await self.unload(id) }
+            }
         }
         pool.stop()
     }

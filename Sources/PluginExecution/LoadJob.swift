@@ -10,6 +10,7 @@ final class LoadJob: Job, @unchecked Sendable {
     let id: UInt64
     let lane: JobLane?
     private let image: PluginImage
+    private let home: PluginHome
     private let outputLimit: Int
     private let observer: (any CallObserver)?
     private let current: @Sendable () -> PluginInstance?
@@ -21,13 +22,17 @@ final class LoadJob: Job, @unchecked Sendable {
     /// A script has this long to be loaded, whatever its calls may take: others wait for the end of it.
     private static let limit = Duration.seconds(60)
     var runsAlone: Bool { true }
+    var plugin: PluginID { image.id }
+    var kind: WorkerUse.Kind { .load }
 
     /// - Parameters:
     ///   - lane: of the loads of this plugin, not of its calls.
+    ///   - home: where the new version will be called too.
     ///   - current: the version in service.
     ///   - install: puts a version into service. Called with the GIL: loads of one plugin follow each other.
     init(
-        id: UInt64, lane: JobLane, image: PluginImage, outputLimit: Int, observer: (any CallObserver)?,
+        id: UInt64, lane: JobLane, image: PluginImage, home: PluginHome, outputLimit: Int,
+        observer: (any CallObserver)?,
         current: @escaping @Sendable () -> PluginInstance?,
         install: @escaping @Sendable (PluginInstance) -> Void,
         continuation: CheckedContinuation<Result<String, PluginExecutionError>, Never>
@@ -35,12 +40,15 @@ final class LoadJob: Job, @unchecked Sendable {
         self.id = id
         self.lane = lane
         self.image = image
+        self.home = home
         self.outputLimit = outputLimit
         self.observer = observer
         self.current = current
         self.install = install
         self.continuation = continuation
     }
+
+    func takeHome() -> PluginHome? { home }
 
     func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
         let code = ObservedCode(observer: observer, plugin: image.id, scriptHash: image.scriptHash)
@@ -63,8 +71,9 @@ final class LoadJob: Job, @unchecked Sendable {
         }
     }
 
-    func abandon(at step: StopStep, after duration: Duration) {
-        continuation.resume(returning: .failure(.loadTimedOut(plugin: image.id)))
+    func abandon(_ abandonment: Abandonment) {
+        continuation.resume(
+            returning: .failure(abandonment.isPastLimit ? .loadTimedOut(plugin: image.id) : .stopped))
     }
 
     func refuse() { continuation.resume(returning: .failure(.stopped)) }

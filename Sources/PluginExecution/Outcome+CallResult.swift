@@ -102,6 +102,15 @@ extension RunError {
                 + "make the method check stop_requested", traceback: traceback)
     }
 
+    /// The run is not to blame: the agent ends because another holds the interpreter.
+    static func cutOff(holder: String?) -> RunError {
+        RunError(
+            code: "run.interrupted",
+            message: "the agent had to end its process while the run was under way, because "
+                + "\(holder ?? "a thread that can't be told") held the interpreter's lock; correct that plugin or set "
+                + "'isolation = sandbox' for it, and create the task anew if it is to run again")
+    }
+
     static let notBegun = RunError(
         code: "run.stopped", message: "the run was taken back before its turn had come")
 

@@ -5,6 +5,7 @@ import PythonEmbedding
 final class PluginSlot: Sendable {
     struct Version {
         let instance: PluginInstance
+        let home: PluginHome
         let scriptHash: String
         /// Of one call.
         let timeLimit: Duration?
@@ -29,7 +30,9 @@ final class PluginSlot: Sendable {
     /// Changes the time limit of the version in service.
     func setTimeLimit(_ limit: Duration?) {
         version.withLock { current in
-            current = current.map { Version(instance: $0.instance, scriptHash: $0.scriptHash, timeLimit: limit) }
+            current = current.map {
+                Version(instance: $0.instance, home: $0.home, scriptHash: $0.scriptHash, timeLimit: limit)
+            }
         }
     }
 

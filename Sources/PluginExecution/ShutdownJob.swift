@@ -8,26 +8,34 @@ final class ShutdownJob: Job, @unchecked Sendable {
     let id: UInt64
     let lane: JobLane?
     let timeLimit: Duration?
+    let plugin: PluginID
     private let instance: PluginInstance
+    private let home: PluginHome
     private let code: ObservedCode
     private let completion: @Sendable (RunError?) -> Void
     private var exception: PythonException?
 
     /// Beside a call it would take from it what the plugin's methods share.
     var runsAlone: Bool { true }
+    var kind: WorkerUse.Kind { .shutdown }
     var endsWithAgent: Bool { false }
 
     init(
-        id: UInt64, lane: JobLane, instance: PluginInstance, code: ObservedCode, timeLimit: Duration,
+        id: UInt64, plugin: PluginID, lane: JobLane, instance: PluginInstance, home: PluginHome, code: ObservedCode,
+        timeLimit: Duration,
         completion: @escaping @Sendable (RunError?) -> Void
     ) {
         self.id = id
         self.lane = lane
+        self.plugin = plugin
+        self.home = home
         self.instance = instance
         self.code = code
         self.timeLimit = timeLimit
         self.completion = completion
     }
+
+    func takeHome() -> PluginHome? { home }
 
     func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
         exception = code.around {
@@ -42,7 +50,7 @@ final class ShutdownJob: Job, @unchecked Sendable {
         completion(exception.map(RunError.init(shutdown:)))
     }
 
-    func abandon(at step: StopStep, after duration: Duration) {
+    func abandon(_ abandonment: Abandonment) {
         completion(.shutdownTimedOut)
     }
 

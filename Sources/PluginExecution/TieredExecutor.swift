@@ -82,6 +82,9 @@ public final class TieredExecutor: Executor {
     /// Gives back the memory of modules that are gone. Milliseconds: once after several plugins were unloaded.
     public func collectGarbage() async { await inProcess.collectGarbage() }
 
+    /// How the threads of the in-process tier are used.
+    public var use: ExecutorUse { inProcess.use }
+
     // MARK: Calls
 
     public func execute(_ invocation: Invocation) async -> Outcome {

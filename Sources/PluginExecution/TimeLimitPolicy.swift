@@ -7,14 +7,31 @@ public struct TimeLimitPolicy: Sendable {
     public var injectGrace: Duration
     /// How long the GIL may be held against us before the interpreter counts as wedged.
     public var interpreterGrace: Duration
+    /// How long a call waits in the kernel before another may take its place.
+    public var kernelGrace: Duration
+
+    /// How often it is looked whether the interpreter answers, while somebody waits for it.
+    var beat: Duration { min(.seconds(1), interpreterGrace / 5) }
+    /// The same while nobody does.
+    var idleBeat: Duration { interpreterGrace / 3 }
+    /// How long the interpreter may be held before the process ends, where the limit of a call doesn't say it.
+    ///
+    /// - Parameters:
+    ///   - isStopping: supervisors don't wait for long.
+    ///   - isCall: whether a call, which has a limit, may be what holds it. A thread that a plugin started has none.
+    func grace(isStopping: Bool, isCall: Bool) -> Duration {
+        if isStopping { return min(.seconds(5), interpreterGrace) }
+        return isCall ? interpreterGrace : interpreterGrace * 2
+    }
 
     public init(
         askGrace: Duration = .seconds(2), injectGrace: Duration = .seconds(5),
-        interpreterGrace: Duration = .seconds(15)
+        interpreterGrace: Duration = .seconds(15), kernelGrace: Duration = .seconds(5)
     ) {
         self.askGrace = askGrace
         self.injectGrace = injectGrace
         self.interpreterGrace = interpreterGrace
+        self.kernelGrace = kernelGrace
     }
 }
 

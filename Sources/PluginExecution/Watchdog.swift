@@ -1,9 +1,14 @@
+import AgentModel
+import Foundation
 import Glibc
 import PythonEmbedding
-import Synchronization
 
-/// Stops calls that go past their time limit. Its thread never waits for the GIL: it sends what needs it to the
-/// interpreter's control thread, and notices when that doesn't answer.
+/// Stops calls that go past their time limit, and notices when the interpreter is held.
+///
+/// Its thread never waits for the GIL: it sends what needs it to the interpreter's control thread. While that doesn't
+/// answer, another thread holds the GIL; the processor time of the threads tells which (``ThreadSample``). The time of
+/// calls that can't be the holder doesn't count then. The process ends when what may be the holder is past its own
+/// limit, or when it is no call that has begun.
 struct Watchdog {
     let pool: WorkerPool
 
@@ -15,11 +20,13 @@ struct Watchdog {
 
     /// What to do once the lock is released.
     private enum Action {
-        case ask(CallSlot, job: UInt64)
-        case inject(CallSlot, job: UInt64)
-        case report(RunningJob, StopStep)
+        case probe
+        case ask(Worker, CallSlot, job: UInt64)
+        case inject(Worker, CallSlot, job: UInt64)
+        case report(RunningJob, StopStep, isPastLimit: Bool, holder: String?)
         case refuse(any Job)
-        case startWorker
+        case tellHold(InterpreterHold?)
+        case tellWorkers(Int)
         case endProcess
     }
 
@@ -36,65 +43,153 @@ struct Watchdog {
             while true {
                 let now = ContinuousClock.now
                 let actions = dueActions(at: now, &probe)
-                pool.watchdogWake = pool.workers.values.compactMap { $0.running?.nextStep }.min()
                 if !actions.isEmpty { return actions }
                 if pool.isStopped && pool.workers.values.allSatisfy({ $0.running == nil }) { return nil }
+                let isBusy = pool.workers.values.contains { $0.running != nil }
+                let steps = pool.workers.values.compactMap {
+                    $0.running?.pausedSince == nil ? $0.running?.nextStep : nil
+                }
+                let beat = now.advanced(by: isBusy || !probe.isAnswered ? pool.policy.beat : pool.policy.idleBeat)
+                pool.watchdogWake = steps.filter { $0 > now }.reduce(beat, min)
                 sleep(until: pool.watchdogWake, now: now)
             }
         }
     }
 
-    /// With the lock held.
+    // MARK: With the lock held
+
     private func dueActions(at now: ContinuousClock.Instant, _ probe: inout InterpreterProbe) -> [Action] {
         var actions: [Action] = []
+        if pool.isClosed { return actions }
+        if probe.isAnswered {
+            resumeCounting(at: probe.answeredAt ?? now)
+            probe.forgetSamples()
+            if pool.hold != nil {
+                pool.hold = nil
+                actions.append(.tellHold(nil))
+            }
+            if probe.isDue(at: now, every: pool.policy.beat) {
+                actions.append(.probe)
+                if let workers = pool.setWaiting(countWaiting(at: now)) { actions.append(.tellWorkers(workers)) }
+                pool.placeReady()
+            }
+        } else if let end = watchHold(at: now, &probe, &actions) {
+            return end
+        }
         for worker in pool.workers.values {
-            guard let running = worker.running, let step = running.nextStep, let slot = worker.slot,
-                step <= now || running.awaitsInterpreter && probe.isAnswered
+            guard let running = worker.running, running.begunAt != nil, running.pausedSince == nil,
+                let step = running.nextStep, let slot = worker.slot, step <= now
             else { continue }
             switch running.stage {
             case .running:
                 worker.running?.stage = .asked
                 worker.running?.nextStep = now.advanced(by: pool.policy.askGrace)
-                actions.append(.ask(slot, job: running.job.id))
+                actions.append(.ask(worker, slot, job: running.job.id))
             case .asked:
                 worker.running?.stage = .injected
                 worker.running?.nextStep = now.advanced(by: pool.policy.injectGrace)
-                actions.append(.inject(slot, job: running.job.id))
+                actions.append(.inject(worker, slot, job: running.job.id))
             case .injected:
-                // An agent that is being stopped has little time left, and what is lost by an error is nothing.
-                let grace = pool.policy.interpreterGrace
-                switch probe.state(at: now, grace: pool.stopsCalls ? min(grace, pool.policy.injectGrace) : grace) {
-                case .answering:
-                    if let job = pool.abandon(worker) { actions += [.report(job, .threadAbandoned), .startWorker] }
-                case .silent(let limit):
-                    // Another thread would wait for the GIL as this one does. The answer wakes us before the limit.
-                    worker.running?.nextStep = limit
-                    worker.running?.awaitsInterpreter = true
-                case .wedged:
-                    // Their lanes move up, so that what waits is all in one place after that.
-                    let running = pool.workers.values.compactMap(pool.abandon).map { Action.report($0, .processEnded) }
-                    return running + pool.close().map { .refuse($0) } + [.endProcess]
+                // While it doesn't answer another thread would wait for the GIL as this one does: `watchHold` decides.
+                guard probe.isAnswered else { continue }
+                if let job = pool.abandon(worker) {
+                    actions.append(.report(job, .threadAbandoned, isPastLimit: true, holder: nil))
                 }
             }
         }
         return actions
     }
 
-    private func perform(_ action: Action, _ probe: inout InterpreterProbe) {
-        switch action {
-        case .ask(let slot, let job):
-            probe.send(to: pool) { gil in slot.requestStop(of: job, gil: gil) }
-        case .inject(let slot, let job):
-            probe.send(to: pool) { gil in slot.inject(into: job, gil: gil) }
-        case .report(let running, let step):
-            running.job.abandon(at: step, after: running.startedAt.duration(to: .now))
-        case .refuse(let job):
-            job.refuse()
-        case .startWorker:
-            pool.replaceWorker()
-        case .endProcess:
-            pool.onWedged()
+    /// The interpreter doesn't answer. Returns what ends the process, where it has to.
+    private func watchHold(
+        at now: ContinuousClock.Instant, _ probe: inout InterpreterProbe, _ actions: inout [Action]
+    ) -> [Action]? {
+        let silence = probe.silence(at: now)
+        guard silence >= pool.policy.beat / 2, let suspects = probe.suspects(at: now, in: pool, every: pool.policy.beat)
+        else { return nil }
+        for worker in pool.workers.values {
+            guard let running = worker.running, let begun = running.begunAt else { continue }
+            let isSuspect = suspects.includes(worker)
+            if !isSuspect && running.pausedSince == nil {
+                worker.running?.pausedSince = max(begun, probe.sentAt ?? now)
+            } else if isSuspect, let since = running.pausedSince {
+                // It was taken for one that waits, and its time counts from here on.
+                resume(worker, since: since, until: now)
+            }
         }
+        let hold = suspects.hold(in: pool, since: Date(timeIntervalSinceNow: -silence.seconds))
+        if silence >= pool.policy.interpreterGrace / 3, pool.hold.map({ !$0.isBySame(as: hold) }) ?? true {
+            pool.hold = hold
+            actions.append(.tellHold(hold))
+        }
+        let holders = pool.workers.values.filter { $0.running?.begunAt != nil && suspects.includes($0) }
+        let grace = pool.policy.grace(isStopping: pool.stopsCalls || pool.isShuttingDown, isCall: !holders.isEmpty)
+        guard silence >= grace else { return nil }
+        guard holders.isEmpty || pool.stopsCalls || holders.contains(where: { isPastLimit($0, at: now) }) else {
+            return nil
+        }
+        return endActions(hold: hold, holders: holders, at: now) + actions
+    }
+
+    /// Everything that was done to stop it has had its time.
+    private func isPastLimit(_ worker: Worker, at now: ContinuousClock.Instant) -> Bool {
+        guard let running = worker.running, running.stage == .injected, let step = running.nextStep else {
+            return false
+        }
+        return step <= now
+    }
+
+    private func endActions(
+        hold: InterpreterHold, holders: [Worker], at now: ContinuousClock.Instant
+    ) -> [Action] {
+        var end: [Action] = pool.hold == hold ? [] : [.tellHold(hold)]
+        // Before their lanes move up.
+        let refused = pool.close()
+        for worker in Array(pool.workers.values) {
+            let isPast = holders.contains { $0 === worker } && isPastLimit(worker, at: now)
+            guard let job = pool.abandon(worker) else { continue }
+            end.append(
+                .report(job, .processEnded, isPastLimit: isPast, holder: hold.plugin == nil ? nil : hold.holder))
+        }
+        end += (refused + pool.close()).map { .refuse($0) }
+        end.append(.endProcess)
+        return end
+    }
+
+    /// The interpreter answers: the time of the calls that waited for it counts again.
+    private func resumeCounting(at now: ContinuousClock.Instant) {
+        for worker in pool.workers.values {
+            if let since = worker.running?.pausedSince { resume(worker, since: since, until: now) }
+        }
+    }
+
+    private func resume(_ worker: Worker, since: ContinuousClock.Instant, until now: ContinuousClock.Instant) {
+        guard var running = worker.running else { return }
+        running.pausedSince = nil
+        running.nextStep = running.nextStep?.advanced(by: max(.zero, since.duration(to: now)))
+        if running.hasSkippedStep {
+            // It is told to stop when its own time is over.
+            running.hasSkippedStep = false
+            running.stage = .running
+            running.nextStep = now.advanced(by: pool.policy.askGrace)
+        }
+        worker.running = running
+    }
+
+    /// How many calls wait in the kernel: their threads have used no processor since the watchdog last looked.
+    private func countWaiting(at now: ContinuousClock.Instant) -> Int {
+        var count = 0
+        for worker in pool.workers.values {
+            guard let running = worker.running, running.job.needsPermit, let begun = running.begunAt,
+                begun.duration(to: now) >= pool.policy.kernelGrace
+            else { continue }
+            let time = ThreadSample.processorTime(of: worker.threadNumber)
+            let before = running.processorTime
+            worker.running?.processorTime = time
+            if let time, let before { worker.running?.isWaiting = time - min(before, time) < 10_000_000 }
+            if worker.running?.isWaiting == true { count += 1 }
+        }
+        return count
     }
 
     /// With the lock held, which is released meanwhile.
@@ -115,47 +210,55 @@ struct Watchdog {
         }
         pthread_cond_timedwait(pool.watchdogSignal, pool.mutex, &time)
     }
+
+    // MARK: Without it
+
+    private func perform(_ action: Action, _ probe: inout InterpreterProbe) {
+        switch action {
+        case .probe:
+            probe.send(to: pool) { _ in }
+        case .ask(let worker, let slot, let job):
+            let reference = WorkerReference(worker: worker)
+            probe.send(to: pool) { [pool] gil in
+                if Self.mayStop(reference, job, pool) { slot.requestStop(of: job, gil: gil) }
+            }
+        case .inject(let worker, let slot, let job):
+            let reference = WorkerReference(worker: worker)
+            // A call that waits for a program it started returns by itself when that is ended: whoever ends the run's
+            // programs does it here, before the exception.
+            probe.send(to: pool) { [pool] gil in
+                if Self.mayStop(reference, job, pool) { slot.inject(into: job, gil: gil) }
+            }
+        case .report(let running, let step, let isPastLimit, let holder):
+            running.job.abandon(
+                Abandonment(
+                    step: step, duration: (running.begunAt ?? running.assignedAt).duration(to: .now),
+                    isPastLimit: isPastLimit, holder: holder))
+        case .refuse(let job):
+            job.refuse()
+        case .tellHold(let hold):
+            pool.events.onHold(hold)
+        case .tellWorkers(let count):
+            pool.events.onWorkers(count)
+        case .endProcess:
+            // Nobody waits for anything of the interpreter any more then.
+            if !pool.withLock({ pool.isShuttingDown }) { pool.events.onWedged() }
+        }
+    }
+
+    /// Whether a step that had to wait for the GIL is still to be taken: not against a call that waited for it too.
+    private static func mayStop(_ reference: WorkerReference, _ job: UInt64, _ pool: WorkerPool) -> Bool {
+        pool.withLock {
+            guard let running = reference.worker.running, running.job.id == job else { return false }
+            guard running.pausedSince != nil else { return true }
+            reference.worker.running?.hasSkippedStep = true
+            return false
+        }
+    }
 }
 
-/// Whether the control thread still gets the GIL.
-struct InterpreterProbe {
-    enum State {
-        case answering
-        /// It hasn't answered yet, and has until then.
-        case silent(until: ContinuousClock.Instant)
-        case wedged
+extension InterpreterHold {
+    func isBySame(as other: InterpreterHold) -> Bool {
+        plugin == other.plugin && runID == other.runID && thread == other.thread
     }
-
-    private final class Answers: Sendable {
-        let last = Atomic<UInt64>(0)
-    }
-
-    private let answers = Answers()
-    private var lastSent: UInt64 = 0
-    /// When the oldest message was sent that may be unanswered.
-    private var waitingSince: ContinuousClock.Instant?
-
-    /// Has work done on the control thread, which wakes the pool's watchdog when it has done it.
-    mutating func send(to pool: WorkerPool, _ work: @escaping @Sendable (borrowing GIL) -> Void) {
-        lastSent += 1
-        if waitingSince == nil || isAnswered { waitingSince = .now }
-        let number = lastSent
-        pool.interpreter.enqueue { [answers] gil in
-            work(gil)
-            answers.last.store(number, ordering: .releasing)
-            // Under the lock, or the watchdog could miss it between its look and its sleep.
-            pool.withLock { _ = pthread_cond_signal(pool.watchdogSignal) }
-        }
-    }
-
-    mutating func state(at now: ContinuousClock.Instant, grace: Duration) -> State {
-        guard !isAnswered, let waitingSince else {
-            waitingSince = nil
-            return .answering
-        }
-        let limit = waitingSince.advanced(by: grace)
-        return now < limit ? .silent(until: limit) : .wedged
-    }
-
-    var isAnswered: Bool { answers.last.load(ordering: .acquiring) == lastSent }
 }

@@ -1,16 +1,49 @@
+import AgentModel
+import Glibc
 import PythonEmbedding
 
 /// One thread of the executor, as the pool sees it. Everything is guarded by the pool's lock.
 final class Worker {
     let number: UInt64
+    /// Whose thread it is; nil for one that serves every plugin that has more calls than its own thread can take.
+    let home: PluginHome?
+    /// Signalled, with the pool's mutex, when there is something for this thread to do.
+    let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    /// What the kernel calls the thread (gettid(2)); 0 until it runs.
+    var threadNumber: Int32 = 0
     /// Set once, by its own thread, before it asks for work.
     var slot: CallSlot?
     var running: RunningJob?
+    /// Since when it has gone from one job to the next.
+    var turnStart = ContinuousClock.Instant.now
     /// Given up: its call's outcome has been reported without it, and it ends with the call.
     var isAbandoned = false
+    /// Of the job it was given up with.
+    var abandonedLane: JobLane?
 
-    init(number: UInt64) {
+    init(number: UInt64, home: PluginHome?) {
         self.number = number
+        self.home = home
+        pthread_cond_init(wake, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(wake)
+        wake.deallocate()
+    }
+}
+
+/// The thread of one loaded version of a plugin: it is loaded, called and shut down there, so that what is bound to a
+/// thread (a connection of sqlite3, `threading.local`) goes on to work. Everything is guarded by the pool's lock.
+final class PluginHome: @unchecked Sendable {
+    let plugin: PluginID
+    /// Nil before the first job, and after the thread was given up: the next job gets another.
+    var worker: Worker?
+    /// Its thread ends when it has nothing to do.
+    var isRetired = false
+
+    init(plugin: PluginID) {
+        self.plugin = plugin
     }
 }
 
@@ -23,12 +56,21 @@ struct RunningJob {
     }
 
     let job: any Job
-    let startedAt: ContinuousClock.Instant
+    /// When it was given to its thread.
+    let assignedAt: ContinuousClock.Instant
+    /// When its thread had the GIL for the first time; nil while it waits for it. Its time limit counts from here.
+    var begunAt: ContinuousClock.Instant?
     var stage = Stage.running
     /// When the watchdog has something to do; nil for never.
     var nextStep: ContinuousClock.Instant?
-    /// Whether that is only how long the interpreter may keep us waiting: its answer is the other thing to wait for.
-    var awaitsInterpreter = false
+    /// Since when its time doesn't count, because another thread holds the GIL.
+    var pausedSince: ContinuousClock.Instant?
+    /// A step that was due was left out because of that.
+    var hasSkippedStep = false
+    /// Processor time of the thread when the watchdog last looked, in nanoseconds.
+    var processorTime: UInt64?
+    /// It is in a call of the kernel, and has been for a while.
+    var isWaiting = false
 
     /// The step that a call which has just ended was at.
     var stoppedBy: StopStep? {

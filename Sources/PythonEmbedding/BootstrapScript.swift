@@ -225,6 +225,7 @@ enum BootstrapScript {
 
             def running_in(context, thread, run):
                 own = thread.__dict__.get("run")
+                owner = host_thread_owner()
 
                 def run_in_context():
                     # The thread would hold itself.
@@ -232,7 +233,11 @@ enum BootstrapScript {
                         del thread.run
                     else:
                         thread.run = own
-                    context.run(run)
+                    host_thread_began(owner, str(thread.name))
+                    try:
+                        context.run(run)
+                    finally:
+                        host_thread_ended()
 
                 run_in_context.runbook_context = context
                 return run_in_context

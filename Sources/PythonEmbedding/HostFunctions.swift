@@ -37,6 +37,42 @@ enum HostFunctions {
         }.map { PythonObject(owning: $0) }
     }
 
+    /// `host_thread_owner()` → the plugin that the current thread belongs to, or None.
+    static func makeThreadOwnerFunction(gil: borrowing GIL) -> PythonObject? {
+        let name = StaticString("host_thread_owner")
+        let pointer = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        return rb_make_function(pointer) { _, _, _ in
+            guard let plugin = PluginThreads.current?.plugin else { return PythonObject(borrowing: rb_none()).take() }
+            return GIL().string(plugin)
+        }.map { PythonObject(owning: $0) }
+    }
+
+    /// `host_thread_began(plugin_id or None, name)`: the current thread is one that a plugin started.
+    static func makeThreadBeganFunction(gil: borrowing GIL) -> PythonObject? {
+        let name = StaticString("host_thread_began")
+        let pointer = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        return rb_make_function(pointer) { _, arguments, count in
+            guard let arguments, count == 2, let plugin = arguments[0], let name = arguments[1] else {
+                rb_set_error(rb_exc_type_error(), "host_thread_began takes 2 arguments")
+                return nil
+            }
+            let gil = GIL()
+            PluginThreads.begin(
+                plugin: rb_is_none(plugin) != 0 ? nil : gil.text(of: plugin), name: gil.text(of: name))
+            return PythonObject(borrowing: rb_none()).take()
+        }.map { PythonObject(owning: $0) }
+    }
+
+    /// `host_thread_ended()`: the current thread runs no plugin's code any more.
+    static func makeThreadEndedFunction(gil: borrowing GIL) -> PythonObject? {
+        let name = StaticString("host_thread_ended")
+        let pointer = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        return rb_make_function(pointer) { _, _, _ in
+            PluginThreads.remove(PythonInterpreter.currentThreadNumber)
+            return PythonObject(borrowing: rb_none()).take()
+        }.map { PythonObject(owning: $0) }
+    }
+
     private static func request(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
         let gil = GIL()
         guard let arguments, count == 4, let plugin = arguments[0], let method = arguments[1], let path = arguments[2],

@@ -110,12 +110,13 @@ public final class PluginInstance: @unchecked Sendable {
 }
 
 extension PythonInterpreter {
-    /// Collects reference cycles, which every module is part of. Milliseconds, growing with the heap.
-    public func collectGarbage() async {
-        await withCheckedContinuation { continuation in
+    /// Collects reference cycles, which every module is part of. Milliseconds, growing with the heap, or for ever
+    /// where a plugin's `__del__` blocks: it is waited for no longer than the limit.
+    public func collectGarbage(within limit: Duration = .seconds(5)) async {
+        _ = await Self.within(limit) { once in
             reclaim { _ in
                 PyGC_Collect()
-                continuation.resume()
+                once.resume(true)
             }
         }
     }

@@ -36,8 +36,10 @@ struct ExecutorFixture: Sendable {
         _ tier: Tier, workers: Int = 2, askGrace: Duration = .milliseconds(50), injectGrace: Duration = .seconds(60),
         interpreterGrace: Duration = .seconds(120), outputLimit: Int = 1 << 20, shutdownLimit: Duration = .seconds(60),
         idleTimeout: Duration? = nil, host: SandboxHost = SandboxHost(executable: Self.agent),
-        requests: any PluginHost = DetachedHost(), onWedged: @escaping @Sendable () -> Void = {},
-        policy change: (inout SandboxPolicy) -> Void = { _ in }
+        requests: any PluginHost = DetachedHost(), workersMax: Int? = nil, kernelGrace: Duration = .seconds(60),
+        onWedged: @escaping @Sendable () -> Void = {},
+        policy change: (inout SandboxPolicy) -> Void = { _ in },
+        onHold: @escaping @Sendable (InterpreterHold?) -> Void = { _ in }
     ) throws {
         self.tier = tier
         folder = try TemporaryFolder()
@@ -47,13 +49,15 @@ struct ExecutorFixture: Sendable {
         change(&policy)
         self.policy = policy
         let limits = TimeLimitPolicy(
-            askGrace: askGrace, injectGrace: injectGrace, interpreterGrace: interpreterGrace)
+            askGrace: askGrace, injectGrace: injectGrace, interpreterGrace: interpreterGrace,
+            kernelGrace: kernelGrace)
         executor =
             switch tier {
             case .inProcess:
                 try InProcessExecutor(
-                    interpreter: PythonInterpreter.start(), workers: workers, policy: limits,
-                    outputLimit: outputLimit, shutdownLimit: shutdownLimit, onWedged: onWedged)
+                    interpreter: PythonInterpreter.start(), workers: workers, workersMax: workersMax,
+                    policy: limits, outputLimit: outputLimit, shutdownLimit: shutdownLimit,
+                    events: ExecutorEvents(onWedged: onWedged, onHold: onHold))
             case .sandbox:
                 try SandboxExecutor(
                     host: host, workers: workers, policy: limits, outputLimit: outputLimit,

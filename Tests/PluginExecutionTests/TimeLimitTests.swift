@@ -218,9 +218,19 @@ import Testing
             ) {
                 // Not from the cooperative pool: this is the watchdog's thread.
                 let outcomes = [reported.pop(), reported.pop()]
+                // The one past its limit is told so; the other is not to blame, and hears who is.
                 let message = "(\(StopStep.processEnded.rawValue))"
-                guard outcomes.allSatisfy({ $0.status == .timedOut && $0.error?.message.contains(message) == true })
+                guard
+                    outcomes.contains(where: {
+                        $0.status == .timedOut && $0.error?.message.contains(message) == true
+                    })
                 else { exit(1) }
+                guard
+                    outcomes.contains(where: {
+                        $0.status == .interrupted && $0.error?.code == "run.interrupted"
+                            && $0.error?.message.contains("the plugin \"plugin-") == true
+                    })
+                else { exit(2) }
                 exit(75)
             }
             let other = try PluginID("other")

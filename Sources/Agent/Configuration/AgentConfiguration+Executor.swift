@@ -8,15 +8,16 @@ extension AgentConfiguration {
     ///
     /// - Parameters:
     ///   - host: answers the `api` object of plugins.
-    ///   - onWedged: as `InProcessExecutor` has it.
+    ///   - workersMax: as `InProcessExecutor` has it.
+    ///   - events: what the in-process tier tells.
     /// - Throws: `PythonEmbeddingError` when no thread can be made.
     public func makeExecutor(
-        interpreter: PythonInterpreter, workers: Int, host: any PluginHost, observer: (any CallObserver)? = nil,
-        onWedged: @escaping @Sendable () -> Void
+        interpreter: PythonInterpreter, workers: Int, workersMax: Int? = nil, host: any PluginHost,
+        observer: (any CallObserver)? = nil, events: ExecutorEvents
     ) throws(PythonEmbeddingError) -> TieredExecutor {
         let inProcess = try InProcessExecutor(
-            interpreter: interpreter, workers: workers, resultLimit: resultLimit, observer: observer,
-            onWedged: onWedged)
+            interpreter: interpreter, workers: workers, workersMax: workersMax, resultLimit: resultLimit,
+            observer: observer, events: events)
         let sandboxHost = sandboxHost
         let (idleTimeout, resultLimit) = (sandbox.idleTimeout, resultLimit)
         return TieredExecutor(inProcess: inProcess) { () throws(PythonEmbeddingError) in

@@ -111,6 +111,9 @@ struct ConfigurationLoader {
             try SettingParser.seconds(text, 0.1...86_400)
         }
         set(.workers, \.workers) { text throws(SettingParser.Refusal) in try SettingParser.integer(text, 1...256) }
+        set(.workersMax, \.workersMax) { text throws(SettingParser.Refusal) in
+            try SettingParser.integer(text, 1...1024)
+        }
         set(.timezone, \.timezone, SettingParser.line)
         set(.resultFormat, \.resultFormat) { text throws(SettingParser.Refusal) in
             try SettingParser.choice(text, of: ResultFormat.self)

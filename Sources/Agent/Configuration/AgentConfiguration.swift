@@ -34,6 +34,9 @@ public struct AgentConfiguration: Sendable, Equatable {
     public var pollInterval = Duration.seconds(60)
     /// Calls at the same time.
     public var workers = 4
+    /// Calls at the same time, those included that have waited in the kernel for some seconds; nil for four times
+    /// `workers`.
+    public var workersMax: Int?
     /// A tzdata name, unchecked; nil is the host's zone.
     public var timezone: String?
     /// Folders put in front of `sys.path`.

@@ -14,6 +14,7 @@ public enum ConfigurationKey: String, Sendable, CaseIterable {
     case stateDirectory = "state_directory"
     case pollInterval = "poll_interval"
     case workers
+    case workersMax = "workers_max"
     case isolation
     case taskTimeout = "task_timeout"
     case timezone

@@ -50,7 +50,7 @@ public actor Dispatcher: Service {
     }
 
     private let parts: Parts
-    private let workers: Int
+    private var workers: Int
     private var concurrency: [PluginID: Int]
     private let logger: Logger
     private let starts: AsyncStream<PlannedRun>
@@ -155,6 +155,12 @@ public actor Dispatcher: Service {
         self.concurrency = concurrency
         self.logger = logger
         (starts, startsContinuation) = AsyncStream.makeStream()
+    }
+
+    /// Changes how many runs may be under way at the same time.
+    func setWorkers(_ count: Int) {
+        workers = count
+        admit()
     }
 
     // MARK: Queueing

@@ -3,6 +3,7 @@ public import BackendClient
 import Foundation
 import Glibc
 public import Logging
+public import PluginExecution
 import PluginStore
 public import RunJournal
 public import ServiceLifecycle
@@ -20,11 +21,15 @@ public actor StatusRecorder: Service {
         public var clock: any WallClock
         /// What confines a loaded plugin.
         public var isolation: @Sendable (PluginID) -> String
+        /// Who holds a thread of the executor.
+        public var use: @Sendable () -> ExecutorUse
 
         public init(
             journal: RunJournal, catalog: PluginCatalog, dispatcher: Dispatcher, scheduler: Scheduler,
-            clock: any WallClock, isolation: @escaping @Sendable (PluginID) -> String
+            clock: any WallClock, isolation: @escaping @Sendable (PluginID) -> String,
+            use: @escaping @Sendable () -> ExecutorUse = { ExecutorUse(workers: 0) }
         ) {
+            self.use = use
             self.isolation = isolation
             self.journal = journal
             self.catalog = catalog
@@ -42,6 +47,9 @@ public actor StatusRecorder: Service {
 
         public func callAsFunction() { alarm.ring() }
     }
+
+    /// Seconds from which on a use of a thread is written down.
+    private static let longUse = 3.0
 
     private let parts: Parts
     private let trigger: Trigger
@@ -127,9 +135,11 @@ public actor StatusRecorder: Service {
             first: plugins.sorted { $0.key < $1.key }.prefix(AgentStatus.listLimit).map(plugin))
         let queue = await parts.dispatcher.queueState(limit: AgentStatus.listLimit)
         status.queued = queue.queued
+        let use = parts.use()
+        status.executor = executor(use)
         var waiting: [AgentStatus.Waiting] = []
         // The queue empties without a word, and what a plugin has come for leaves those that wait a moment later.
-        var isSettled = queue.queued == 0
+        var isSettled = queue.queued == 0 && use.uses.isEmpty && use.hold == nil
         for run in queue.waiting {
             guard case .wait(let reason, _) = await parts.catalog.resolve(run.task.command) else {
                 isSettled = false
@@ -148,6 +158,30 @@ public actor StatusRecorder: Service {
                     next: entry.next)
             })
         return (status, isSettled)
+    }
+
+    /// What has gone on for some seconds: the rest is over before anyone reads of it.
+    private func executor(_ use: ExecutorUse) -> AgentStatus.Executor {
+        let uses = use.uses.filter { $0.since.timeIntervalSinceNow < -Self.longUse }
+        return AgentStatus.Executor(
+            workers: use.workers,
+            held: use.hold.map { hold in
+                AgentStatus.Hold(
+                    by: Self.cut(hold.holder), plugin: hold.plugin?.rawValue, run: hold.runID,
+                    thread: hold.thread.map(Self.cut), since: wholeSecond(hold.since))
+            },
+            uses: AgentStatus.Listing(
+                total: uses.count,
+                first: uses.map { use in
+                    AgentStatus.Use(
+                        plugin: use.plugin.rawValue, run: use.runID, kind: use.kind.rawValue,
+                        state: use.state.rawValue, since: wholeSecond(use.since))
+                }))
+    }
+
+    /// It is reckoned anew each time from another clock, and is not to look changed.
+    private func wholeSecond(_ date: Date) -> Date {
+        Date(timeIntervalSince1970: date.timeIntervalSince1970.rounded())
     }
 
     private func plugin(_ id: PluginID, _ state: PluginCatalog.State) -> AgentStatus.Plugin {

@@ -18,6 +18,8 @@ public struct AgentStatus: Sendable, Equatable {
     public var schedules = Listing<Schedule>()
     /// Runs that wait for their turn.
     public var queued = 0
+    /// Nil where an agent without it has run.
+    public var executor: Executor?
     /// When the above was last looked at and found changed.
     public var writtenAt: Date?
 
@@ -90,6 +92,37 @@ public struct AgentStatus: Sendable, Equatable {
         public var problem: String?
     }
 
+    /// The threads that run plugins in the agent's process.
+    public struct Executor: Codable, Sendable, Equatable {
+        /// Calls that may run at the same time.
+        public var workers: Int
+        /// Who holds the interpreter's lock, where that has gone on for long.
+        public var held: Hold?
+        /// Calls, loads and shutdowns that have gone on for some seconds, longest first.
+        public var uses = Listing<Use>()
+    }
+
+    /// A thread that keeps all others from the interpreter.
+    public struct Hold: Codable, Sendable, Equatable {
+        /// In words.
+        public var by: String
+        public var plugin: String?
+        public var run: String?
+        public var thread: String?
+        public var since: Date
+    }
+
+    /// What a plugin does on a thread, and since when.
+    public struct Use: Codable, Sendable, Equatable {
+        public var plugin: String
+        public var run: String?
+        /// `call`, `load` or `shutdown`.
+        public var kind: String
+        /// `running`, `waiting` (in the kernel) or `not_begun`.
+        public var state: String
+        public var since: Date
+    }
+
     /// A task that can't run yet.
     public struct Waiting: Codable, Sendable, Equatable {
         public var task: String
@@ -112,7 +145,7 @@ public struct AgentStatus: Sendable, Equatable {
 extension AgentStatus {
     /// The names of the snapshots.
     private enum Name: String, CaseIterable {
-        case agent, backend, plugins, waiting, schedules, queued
+        case agent, backend, plugins, waiting, schedules, queued, executor
     }
 
     /// What is in the journal. A part that isn't there, or was written by a version that had it otherwise, is left
@@ -127,6 +160,7 @@ extension AgentStatus {
         waiting = decoded(.waiting) ?? waiting
         schedules = decoded(.schedules) ?? schedules
         queued = decoded(.queued) ?? queued
+        executor = decoded(.executor)
         writtenAt = Name.allCases.compactMap { snapshots[$0.rawValue]?.writtenAt }.max()
     }
 
@@ -138,6 +172,7 @@ extension AgentStatus {
         let texts: [(Name, String?)] = [
             (.agent, try text(life)), (.backend, try text(contact)), (.plugins, try text(plugins)),
             (.waiting, try text(waiting)), (.schedules, try text(schedules)), (.queued, try text(queued)),
+            (.executor, try text(executor)),
         ]
         return Dictionary(uniqueKeysWithValues: texts.compactMap { name, text in text.map { (name.rawValue, $0) } })
     }

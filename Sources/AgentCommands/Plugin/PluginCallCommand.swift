@@ -52,10 +52,12 @@ struct PluginCallCommand: AsyncParsableCommand {
         let http = try HTTPClient(configuration.http())
         let host = try host(configuration, http: http)
         let interpreter = try PythonInterpreter.start(pythonPath: configuration.pythonPath, host: host)
-        let executor = try configuration.makeExecutor(interpreter: interpreter, workers: 1, host: host) {
-            Terminal.writeError("error: the plugin holds the interpreter's lock past every limit [python.wedged]")
-            _exit(ExitStatus.wedged)
-        }
+        let executor = try configuration.makeExecutor(
+            interpreter: interpreter, workers: 1, host: host,
+            events: ExecutorEvents(onWedged: {
+                Terminal.writeError("error: the plugin holds the interpreter's lock past every limit [python.wedged]")
+                _exit(ExitStatus.wedged)
+            }))
         try await executor.load(image)
         let task = TaskDocument(id: "call", command: function, cron: nil, arguments: arguments)
         let outcome = await executor.execute(

@@ -6,6 +6,12 @@ import Foundation
 extension StatusReport {
     func printForPeople() {
         let fields = Fields()
+        if let held = executor?.held {
+            fields.print(
+                "blocked",
+                "\(held.by) has held the interpreter for \(age(held.since))"
+                    + (held.run.map { " (run \($0))" } ?? "") + ", and nothing else can run meanwhile")
+        }
         fields.print("agent", agentText)
         fields.print("version", agent.version)
         fields.print("directory", agent.stateDirectory)
@@ -20,6 +26,12 @@ extension StatusReport {
         }
         list(agent.state == .running ? "running" : "cut off", running.total, running.first) { run in
             "\(run.run)  \(run.task)  \(run.command)  for \(TimeSpan.text(run.seconds))"
+        }
+        if let uses = executor?.uses, uses.total > 0 {
+            list("workers", uses.total, uses.first) { use in
+                "\(use.plugin)  \(use.kind)\(use.run.map { " \($0)" } ?? "")  "
+                    + "\(Self.words(of: use.state)) for \(age(use.since))"
+            }
         }
         fields.print("queued", "\(queued)")
         list("waiting", waiting.total, waiting.first) { "\($0.task)  \($0.command): \($0.reason)" }
@@ -83,6 +95,14 @@ extension StatusReport {
     private var size: String { ByteCount.text(outbox.bytes) }
 
     private func age(_ time: Date) -> String { TimeSpan.text(now.timeIntervalSince(time)) }
+
+    private static func words(of state: String) -> String {
+        switch state {
+        case "waiting": "waits in the kernel (a file, a lock, a program, the network)"
+        case "not_begun": "waits for the interpreter"
+        default: "runs"
+        }
+    }
 
     private static func text(of plugin: AgentStatus.Plugin) -> String {
         var text = "\(plugin.id)  \(plugin.state.rawValue)"

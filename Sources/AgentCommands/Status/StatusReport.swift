@@ -16,6 +16,8 @@ struct StatusReport: Encodable {
     let waiting: AgentStatus.Listing<AgentStatus.Waiting>
     let schedules: AgentStatus.Listing<AgentStatus.Schedule>
     let running: Running
+    /// Nil where the agent doesn't run.
+    let executor: AgentStatus.Executor?
     var outbox: Outbox
     /// When the agent last wrote down what only it knows; nil where it never did.
     let recordedAt: Date?
@@ -24,7 +26,7 @@ struct StatusReport: Encodable {
     var quarantine: [Quarantined] = []
 
     enum CodingKeys: String, CodingKey {
-        case agent, login, backend, plugins, queued, waiting, schedules, running, outbox, now, quarantine
+        case agent, login, backend, plugins, queued, waiting, schedules, running, executor, outbox, now, quarantine
         case recordedAt = "recorded_at"
     }
 
@@ -184,6 +186,7 @@ struct StatusReport: Encodable {
                 stateDirectory: directory),
             login: Login(login), backend: nil, plugins: AgentStatus.Listing(), queued: 0,
             waiting: AgentStatus.Listing(), schedules: AgentStatus.Listing(), running: Running(total: 0, first: []),
+            executor: nil,
             outbox: Outbox(pending: 0, deadLetters: 0, bytes: 0, oldest: nil, oldestSeconds: nil), recordedAt: nil,
             now: Date())
     }
@@ -197,12 +200,14 @@ struct StatusReport: Encodable {
         let running = try await reader.running()
         let counts = try await reader.counts()
         let now = Date()
+        let agent = AgentState(holder: holder, life: status.life, directory: directory)
         return StatusReport(
-            agent: AgentState(holder: holder, life: status.life, directory: directory), login: Login(login),
+            agent: agent, login: Login(login),
             backend: status.contact, plugins: status.plugins, queued: status.queued, waiting: status.waiting,
             schedules: status.schedules,
             running: Running(
                 total: running.count, first: running.prefix(AgentStatus.listLimit).map { Run($0, now: now) }),
+            executor: agent.state == .running ? status.executor : nil,
             outbox: Outbox(
                 pending: counts.pending, deadLetters: counts.deadLetters, bytes: counts.outboxBytes,
                 oldest: counts.oldestPending,
