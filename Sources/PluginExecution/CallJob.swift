@@ -5,7 +5,7 @@ import Synchronization
 
 /// One call of a plugin's method.
 ///
-/// Unchecked because `startedAt` and `result` are only touched by the worker's thread; nothing else changes.
+/// Unchecked because `startedAt`, `keepsPrograms` and `result` are only touched by the worker's thread; nothing else changes.
 final class CallJob: Job, @unchecked Sendable {
     let id: UInt64
     let timeLimit: Duration?
@@ -16,6 +16,7 @@ final class CallJob: Job, @unchecked Sendable {
     private let stopping: StopRequest
     private let continuation: CheckedContinuation<Outcome, Never>
     private var startedAt: (date: Date, instant: ContinuousClock.Instant)?
+    private var keepsPrograms = true
     /// Nil also when the plugin was unloaded while the call waited.
     private var result: CallResult?
     /// Of whoever comes first: the worker that is about to begin, or the watchdog that gives the worker up while that
@@ -50,12 +51,13 @@ final class CallJob: Job, @unchecked Sendable {
         // A new version may have been loaded, or this one unloaded, while the call waited.
         guard let version = plugin.current else { return }
         self.startedAt = (Date(), startedAt)
+        keepsPrograms = version.keepsPrograms
         let code = ObservedCode(
             observer: observer, plugin: invocation.pluginID, scriptHash: version.scriptHash, runID: invocation.runID)
         result = code.around {
             slot.call(
                 invocation.function, of: version.instance, arguments: invocation.arguments, id: id,
-                outputLimit: outputLimit, gil: gil)
+                outputLimit: outputLimit, runName: invocation.runID, gil: gil)
         }
     }
 
@@ -65,6 +67,8 @@ final class CallJob: Job, @unchecked Sendable {
             return continuation.resume(
                 returning: .notBegun(.notLoaded(invocation.pluginID), status: .rejected))
         }
+        // A run that was stopped is over with everything that it started.
+        if let programs = result.programs, step != nil || !keepsPrograms { ProgramEnd.begin(programs) }
         resume(
             Outcome(
                 result, stoppedBy: step, limit: timeLimit, startedAt: startedAt.date,

@@ -83,6 +83,8 @@ struct Watchdog {
         case .ask(let slot, let job):
             probe.send(to: pool) { gil in slot.requestStop(of: job, gil: gil) }
         case .inject(let slot, let job):
+            // Mostly it waits for one of them, and then returns by itself.
+            if let programs = slot.programs(of: job) { ProgramEnd.begin(programs) }
             probe.send(to: pool) { gil in slot.inject(into: job, gil: gil) }
         case .report(let running, let step):
             running.job.abandon(at: step, after: running.startedAt.duration(to: .now))
@@ -91,6 +93,7 @@ struct Watchdog {
         case .startWorker:
             pool.replaceWorker()
         case .endProcess:
+            ProgramEnd.endAll()
             pool.onWedged()
         }
     }

@@ -13,6 +13,10 @@ public final class CallSlot: @unchecked Sendable {
     private let encoderMarkers: PyPointer
     /// The running call as plugins' streams see it, and the number by which others name it.
     private var running: (id: UInt64, call: PyPointer)?
+    /// What it has started, how many bytes of each stream it keeps, and the name by which its programs are marked.
+    private var programs: RunPrograms?
+    private var outputLimit = 0
+    private var runName: String?
     /// Whether an exception was aimed at this thread that may not have been raised yet.
     private var hasInjected = false
 
@@ -45,11 +49,13 @@ public final class CallSlot: @unchecked Sendable {
         rb_incref(encoder)
         rb_incref(encoderMarkers)
         bootstrap.streams.add(self)
+        ProgramFunctions.add(self)
     }
 
     /// Gives the slot's objects back. The slot must not be used afterwards.
     public func close(gil: borrowing GIL) {
         bootstrap.streams.remove(self)
+        ProgramFunctions.remove(self)
         rb_decref(encoder)
         rb_decref(encoderMarkers)
     }
@@ -62,17 +68,26 @@ public final class CallSlot: @unchecked Sendable {
     ///   - arguments: JSON text of an object.
     ///   - id: names the call for ``requestStop(of:gil:)`` and ``inject(into:gil:)``; never used twice.
     ///   - outputLimit: bytes of UTF-8 kept of each stream.
+    ///   - runName: names the run to the programs that it starts; nil for a number.
     public func call(
         _ function: String, of plugin: PluginInstance, arguments: String, id: UInt64, outputLimit: Int = 1 << 20,
-        gil: borrowing GIL
+        runName: String? = nil, gil: borrowing GIL
     ) -> CallResult {
+        self.runName = runName
         let run = withinCall(id: id, outputLimit: outputLimit, gil: gil) {
             self.value(of: function, plugin: plugin, arguments: arguments, gil: GIL())
         }
-        return switch run {
-        case .success(let run): CallResult(value: run.value, stdout: run.stdout, stderr: run.stderr)
-        case .failure(let exception): CallResult(value: .failure(.raised(exception)), stdout: "", stderr: "")
+        var result =
+            switch run {
+            case .success(let run): CallResult(value: run.value, stdout: run.stdout, stderr: run.stderr)
+            case .failure(let exception): CallResult(value: .failure(.raised(exception)), stdout: "", stderr: "")
+            }
+        guard let programs = endPrograms() else { return result }
+        result.programs = programs
+        if programs.isFlooded, case .success = result.value {
+            result.value = .failure(.outputLimitExceeded(.flooded(limit: outputLimit)))
         }
+        return result
     }
 
     /// Compiles exactly these bytes, runs them as a module and makes the script's `Plugin`.
@@ -82,10 +97,12 @@ public final class CallSlot: @unchecked Sendable {
         let signals = SignalDispositions()
         defer { signals.restore() }
         let moduleName = PluginInstance.moduleName(forPluginID: pluginID)
+        runName = nil
         let run = withinCall(id: id, outputLimit: outputLimit, gil: gil) {
             self.loadWithinCall(
                 script: script, path: path, pluginID: pluginID, moduleName: moduleName, gil: GIL())
         }
+        _ = endPrograms()
         switch run {
         case .success(let run):
             let output = run.stdout + run.stderr
@@ -109,6 +126,7 @@ public final class CallSlot: @unchecked Sendable {
             rb_decref(result)
             return nil
         }
+        _ = endPrograms()
         return switch run {
         case .success(let run): run.value
         case .failure(let exception): exception
@@ -170,6 +188,7 @@ public final class CallSlot: @unchecked Sendable {
         else { return .failure(gil.takeException(describedBy: bootstrap)) }
         rb_decref(newToken)
         running = (id, call.pointer)
+        self.outputLimit = outputLimit
         if let early, early.id == id {
             requestStop(of: id, gil: gil)
             if early.step == .inject { inject(into: id, gil: gil) }
@@ -183,8 +202,29 @@ public final class CallSlot: @unchecked Sendable {
             hasInjected = false
         }
         let output = finishOutput(call.pointer, gil: gil)
+        if programs != nil { StartedPrograms.remove(slot: self, call: id) }
         bootstrap.streams.check(gil: gil)
         return .success((value, output.stdout, output.stderr))
+    }
+
+    /// Whether that is the call that runs here now.
+    func isRunning(_ call: PyPointer) -> Bool { running?.call == call }
+
+    /// Made at the first program; nil where that can't be.
+    func programsOfRunningCall() -> RunPrograms? {
+        if let programs { return programs }
+        guard let running, let made = Self.makePrograms(name: runName, limit: outputLimit) else { return nil }
+        programs = made
+        StartedPrograms.add(made, slot: self, call: running.id)
+        return made
+    }
+
+    /// What the call that has just ended has started; what that writes from now on goes to the log.
+    private func endPrograms() -> RunPrograms? {
+        guard let ended = programs else { return nil }
+        programs = nil
+        ended.finish()
+        return ended
     }
 
     private func setLimit(_ limit: Int, of call: PyPointer) -> Bool {

@@ -25,7 +25,8 @@ public struct SandboxedProcess: Sendable {
     ///
     /// Must be called before there is a second thread: the kernel confines the thread that asks.
     public static func enter() -> SandboxedProcess {
-        signal(SIGPIPE, SIG_IGN)
+        // A handler that does nothing, because programs would inherit that it is ignored.
+        signal(SIGPIPE) { _ in }
         rb_tune_allocator()
         let control = WireChannel(descriptor: SandboxPlan.Descriptor.control, limit: 1 << 20)
         guard

@@ -16,6 +16,7 @@ public enum ConfigurationKey: String, Sendable, CaseIterable {
     case workers
     case isolation
     case taskTimeout = "task_timeout"
+    case keepPrograms = "keep_programs"
     case timezone
     case pythonPath = "python_path"
     case resultFormat = "result_format"
@@ -46,4 +47,5 @@ enum PluginKey: String, CaseIterable {
     case isolation
     case taskTimeout = "task_timeout"
     case concurrency
+    case keepPrograms = "keep_programs"
 }

@@ -21,6 +21,15 @@ enum SandboxMessage {
     static let response: UInt32 = 41
 }
 
+/// What a call's answer says beside its result.
+struct CallNotes: OptionSet {
+    let rawValue: UInt64
+
+    static let scratchIsFull = CallNotes(rawValue: 1)
+    /// By functions of Python.
+    static let startedPrograms = CallNotes(rawValue: 2)
+}
+
 // MARK: Calls
 
 struct CallMessage {

@@ -119,7 +119,7 @@ public final class SandboxWorker: @unchecked Sendable {
                 instance.map {
                     slot.call(
                         message.function, of: $0, arguments: message.arguments, id: message.id,
-                        outputLimit: message.outputLimit, gil: gil)
+                        outputLimit: message.outputLimit, runName: "\(message.id)", gil: gil)
                 } ?? CallResult(value: .failure(.functionMissing), stdout: "", stderr: "")
             return answer(message.id, result)
         case .shutDown(let id):
@@ -135,12 +135,16 @@ public final class SandboxWorker: @unchecked Sendable {
     private func answer(_ id: UInt64, _ result: CallResult) -> [UInt8]? {
         var writer = WireWriter(kind: SandboxMessage.called)
         writer.integer(id)
-        if case .failure = result.value { writer.integer(isScratchFull ? 1 : 0) } else { writer.integer(0) }
+        var notes: CallNotes = []
+        if case .failure = result.value, isScratchFull { notes.insert(.scratchIsFull) }
+        if result.programs != nil { notes.insert(.startedPrograms) }
+        writer.integer(notes.rawValue)
         writer.result(result)
         guard writer.bytes.count > SandboxChild.messageLimit else { return writer.finished() }
         // The agent would take it for an attack.
-        let failure = CallFailure.resultTooLarge(limit: SandboxChild.messageLimit)
-        return answer(id, CallResult(value: .failure(failure), stdout: result.stdout, stderr: result.stderr))
+        var failed = result
+        failed.value = .failure(.resultTooLarge(limit: SandboxChild.messageLimit))
+        return answer(id, failed)
     }
 
     /// Whether less than a sixteenth of the scratch folder is free, where that is limited.
@@ -168,6 +172,7 @@ public final class SandboxWorker: @unchecked Sendable {
                 interpreter.enqueue { gil in slot.requestStop(of: id, gil: gil) }
             case .inject(let channel, let id):
                 guard let slot = slots.withLock({ $0[channel] }) else { continue }
+                slot.programs(of: id)?.stop()
                 interpreter.enqueue { gil in slot.inject(into: id, gil: gil) }
             case .listMissing(let id, let functions):
                 interpreter.enqueue { [self] gil in answer(functions, id: id, gil: gil) }
