@@ -54,7 +54,7 @@ let package = Package(
         .target(name: "AgentModel"),
         .target(name: "CronSchedule", dependencies: ["AgentModel"]),
         .target(name: "Cryptography", dependencies: ["AgentModel", "COpenSSL"]),
-        .target(name: "PythonEmbedding", dependencies: ["AgentModel", "CPython"]),
+        .target(name: "PythonEmbedding", dependencies: ["AgentModel", "CPrograms", "CPython"]),
         .target(
             name: "BackendClient",
             dependencies: ["AgentModel", "CCurl", .product(name: "Logging", package: "swift-log")]),
@@ -62,8 +62,9 @@ let package = Package(
         .target(
             name: "ProcessLogging", dependencies: ["AgentModel", .product(name: "Logging", package: "swift-log")]),
 
+        .target(name: "CPrograms"),
         .target(name: "CSandbox"),
-        .target(name: "Sandbox", dependencies: ["AgentModel", "CSandbox"]),
+        .target(name: "Sandbox", dependencies: ["AgentModel", "CPrograms", "CSandbox"]),
 
         // MARK: What stands on the leaves
 
@@ -80,7 +81,7 @@ let package = Package(
         .target(
             name: "PluginExecution",
             dependencies: [
-                "AgentModel", "PythonEmbedding", "Sandbox",
+                "AgentModel", "CPrograms", "PythonEmbedding", "Sandbox",
                 .product(name: "DequeModule", package: "swift-collections"),
             ]),
         .target(

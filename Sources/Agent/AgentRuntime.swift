@@ -54,6 +54,12 @@ public struct AgentRuntime: Sendable {
         let client = try BackendClient(serverURL: serverURL, http: http, credentials: session ?? NoCredentials())
         let (journal, recovery) = try await RunJournal.open(directory: configuration.stateDirectory)
         recovery.log(to: logger)
+        // Before anything is run again beside them.
+        await ProgramEnd.endLeft(byRuns: recovery.interrupted.map(\.runID.rawValue))
+        RunPrograms.setLateOutput { text in
+            logger.info(
+                "a program or a library of a plugin wrote what belongs to no run", metadata: ["output": "\(text)"])
+        }
         for name in configuration.unknownEnvironmentNames {
             logger.warning(
                 "the environment variable names no setting and is ignored; see docs/configuration.md",

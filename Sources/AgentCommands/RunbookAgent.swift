@@ -41,7 +41,8 @@ public struct RunbookAgent: AsyncParsableCommand {
     /// threads run hangs or crashes.
     public static func runAndExit() async -> Never {
         // A reader that goes away, of a log or of a list, is an error of write(2) and not the end of the agent.
-        signal(SIGPIPE, SIG_IGN)
+        // A handler that does nothing, because programs of plugins would inherit that it is ignored.
+        signal(SIGPIPE) { _ in }
         // Before anything starts a thread or Python. What the configuration needs of it has been read.
         _ = ProcessEnvironment.atStart
         ProcessProtection.clearEnvironment()

@@ -6,7 +6,7 @@ import Synchronization
 /// One call of a plugin's method.
 ///
 /// Unchecked because the pool's lock guards `version` until the worker's thread has the job, and only that thread
-/// touches it, `startedAt` and `result` from then on; nothing else changes.
+/// touches it, `startedAt`, `keepsPrograms` and `result` from then on; nothing else changes.
 final class CallJob: Job, @unchecked Sendable {
     let id: UInt64
     let timeLimit: Duration?
@@ -20,6 +20,7 @@ final class CallJob: Job, @unchecked Sendable {
     private var startedAt: (date: Date, instant: ContinuousClock.Instant)?
     /// The one whose thread the call was given to; nil where the plugin was unloaded while the call waited.
     private var version: PluginSlot.Version?
+    private var keepsPrograms = true
     /// Nil also when the plugin was unloaded while the call waited.
     private var result: CallResult?
     /// Of whoever comes first: the worker that is about to begin, or the watchdog that gives the worker up while that
@@ -64,12 +65,13 @@ final class CallJob: Job, @unchecked Sendable {
         else { return }
         guard let version else { return }
         self.startedAt = (Date(), startedAt)
+        keepsPrograms = version.keepsPrograms
         let code = ObservedCode(
             observer: observer, plugin: invocation.pluginID, scriptHash: version.scriptHash, runID: invocation.runID)
         result = code.around {
             callSlot.call(
                 invocation.function, of: version.instance, arguments: invocation.arguments, id: id,
-                outputLimit: outputLimit, resultLimit: resultLimit, gil: gil)
+                outputLimit: outputLimit, resultLimit: resultLimit, runName: invocation.runID, gil: gil)
         }
     }
 
@@ -79,6 +81,8 @@ final class CallJob: Job, @unchecked Sendable {
             return continuation.resume(
                 returning: .notBegun(.notLoaded(invocation.pluginID), status: .rejected))
         }
+        // A run that was stopped is over with everything that it started.
+        if let programs = result.programs, step != nil || !keepsPrograms { ProgramEnd.begin(programs) }
         resume(
             Outcome(
                 result, stoppedBy: step, limit: timeLimit, startedAt: startedAt.date,

@@ -26,7 +26,7 @@ public protocol Executor: Sendable {
     func isolation(of id: PluginID) -> String
 
     /// Changes how the plugin's calls are run, from the next one on.
-    func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?)
+    func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?, keepsPrograms: Bool?)
 
     /// Begins no call and no load any more. Calls that wait for their turn end at once or when it would have come, with an outcome
     /// that says that they have not begun.

@@ -102,7 +102,8 @@ public final class InProcessExecutor: Executor {
     /// Puts a version into service and the one before it out of it, without waiting for that one's calls.
     private func install(_ instance: PluginInstance, at home: PluginHome, as image: PluginImage) {
         let version = PluginSlot.Version(
-            instance: instance, home: home, scriptHash: image.scriptHash, timeLimit: image.timeLimit)
+            instance: instance, home: home, scriptHash: image.scriptHash, timeLimit: image.timeLimit,
+            keepsPrograms: image.keepsPrograms ?? true)
         let slot = state.withLock { state -> PluginSlot? in
             if let slot = state.plugins[image.id] { return slot }
             state.plugins[image.id] = PluginSlot(lane: JobLane(concurrency: image.concurrency), version: version)
@@ -179,9 +180,9 @@ public final class InProcessExecutor: Executor {
         }
     }
 
-    public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?) {
+    public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?, keepsPrograms: Bool?) {
         guard let slot = state.withLock({ $0.plugins[id] }) else { return }
-        slot.setTimeLimit(timeLimit)
+        slot.set(timeLimit: timeLimit, keepsPrograms: keepsPrograms ?? true)
         pool.setConcurrency(max(1, concurrency), of: slot.lane)
     }
 

@@ -13,13 +13,16 @@ public struct PluginImage: Sendable {
     public var concurrency: Int
     /// Of one call, nil for none. Loading has it too, and 60 seconds at most.
     public var timeLimit: Duration?
+    /// Whether programs that a run has left when it returned stay; nil: in the agent's own process, and not in the sandbox.
+    public var keepsPrograms: Bool?
     /// What it may do in the sandbox; nil where it runs in the agent's own process.
     public var sandbox: SandboxPolicy?
 
     public init(
         id: PluginID, script: [UInt8], path: String, scriptHash: String = "", concurrency: Int = 1,
-        timeLimit: Duration? = nil, sandbox: SandboxPolicy? = nil
+        timeLimit: Duration? = nil, keepsPrograms: Bool? = nil, sandbox: SandboxPolicy? = nil
     ) {
+        self.keepsPrograms = keepsPrograms
         self.sandbox = sandbox
         self.scriptHash = scriptHash
         self.id = id

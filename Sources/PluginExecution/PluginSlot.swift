@@ -9,6 +9,7 @@ final class PluginSlot: Sendable {
         let scriptHash: String
         /// Of one call.
         let timeLimit: Duration?
+        let keepsPrograms: Bool
     }
 
     let lane: JobLane
@@ -27,11 +28,13 @@ final class PluginSlot: Sendable {
 
     var timeLimit: Duration? { version.withLock { $0?.timeLimit } }
 
-    /// Changes the time limit of the version in service.
-    func setTimeLimit(_ limit: Duration?) {
+    /// Changes how the version in service is run.
+    func set(timeLimit: Duration?, keepsPrograms: Bool) {
         version.withLock { current in
             current = current.map {
-                Version(instance: $0.instance, home: $0.home, scriptHash: $0.scriptHash, timeLimit: limit)
+                Version(
+                    instance: $0.instance, home: $0.home, scriptHash: $0.scriptHash, timeLimit: timeLimit,
+                    keepsPrograms: keepsPrograms)
             }
         }
     }

@@ -73,8 +73,9 @@ public final class TieredExecutor: Executor {
         await executor(of: id).missingFunctions(among: functions, of: id)
     }
 
-    public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?) {
-        executor(of: id).configure(id, concurrency: concurrency, timeLimit: timeLimit)
+    public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?, keepsPrograms: Bool?) {
+        executor(of: id).configure(
+            id, concurrency: concurrency, timeLimit: timeLimit, keepsPrograms: keepsPrograms)
     }
 
     public func isolation(of id: PluginID) -> String { executor(of: id).isolation(of: id) }

@@ -224,8 +224,8 @@ struct Watchdog {
             }
         case .inject(let worker, let slot, let job):
             let reference = WorkerReference(worker: worker)
-            // A call that waits for a program it started returns by itself when that is ended: whoever ends the run's
-            // programs does it here, before the exception.
+            // A call that waits for a program it started returns by itself when that is ended.
+            if Self.mayStop(reference, job, pool), let programs = slot.programs(of: job) { ProgramEnd.begin(programs) }
             probe.send(to: pool) { [pool] gil in
                 if Self.mayStop(reference, job, pool) { slot.inject(into: job, gil: gil) }
             }
@@ -241,6 +241,7 @@ struct Watchdog {
         case .tellWorkers(let count):
             pool.events.onWorkers(count)
         case .endProcess:
+            ProgramEnd.endAll()
             // Nobody waits for anything of the interpreter any more then.
             if !pool.withLock({ pool.isShuttingDown }) { pool.events.onWedged() }
         }

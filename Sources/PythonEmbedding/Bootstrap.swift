@@ -36,12 +36,16 @@ final class Bootstrap: @unchecked Sendable {
         // Kept for good, with everything it defines.
         let globals = PyModule_GetDict(module)!
         try Self.prepare(globals, pythonPath: pythonPath, gil: gil)
-        guard let code = Py_CompileString(BootstrapScript.source, BootstrapScript.fileName, Py_file_input) else {
-            throw Self.failure(gil: gil)
+        for (source, file) in [
+            (BootstrapScript.source, BootstrapScript.fileName), (ProgramScript.source, ProgramScript.fileName),
+        ] {
+            guard let code = Py_CompileString(source, file, Py_file_input) else { throw Self.failure(gil: gil) }
+            let ownedCode = PythonObject(owning: code)
+            guard let result = PyEval_EvalCode(ownedCode.pointer, globals, globals) else {
+                throw Self.failure(gil: gil)
+            }
+            rb_decref(result)
         }
-        let ownedCode = PythonObject(owning: code)
-        guard let result = PyEval_EvalCode(ownedCode.pointer, globals, globals) else { throw Self.failure(gil: gil) }
-        rb_decref(result)
 
         func name(_ name: String) throws(PythonEmbeddingError) -> PyPointer {
             guard let object = PyDict_GetItemString(globals, name) else {
@@ -125,6 +129,7 @@ final class Bootstrap: @unchecked Sendable {
         PyDict_SetItemString(globals, "host_thread_owner", owner.pointer)
         PyDict_SetItemString(globals, "host_thread_began", began.pointer)
         PyDict_SetItemString(globals, "host_thread_ended", ended.pointer)
+        guard ProgramFunctions.define(in: globals) else { throw failure(gil: gil) }
         // Borrowed; the interpreter has a list there.
         guard let searchPath = PySys_GetObject("path") else { throw failure(gil: gil) }
         for (index, folder) in pythonPath.enumerated() {

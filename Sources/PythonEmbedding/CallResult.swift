@@ -6,11 +6,20 @@ public struct CallResult: Sendable {
     public var stdout: String
     /// Standard error and log records; cut likewise.
     public var stderr: String
+    /// What the call started; nil where it started no program.
+    public var programs: RunPrograms?
 
     public init(value: Result<String?, CallFailure>, stdout: String, stderr: String) {
         self.value = value
         self.stdout = stdout
         self.stderr = stderr
+    }
+}
+
+extension PythonException {
+    /// As the script has it for what the call itself writes.
+    static func flooded(limit: Int) -> PythonException {
+        PythonException(type: "OutputLimitExceeded", message: "\(64 * limit) bytes", traceback: nil)
     }
 }
 

@@ -20,6 +20,10 @@ public final class CallSlot: @unchecked Sendable {
     private var lastPlugin: UInt64 = 0
     /// The running call as plugins' streams see it, and the number by which others name it.
     private var running: (id: UInt64, call: PyPointer)?
+    /// What it has started, how many bytes of each stream it keeps, and the name by which its programs are marked.
+    private var programs: RunPrograms?
+    private var outputLimit = 0
+    private var runName: String?
     /// Whether an exception was aimed at this thread that may not have been raised yet.
     private var hasInjected = false
 
@@ -58,11 +62,13 @@ public final class CallSlot: @unchecked Sendable {
         pthread_sigmask(SIG_SETMASK, nil, &mask)
         signalMask = mask
         bootstrap.shared.add(self)
+        ProgramFunctions.add(self)
     }
 
     /// Gives the slot's objects back. The slot must not be used afterwards.
     public func close(gil: borrowing GIL) {
         bootstrap.shared.remove(self)
+        ProgramFunctions.remove(self)
         rb_decref(encoder)
         rb_decref(encoderMarkers)
         rb_decref(encoderRoom)
@@ -78,17 +84,26 @@ public final class CallSlot: @unchecked Sendable {
     ///   - outputLimit: bytes of UTF-8 kept of each stream.
     ///   - resultLimit: bytes of UTF-8 that the result may have. Beside the plugin's own objects no more than about twice
     ///     as much is used to find that it has more.
+    ///   - runName: names the run to the programs that it starts; nil for a number.
     public func call(
         _ function: String, of plugin: PluginInstance, arguments: String, id: UInt64, outputLimit: Int = 1 << 20,
-        resultLimit: Int = 16 << 20, gil: borrowing GIL
+        resultLimit: Int = 16 << 20, runName: String? = nil, gil: borrowing GIL
     ) -> CallResult {
+        self.runName = runName
         let run = withinCall(id: id, plugin: plugin, outputLimit: outputLimit, gil: gil) {
             self.value(of: function, plugin: plugin, arguments: arguments, limit: resultLimit, gil: GIL())
         }
-        return switch run {
-        case .success(let run): CallResult(value: run.value, stdout: run.stdout, stderr: run.stderr)
-        case .failure(let exception): CallResult(value: .failure(.raised(exception)), stdout: "", stderr: "")
+        var result =
+            switch run {
+            case .success(let run): CallResult(value: run.value, stdout: run.stdout, stderr: run.stderr)
+            case .failure(let exception): CallResult(value: .failure(.raised(exception)), stdout: "", stderr: "")
+            }
+        guard let programs = endPrograms() else { return result }
+        result.programs = programs
+        if programs.isFlooded, case .success = result.value {
+            result.value = .failure(.outputLimitExceeded(.flooded(limit: outputLimit)))
         }
+        return result
     }
 
     /// Compiles exactly these bytes, runs them as a module and makes the script's `Plugin`.
@@ -98,10 +113,12 @@ public final class CallSlot: @unchecked Sendable {
         let signals = SignalDispositions()
         defer { signals.restore() }
         let moduleName = PluginInstance.moduleName(forPluginID: pluginID)
+        runName = nil
         let run = withinCall(id: id, plugin: nil, outputLimit: outputLimit, gil: gil) {
             self.loadWithinCall(
                 script: script, path: path, pluginID: pluginID, moduleName: moduleName, gil: GIL())
         }
+        _ = endPrograms()
         switch run {
         case .success(let run):
             let output = run.stdout + run.stderr
@@ -125,6 +142,7 @@ public final class CallSlot: @unchecked Sendable {
             rb_decref(result)
             return nil
         }
+        _ = endPrograms()
         return switch run {
         case .success(let run): run.value
         case .failure(let exception): exception
@@ -211,6 +229,7 @@ public final class CallSlot: @unchecked Sendable {
         else { return .failure(gil.takeException(describedBy: bootstrap)) }
         rb_decref(newToken)
         running = (id, call.pointer)
+        self.outputLimit = outputLimit
         if let early, early.id == id {
             requestStop(of: id, gil: gil)
             if early.step == .inject { inject(into: id, gil: gil) }
@@ -226,6 +245,7 @@ public final class CallSlot: @unchecked Sendable {
             hasInjected = false
         }
         let output = finishOutput(call.pointer, gil: gil)
+        if programs != nil { StartedPrograms.remove(slot: self, call: id) }
         bootstrap.shared.check(gil: gil)
         return .success((value, output.stdout, output.stderr))
     }
@@ -242,6 +262,26 @@ public final class CallSlot: @unchecked Sendable {
             pthread_sigmask(SIG_SETMASK, &mask, nil)
         }
         lastPlugin = plugin?.number ?? .max
+    }
+
+    /// Whether that is the call that runs here now.
+    func isRunning(_ call: PyPointer) -> Bool { running?.call == call }
+
+    /// Made at the first program; nil where that can't be.
+    func programsOfRunningCall() -> RunPrograms? {
+        if let programs { return programs }
+        guard let running, let made = Self.makePrograms(name: runName, limit: outputLimit) else { return nil }
+        programs = made
+        StartedPrograms.add(made, slot: self, call: running.id)
+        return made
+    }
+
+    /// What the call that has just ended has started; what that writes from now on goes to the log.
+    private func endPrograms() -> RunPrograms? {
+        guard let ended = programs else { return nil }
+        programs = nil
+        ended.finish()
+        return ended
     }
 
     private func setLimit(_ limit: Int, of call: PyPointer) -> Bool {

@@ -73,7 +73,7 @@ public final class PythonInterpreter: Sendable {
         }
         let control = BlockingQueue<Work>()
         let started = BlockingQueue<Result<PythonInterpreter, PythonEmbeddingError>>()
-        try NativeThread.start(name: "python-control") {
+        try NativeThread.start(name: "python-control", acceptsSignals: true) {
             switch initialize(pythonPath: pythonPath) {
             case .failure(let error):
                 started.push(.failure(error))

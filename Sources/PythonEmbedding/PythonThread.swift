@@ -5,9 +5,14 @@ import Glibc
 ///
 /// It isn't joined: a plugin may hold it for ever, and the process ends with `_exit`.
 enum NativeThread {
+    /// - Parameter acceptsSignals: whether its signal mask is empty, as code that starts programs needs it.
     /// - Throws: ``PythonEmbeddingError/threadCreationFailed(errno:)``.
-    static func start(name: String, _ body: @escaping @Sendable () -> Void) throws(PythonEmbeddingError) {
-        let argument = Unmanaged.passRetained(Start(name: name, body: body)).toOpaque()
+    static func start(
+        name: String, acceptsSignals: Bool = false, _ body: @escaping @Sendable () -> Void
+    ) throws(PythonEmbeddingError) {
+        let argument = Unmanaged.passRetained(
+            Start(name: name, acceptsSignals: acceptsSignals, body: body)
+        ).toOpaque()
         let result = create(argument)
         guard result == 0 else {
             Unmanaged<Start>.fromOpaque(argument).release()
@@ -32,6 +37,12 @@ enum NativeThread {
         guard let argument else { return nil }
         let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
         setThreadName(start.name)
+        if start.acceptsSignals {
+            // Whoever made the thread may have blocked them, as the threads of libdispatch do, and programs inherit that.
+            var none = sigset_t()
+            sigemptyset(&none)
+            pthread_sigmask(SIG_SETMASK, &none, nil)
+        }
         start.body()
         return nil
     }
@@ -44,10 +55,12 @@ enum NativeThread {
 
     private final class Start: Sendable {
         let name: String
+        let acceptsSignals: Bool
         let body: @Sendable () -> Void
 
-        init(name: String, body: @escaping @Sendable () -> Void) {
+        init(name: String, acceptsSignals: Bool, body: @escaping @Sendable () -> Void) {
             self.name = name
+            self.acceptsSignals = acceptsSignals
             self.body = body
         }
     }
@@ -70,7 +83,7 @@ extension PythonInterpreter {
     public func startThread(
         name: String, _ body: @escaping @Sendable (borrowing PythonAttachment) -> Void
     ) throws(PythonEmbeddingError) {
-        try NativeThread.start(name: name) { [self] in
+        try NativeThread.start(name: name, acceptsSignals: true) { [self] in
             let attachment = makeAttachment()
             body(attachment)
             attachment.detach()

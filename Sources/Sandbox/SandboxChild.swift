@@ -1,4 +1,5 @@
 import AgentModel
+internal import CPrograms
 internal import CSandbox
 import Foundation
 
@@ -48,6 +49,8 @@ public final class SandboxChild: @unchecked Sendable {
 
     private let supervision: Int32
     private let supervisor: pid_t
+    /// The process that holds the interpreter; 0 where that isn't known.
+    private let interpreter: pid_t
     private let state = BlockingLock<Ending?>(nil)
     private let controlTurn = BlockingLock(())
 
@@ -58,6 +61,7 @@ public final class SandboxChild: @unchecked Sendable {
         (calls, control, requests) = (ends.calls, ends.control, ends.requests)
         (output, errors, supervision) = (ends.output, ends.errors, ends.supervision)
         self.supervisor = supervisor
+        interpreter = plan.isUnconfined ? supervisor : Self.onlyChild(of: supervisor)
         self.report = report
         level = plan.isUnconfined ? "none" : report.level(for: plan.policy.network)
     }
@@ -79,6 +83,25 @@ public final class SandboxChild: @unchecked Sendable {
             Result { () throws(Failure) in try body(control) }
         }
         return try result.get()
+    }
+
+    /// Ends the programs that a call has started and what descends from them: those that carry its mark, and where it
+    /// runs one call at a time also those that carry none. Milliseconds. False where some could not be ended in time.
+    public func endPrograms(ofRun id: UInt64) -> Bool {
+        ":\(id)".withCString { mark in
+            var programs = rb_programs(
+                mark: mark, is_suffix: 1, ancestor: supervisor, spared: interpreter,
+                takes_unmarked: calls.count == 1 && interpreter != 0 ? 1 : 0)
+            return rb_end_programs(&programs, 0, 500) == 0
+        }
+    }
+
+    /// Of a process that has started no other yet; 0 where the kernel doesn't say.
+    private static func onlyChild(of process: pid_t) -> pid_t {
+        guard let text = try? String(contentsOfFile: "/proc/\(process)/task/\(process)/children", encoding: .utf8)
+        else { return 0 }
+        let children = text.split(separator: " ").compactMap { pid_t($0) }
+        return children.count == 1 ? children[0] : 0
     }
 
     /// Counts from now on what it and everything it starts use of the processors.

@@ -25,7 +25,8 @@ public struct SandboxedProcess: Sendable {
     ///
     /// Must be called before there is a second thread: the kernel confines the thread that asks.
     public static func enter() -> SandboxedProcess {
-        signal(SIGPIPE, SIG_IGN)
+        // A handler that does nothing, because programs would inherit that it is ignored.
+        signal(SIGPIPE) { _ in }
         rb_tune_allocator()
         let channels = CommandLine.unsafeArgv[2].map { Int(atoi($0)) } ?? 0
         guard (1...SandboxPlan.mostChannels).contains(channels) else { _exit(1) }

@@ -152,6 +152,10 @@ struct ConfigurationLoader {
             read(ConfigurationKey.taskTimeout.rawValue, text, origin, SettingParser.timeLimit)
                 .map { configuration.pluginDefaults.taskTimeout = $0 }
         }
+        if let (text, origin) = layers.value(of: .keepPrograms) {
+            read(ConfigurationKey.keepPrograms.rawValue, text, origin, SettingParser.boolean)
+                .map { configuration.pluginDefaults.keepsPrograms = $0 }
+        }
     }
 
     private mutating func readPlugins() {
@@ -195,6 +199,8 @@ struct ConfigurationLoader {
             read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
                 try SettingParser.integer(text, 1...256)
             }.map { settings.concurrency = $0 }
+        case .keepPrograms:
+            read(key.rawValue, text, origin, SettingParser.boolean).map { settings.keepsPrograms = $0 }
         }
     }
 

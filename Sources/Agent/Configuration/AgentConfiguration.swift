@@ -88,6 +88,9 @@ public struct PluginSettings: Sendable, Equatable {
     public var taskTimeout: Duration? = .seconds(3600)
     /// Calls of the plugin at the same time.
     public var concurrency = 1
+    /// Whether programs that a run has left when it returned stay; nil: in the agent's own process, and not in the
+    /// sandbox.
+    public var keepsPrograms: Bool?
     /// What it may do, where its isolation is the sandbox.
     public var policy = SandboxPolicy()
 

@@ -17,6 +17,7 @@ public enum ConfigurationKey: String, Sendable, CaseIterable {
     case workersMax = "workers_max"
     case isolation
     case taskTimeout = "task_timeout"
+    case keepPrograms = "keep_programs"
     case timezone
     case pythonPath = "python_path"
     case resultFormat = "result_format"
@@ -48,4 +49,5 @@ enum PluginKey: String, CaseIterable {
     case isolation
     case taskTimeout = "task_timeout"
     case concurrency
+    case keepPrograms = "keep_programs"
 }

@@ -45,6 +45,7 @@ final class CurrentConfiguration: Sendable {
             differ(.historyDays, \.historyDays), differ(.historyLimit, \.historyLimit),
             differ(.missedRuns, \.missedRuns), differ(.outboxLimit, \.outboxLimit),
             differ(.resultLimit, \.resultLimit), differ(.shutdownGrace, \.shutdownGrace),
+            differ(.shutdownGrace, \.shutdownGrace), differ(.keepPrograms, \.pluginDefaults.keepsPrograms),
         ]
         let plugins = Set(one.plugins.keys).union(other.plugins.keys)
             .filter { one.settings(for: $0) != other.settings(for: $0) }

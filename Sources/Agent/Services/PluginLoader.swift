@@ -79,7 +79,8 @@ public actor PluginLoader {
             let new = settings(id)
             let policy = new.sandboxPolicy(for: plugin.document.sandbox)?.policy
             guard let old = confinements[id], !old.allows(policy, concurrency: new.concurrency) else {
-                executor.configure(id, concurrency: new.concurrency, timeLimit: new.taskTimeout)
+                executor.configure(
+                    id, concurrency: new.concurrency, timeLimit: new.taskTimeout, keepsPrograms: new.keepsPrograms)
                 continue
             }
             // What confines a process is decided before its code runs.
@@ -372,7 +373,7 @@ public actor PluginLoader {
                 PluginImage(
                     id: id, script: plugin.script, path: plugin.path, scriptHash: plugin.digest.hex,
                     concurrency: settings.concurrency, timeLimit: settings.taskTimeout,
-                    sandbox: sandbox?.policy))
+                    keepsPrograms: settings.keepsPrograms, sandbox: sandbox?.policy))
             confinements[id] = Confinement(policy: sandbox?.policy, concurrency: settings.concurrency)
             if !output.isEmpty {
                 logger.info(

@@ -74,11 +74,13 @@ struct PluginCallCommand: AsyncParsableCommand {
             let plugin = try await StoredPlugins.holding(id, configuration).store.verify(id)
             return PluginImage(
                 id: id, script: plugin.script, path: plugin.path, timeLimit: limit(configuration, id),
+                keepsPrograms: configuration.settings(for: id).keepsPrograms,
                 sandbox: configuration.settings(for: id).sandboxPolicy(for: plugin.document.sandbox)?.policy)
         }
         let file = try PluginFile(path: subject)
         return PluginImage(
             id: file.id, script: file.script, path: file.path, timeLimit: limit(configuration, file.id),
+            keepsPrograms: configuration.settings(for: file.id).keepsPrograms,
             sandbox: configuration.settings(for: file.id).sandboxPolicy(for: file.sandbox)?.policy)
     }
 

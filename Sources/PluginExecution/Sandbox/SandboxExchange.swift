@@ -43,6 +43,13 @@ struct SandboxExchange {
         var output: [UInt8] = []
         var errors: [UInt8] = []
         fileprivate var written = 0
+
+        /// Puts it into the agent's log.
+        func log() {
+            for bytes in [output, errors] where !bytes.isEmpty {
+                RunPrograms.takeLateOutput(String(decoding: bytes, as: UTF8.self))
+            }
+        }
     }
 
     private enum Stage {
@@ -122,6 +129,8 @@ struct SandboxExchange {
             tell(SandboxMessage.ask)
             return (.asked, now + policy.askGrace)
         case .asked:
+            // Mostly it waits for one of its programs, and then returns by itself.
+            _ = child.endPrograms(ofRun: id)
             tell(SandboxMessage.inject)
             return (.injected, now + policy.injectGrace)
         case .injected: return nil
@@ -140,7 +149,7 @@ struct SandboxExchange {
     // MARK: Waiting
 
     /// Whether the process is there and says nothing that no one asked for: then an order can be given. What it wrote
-    /// in between is no one's.
+    /// in between is no run's.
     static func isFree(_ child: SandboxChild, channel: Int) -> Bool {
         let wire = child.calls[channel]
         guard !wire.hasBytes else { return false }
@@ -149,8 +158,9 @@ struct SandboxExchange {
         guard poll(&descriptors, UInt(descriptors.count), 0) > 0 else { return true }
         var stale: [UInt8] = []
         for (entry, stream) in zip(descriptors.dropFirst(), streams) where entry.revents & Int16(POLLIN) != 0 {
-            _ = read(stream, into: &stale, limit: 0)
+            _ = read(stream, into: &stale, limit: 4096)
         }
+        if !stale.isEmpty { RunPrograms.takeLateOutput(String(decoding: stale, as: UTF8.self)) }
         return descriptors[0].revents == 0
     }
 

@@ -179,9 +179,9 @@ public final class SandboxExecutor: Executor {
         }
     }
 
-    public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?) {
+    public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?, keepsPrograms: Bool?) {
         guard let slot = plugin(id) else { return }
-        slot.setTimeLimit(timeLimit)
+        slot.set(timeLimit: timeLimit, keepsPrograms: keepsPrograms ?? false)
         guard let channels = slot.current?.kind.channels else { return }
         // More than its process has channels take effect when it is loaded anew.
         turns.withLock { _ in slot.lane.concurrency = min(max(1, concurrency), channels) }
@@ -279,24 +279,33 @@ public final class SandboxExecutor: Executor {
             of: invocation.pluginID, runID: invocation.runID, scriptHash: version.image.scriptHash)
         observer?.codeEnded()
         let (date, start) = (Date(), ContinuousClock.now)
-        var (raw, isScratchFull) = (SandboxExchange.RawOutput(), false)
+        var (raw, notes) = (SandboxExchange.RawOutput(), CallNotes())
         let end = parts.exchange(
             on: child, channel: channel, id: id, deadline: bound.deadline, answerLimit: parts.limits.message,
             cpuLimit: version.kind.policy.cpuTime, stopDescriptor: stopSignal.descriptor
         ).run(order, raw: &raw) { kind, reader throws(WireError) -> CallResult in
             guard kind == SandboxMessage.called, try reader.integer() == id else { throw .malformed }
-            isScratchFull = try reader.integer() != 0
+            notes = CallNotes(rawValue: try reader.integer())
             return try reader.result(parts.limits)
         }
         let duration = start.duration(to: .now)
-        if case .answered = end {} else { version.replace(child) }
+        if case .answered = end {
+            // Where they can't be ended they would be in the way of later calls.
+            if notes.contains(.startedPrograms), !call.plugin.keepsPrograms, !child.endPrograms(ofRun: id) {
+                version.replace(child)
+            }
+        } else {
+            version.replace(child)
+        }
         var outcome = SandboxedRun(
             level: child.level, policy: version.kind.policy, limit: call.timeLimit, startedAt: date,
             duration: duration, outputLimit: parts.limits.output, isStopped: bound.isStopped && !bound.hasPassed
         ).outcome(of: end)
-        outcome.add(raw, limit: parts.limits.output)
+        // What isn't known to be this run's: C code and raw forks write to what the whole process has. Where the process
+        // has ended it says why.
+        if case .answered = end { raw.log() } else { outcome.add(raw, limit: parts.limits.output) }
         // What it holds of its memory, or has left in its scratch folder, would be in the way of the next.
-        if outcome.status == .outOfMemory || isScratchFull { version.replace(child) }
+        if outcome.status == .outOfMemory || notes.contains(.scratchIsFull) { version.replace(child) }
         return outcome
     }
 

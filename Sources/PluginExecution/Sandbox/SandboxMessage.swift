@@ -43,6 +43,15 @@ struct AnswerLimits: Sendable, Equatable {
     var message: Int { result + 2 * stream + 2 * (Self.name + Self.message + Self.traceback) + 4096 }
 }
 
+/// What a call's answer says beside its result.
+struct CallNotes: OptionSet {
+    let rawValue: UInt64
+
+    static let scratchIsFull = CallNotes(rawValue: 1)
+    /// By functions of Python.
+    static let startedPrograms = CallNotes(rawValue: 2)
+}
+
 // MARK: Calls
 
 struct CallMessage {

@@ -119,7 +119,8 @@ public final class SandboxWorker: @unchecked Sendable {
                 instance.map {
                     slot.call(
                         message.function, of: $0, arguments: message.arguments, id: message.id,
-                        outputLimit: message.limits.output, resultLimit: message.limits.result, gil: gil)
+                        outputLimit: message.limits.output, resultLimit: message.limits.result,
+                        runName: "\(message.id)", gil: gil)
                 } ?? CallResult(value: .failure(.functionMissing), stdout: "", stderr: "")
             return answer(message.id, result, message.limits)
         case .shutDown(let id):
@@ -141,7 +142,10 @@ public final class SandboxWorker: @unchecked Sendable {
         }
         var writer = WireWriter(kind: SandboxMessage.called)
         writer.integer(id)
-        if case .failure = result.value { writer.integer(isScratchFull ? 1 : 0) } else { writer.integer(0) }
+        var notes: CallNotes = []
+        if case .failure = result.value, isScratchFull { notes.insert(.scratchIsFull) }
+        if result.programs != nil { notes.insert(.startedPrograms) }
+        writer.integer(notes.rawValue)
         writer.result(result)
         return writer.finished()
     }
@@ -171,6 +175,7 @@ public final class SandboxWorker: @unchecked Sendable {
                 interpreter.enqueue { gil in slot.requestStop(of: id, gil: gil) }
             case .inject(let channel, let id):
                 guard let slot = slots.withLock({ $0[channel] }) else { continue }
+                slot.programs(of: id)?.stop()
                 interpreter.enqueue { gil in slot.inject(into: id, gil: gil) }
             case .listMissing(let id, let functions):
                 interpreter.enqueue { [self] gil in answer(functions, id: id, gil: gil) }

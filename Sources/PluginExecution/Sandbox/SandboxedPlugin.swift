@@ -4,11 +4,11 @@ import AgentModel
 final class SandboxedPlugin: Sendable {
     /// Guarded by the executor's lock of turns.
     let lane: Lane<SandboxedCall>
-    private let state: BlockingLock<(version: SandboxedVersion?, timeLimit: Duration?)>
+    private let state: BlockingLock<(version: SandboxedVersion?, timeLimit: Duration?, keepsPrograms: Bool)>
 
     init(version: SandboxedVersion) {
         lane = Lane(concurrency: version.image.concurrency)
-        state = BlockingLock((version, version.image.timeLimit))
+        state = BlockingLock((version, version.image.timeLimit, version.image.keepsPrograms ?? false))
     }
 
     /// Nil once the plugin is unloaded.
@@ -16,8 +16,11 @@ final class SandboxedPlugin: Sendable {
 
     var timeLimit: Duration? { state.withLock { $0.timeLimit } }
 
-    func setTimeLimit(_ limit: Duration?) {
-        state.withLock { $0.timeLimit = limit }
+    /// Whether programs that a run has left when it returned stay.
+    var keepsPrograms: Bool { state.withLock { $0.keepsPrograms } }
+
+    func set(timeLimit: Duration?, keepsPrograms: Bool) {
+        state.withLock { ($0.timeLimit, $0.keepsPrograms) = (timeLimit, keepsPrograms) }
     }
 
     /// Puts another version, or none, into service and returns the one that was.
@@ -25,7 +28,10 @@ final class SandboxedPlugin: Sendable {
         state.withLock { state in
             defer {
                 state.version = next
-                if let next { state.timeLimit = next.image.timeLimit }
+                if let next {
+                    state.timeLimit = next.image.timeLimit
+                    state.keepsPrograms = next.image.keepsPrograms ?? false
+                }
             }
             return state.version
         }

@@ -1,0 +1,75 @@
+import CPrograms
+import PythonEmbedding
+
+/// Ends programs that plugins started in the agent's own process, by the mark that they carry in their environment, and
+/// what descends from them.
+public enum ProgramEnd {
+    /// Between SIGTERM and SIGKILL, in milliseconds.
+    private static let grace: Int32 = 500
+    private static let limit: Int32 = 5000
+
+    /// Ends those of one run, which starts no more. Doesn't wait for that.
+    static func begin(_ programs: RunPrograms) {
+        programs.stop()
+        let mark = programs.mark
+        let work: @Sendable () -> Void = {
+            _ = Self.end(mark, isSuffix: false, grace: grace, limit: limit)
+        }
+        do throws(PythonEmbeddingError) {
+            try PythonInterpreter.startPlainThread(name: "programs-end", work)
+        } catch {
+            // Without a thread there is no grace.
+            _ = Self.end(mark, isSuffix: false, grace: 0, limit: 100)
+        }
+    }
+
+    /// Ends those of all runs that are under way, before the process ends. Waits for that, for a moment.
+    static func endAll() {
+        for mark in RunPrograms.runningMarks { _ = end(mark, isSuffix: false, grace: 0, limit: 500) }
+    }
+
+    /// Ends those that an agent left which was ended in the middle of these runs, and waits for that: seconds where they
+    /// ignore SIGTERM.
+    ///
+    /// - Parameter names: as the runs were called in their invocations.
+    public static func endLeft(byRuns names: [String]) async {
+        guard !names.isEmpty else { return }
+        await withCheckedContinuation { continuation in
+            let work: @Sendable () -> Void = {
+                let marks = list(beginningWith: "")
+                for name in names where marks.contains(where: { $0.hasSuffix(":" + name) }) {
+                    _ = Self.end(":" + name, isSuffix: true, grace: grace, limit: limit)
+                }
+                continuation.resume()
+            }
+            do throws(PythonEmbeddingError) {
+                try PythonInterpreter.startPlainThread(name: "programs-end", work)
+            } catch {
+                continuation.resume()
+            }
+        }
+    }
+
+    /// How many programs are there that runs of this process left when they returned. Milliseconds: it looks at all
+    /// processes of the host.
+    public static func countLeft() -> Int {
+        let running = RunPrograms.runningMarks
+        return list(beginningWith: RunPrograms.session).count { !running.contains($0) }
+    }
+
+    private static func end(_ mark: String, isSuffix: Bool, grace: Int32, limit: Int32) -> Int {
+        mark.withCString { mark in
+            var programs = rb_programs(
+                mark: mark, is_suffix: isSuffix ? 1 : 0, ancestor: 0, spared: 0, takes_unmarked: 0)
+            return rb_end_programs(&programs, grace, limit)
+        }
+    }
+
+    private static func list(beginningWith prefix: String) -> [String] {
+        var text = [CChar](repeating: 0, count: 256 << 10)
+        let length = rb_list_program_marks(prefix, &text, text.count)
+        return text.prefix(length).split(separator: CChar(bitPattern: 10)).map { line in
+            String(decoding: line.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        }
+    }
+}
