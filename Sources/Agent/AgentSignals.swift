@@ -9,4 +9,16 @@ public struct AgentSignals: Sendable {
     public static func trap() async -> AgentSignals {
         AgentSignals(sequence: await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup))
     }
+
+    /// Has a function called at each SIGINT (Ctrl-C) from now on, with how many have come, until the task is cancelled.
+    public static func onInterrupt(_ body: @escaping @Sendable (Int) -> Void) async -> Task<Void, Never> {
+        let signals = await UnixSignalsSequence(trapping: .sigint)
+        return Task {
+            var count = 0
+            for await _ in signals {
+                count += 1
+                body(count)
+            }
+        }
+    }
 }

@@ -11,6 +11,7 @@ final class Bell: Sendable {
         let loader: PluginLoader
         let synchronizer: Synchronizer
         let dispatcher: Dispatcher
+        let recorder: StatusRecorder
         let logger: Logger
     }
 
@@ -23,10 +24,12 @@ final class Bell: Sendable {
     private let parts = Mutex<Parts?>(nil)
 
     func connect(
-        reporter: Reporter, loader: PluginLoader, synchronizer: Synchronizer, dispatcher: Dispatcher, logger: Logger
+        reporter: Reporter, loader: PluginLoader, synchronizer: Synchronizer, dispatcher: Dispatcher,
+        recorder: StatusRecorder, logger: Logger
     ) {
         let connected = Parts(
-            reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher, logger: logger)
+            reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher,
+            recorder: recorder, logger: logger)
         parts.withLock { $0 = connected }
     }
 
@@ -61,6 +64,7 @@ final class Bell: Sendable {
                 metadata: ["code": "python.wedged"])
             Task {
                 await parts.dispatcher.settled()
+                await parts.recorder.stoppedByWedge()
                 recorded.signal()
             }
             _ = recorded.wait(timeout: .now() + Self.recordLimit)

@@ -54,9 +54,15 @@ public struct BackendServer: Sendable {
         } catch {
             try await close()
             if isListening.load(ordering: .sequentiallyConsistent) || error is CancellationError { throw error }
-            throw ReferenceBackendError.listen(address: "\(configuration.listen)", problem: "\(error)")
+            throw ReferenceBackendError.listen(address: "\(configuration.listen)", problem: Self.problem(of: error))
         }
         try await close()
+    }
+
+    /// What the system said, without the name of the function in front that swift-nio has asked it by.
+    private static func problem(of error: any Error) -> String {
+        let text = "\(error)"
+        return text.prefixMatch(of: /\w+\([\w:]*\): /).map { String(text[$0.range.upperBound...]) } ?? text
     }
 
     private func close() async throws {

@@ -1,4 +1,4 @@
-import AgentModel
+public import AgentModel
 public import BackendClient
 import CronSchedule
 import Foundation
@@ -21,11 +21,14 @@ public actor Synchronizer: Service {
         public var onResult: @Sendable () -> Void
         /// Called at the end of each round, with what the backend's answer failed by.
         public var onRound: @Sendable (BackendError?) async -> Void
+        /// Called with each answer that says who this agent is.
+        public var onAgent: @Sendable (AgentDocument) async -> Void
 
         public init(
             client: BackendClient, plugins: PluginLoader, scheduler: Scheduler, dispatcher: Dispatcher,
             journal: RunJournal, clock: any WallClock, onResult: @escaping @Sendable () -> Void,
-            onRound: @escaping @Sendable (BackendError?) async -> Void = { _ in }
+            onRound: @escaping @Sendable (BackendError?) async -> Void = { _ in },
+            onAgent: @escaping @Sendable (AgentDocument) async -> Void = { _ in }
         ) {
             self.client = client
             self.plugins = plugins
@@ -35,6 +38,7 @@ public actor Synchronizer: Service {
             self.clock = clock
             self.onResult = onResult
             self.onRound = onRound
+            self.onAgent = onAgent
         }
     }
 
@@ -159,6 +163,7 @@ public actor Synchronizer: Service {
             guard let agent else { throw .missingData(url: parts.client.serverURL.text) }
             return agent.document
         case .changed(let document, let etag):
+            await parts.onAgent(document)
             accept(document, etag: etag)
             return document
         }
@@ -172,7 +177,7 @@ public actor Synchronizer: Service {
                     "id": "\(document.id)", "name": "\(document.name ?? "(not named yet)")",
                     "plugins": "\(document.plugins.count)",
                 ])
-            if document.lacksTeam {
+            if document.lacksTeam, saidBefore.insert("agent.no_team").inserted {
                 logger.warning("the backend gives this agent no team", metadata: ["code": "agent.no_team"])
             }
         }

@@ -6,6 +6,8 @@ import Foundation
 extension StatusReport {
     func printForPeople() {
         let fields = Fields()
+        list("problems", problems.count, problems) { "\($0.message) [\($0.code)]" }
+        fields.print("name", agent.id.map { id in "\(agent.name ?? "(not named yet)"), id \(id)" })
         fields.print("agent", agentText)
         fields.print("version", agent.version)
         fields.print("directory", agent.stateDirectory)
@@ -19,11 +21,20 @@ extension StatusReport {
                 + "\(age(plugin.lastCrash)) ago; \"runbook-agent plugin release \(plugin.plugin)\" lets it run again"
         }
         list(agent.state == .running ? "running" : "cut off", running.total, running.first) { run in
-            "\(run.run)  \(run.task)  \(run.command)  for \(TimeSpan.text(run.seconds))"
+            "\(ShortID.text(of: run.run))  \(run.task)  \(run.command)  for \(TimeSpan.text(run.seconds))"
+                + waitText(of: run)
         }
         fields.print("queued", "\(queued)")
         list("waiting", waiting.total, waiting.first) { "\($0.task)  \($0.command): \($0.reason)" }
         list("plugins", plugins.total, plugins.first, line: Self.text(of:))
+        let warnings = notices.filter { !$0.isProblem }
+        if !warnings.isEmpty { list("warnings", warnings.count, warnings) { "\($0.message) [\($0.code)]" } }
+        if !ends.isEmpty {
+            list("ends", ends.count, ends) { end in
+                "\(RFC3339.string(from: end.at))  \(end.failure?.reason ?? "it was told to stop")"
+                    + (end.failure?.code.map { " [\($0)]" } ?? "")
+            }
+        }
         list("schedules", schedules.total, schedules.first) { schedule in
             "\(schedule.next.map(RFC3339.string(from:)) ?? "never")  \(schedule.task)  \(schedule.command)  \(schedule.cron)"
         }
@@ -32,16 +43,31 @@ extension StatusReport {
 
     private var agentText: String {
         switch agent.state {
+        case .running where agent.isSuspended:
+            "stopped by a signal (SIGSTOP), process \(agent.processID.map(String.init) ?? ""); it doesn't answer"
         case .running:
             "running, process \(agent.processID.map(String.init) ?? "not known here")"
                 + (agent.startedAt.map { ", for \(age($0))" } ?? "")
-        case .stopped: "stopped" + (agent.stoppedAt.map { " at \(RFC3339.string(from: $0)), \(age($0)) ago" } ?? "")
+        case .stopped:
+            "stopped" + (agent.stoppedAt.map { " at \(RFC3339.string(from: $0)), \(age($0)) ago" } ?? "")
+                + (agent.failure.map { ": \($0.reason)" } ?? "")
         case .neverRan: "has not run yet"
         case .died: "not running; it did not end by itself: see its log"
         }
     }
 
-    private var loginText: String {
+    /// What a run that has been written down as started waits for.
+    private func waitText(of run: Run) -> String {
+        guard let executor else { return "" }
+        if executor.hold?.run == run.run { return "; it holds the interpreter" }
+        switch executor.uses.first(where: { $0.run == run.run })?.state {
+        case "not_begun": return "; it has not begun, because another thread holds the interpreter"
+        case "waiting": return "; it waits in the kernel"
+        default: return ""
+        }
+    }
+
+    var loginText: String {
         if let problem = login.problem { return "\(login.state): \(problem) [\(login.code ?? "")]" }
         var text = login.state
         if let since = login.since { text += " since \(RFC3339.string(from: since))" }
@@ -78,7 +104,7 @@ extension StatusReport {
 
     private var size: String { ByteCount.text(outbox.bytes) }
 
-    private func age(_ time: Date) -> String { TimeSpan.text(now.timeIntervalSince(time)) }
+    func age(_ time: Date) -> String { TimeSpan.text(now.timeIntervalSince(time)) }
 
     private static func text(of plugin: AgentStatus.Plugin) -> String {
         var text = "\(plugin.id)  \(plugin.state.rawValue)"

@@ -107,7 +107,9 @@ extension WireWriter {
         switch failure {
         case .invalidArguments(let problem): tagged(1, problem)
         case .argumentMismatch(let exception): tagged(2, exception)
-        case .functionMissing: integer(3)
+        case .functionMissing(let name, let methods):
+            tagged(3, name)
+            text(methods.joined(separator: " "))
         case .functionNotCallable(let type): tagged(4, type)
         case .raised(let exception): tagged(5, exception)
         case .exited(let exception): tagged(6, exception)
@@ -160,7 +162,8 @@ extension WireReader {
         switch tag {
         case 1: .invalidArguments(try text())
         case 2: .argumentMismatch(try exception())
-        case 3: .functionMissing
+        case 3:
+            .functionMissing(name: try text(), methods: try text().split(separator: " ").prefix(20).map(String.init))
         case 4: .functionNotCallable(type: try text())
         case 5: .raised(try exception())
         case 6: .exited(try exception())

@@ -120,7 +120,9 @@ public final class SandboxWorker: @unchecked Sendable {
                     slot.call(
                         message.function, of: $0, arguments: message.arguments, id: message.id,
                         outputLimit: message.outputLimit, gil: gil)
-                } ?? CallResult(value: .failure(.functionMissing), stdout: "", stderr: "")
+                }
+                ?? CallResult(
+                    value: .failure(.functionMissing(name: message.function, methods: [])), stdout: "", stderr: "")
             return answer(message.id, result)
         case .shutDown(let id):
             var writer = WireWriter(kind: SandboxMessage.haveShutDown)
