@@ -138,8 +138,8 @@ extension AgentRuntime {
         let now = current.value
         if now.pollInterval != before.pollInterval { await synchronizer.setPollInterval(now.pollInterval) }
         await reporter.setMinimal(now.resultFormat == .minimal)
-        await dispatcher.setConcurrency(now.concurrencyByPlugin)
         await loader.applySettings()
+        await dispatcher.concurrencyChanged()
         logger.notice(
             "configuration reloaded",
             metadata: [

@@ -89,7 +89,7 @@ public struct AgentRuntime: Sendable {
                 recheck: { try await store.recheck($0) }, onResult: { bell.resultIsWaiting() },
                 onDamagedPlugin: { bell.pluginIsDamaged($0) },
                 outboxLimit: { current.value.outboxLimit }),
-            workers: configuration.workers, concurrency: configuration.concurrencyByPlugin, logger: logger)
+            workers: configuration.workers, concurrency: { current.concurrency(of: $0) }, logger: logger)
         let statusChanged = StatusRecorder.Trigger()
         let scheduler = Scheduler(clock: clock, zone: zone, missedRuns: missedRuns ?? configuration.missedRuns) { run in
             await dispatcher.submit(run)
@@ -98,14 +98,16 @@ public struct AgentRuntime: Sendable {
         let statusRecorder = StatusRecorder(
             parts: StatusRecorder.Parts(
                 journal: journal, catalog: catalog, dispatcher: dispatcher, scheduler: scheduler, clock: clock,
-                isolation: { executor.isolation(of: $0) }, use: { executor.use }),
+                isolation: { executor.isolation(of: $0) }, use: { executor.use },
+                configuration: { (current.value, current.pluginNames) }, lastDeath: recovery.death),
             trigger: statusChanged, serverURL: serverURL, logger: logger)
         let reporter = Reporter(
             journal: journal, client: client, clock: clock, isMinimal: configuration.resultFormat == .minimal,
             onDelivery: { bell.outboxShrank() },
             logger: logger)
         let loader = PluginLoader(
-            store: store, executor: executor, catalog: catalog, settings: { current.value.settings(for: $0) },
+            store: store, executor: executor, catalog: catalog,
+            settings: { current.settings(for: $0, named: $1) }, forget: { current.forget($0) },
             crashes: { try? await journal.reader.pluginCrashes() }, redownloads: configuration.forceRedownload,
             clock: clock, collectGarbage: { await executor.collectGarbage() },
             onChange: {
@@ -117,12 +119,13 @@ public struct AgentRuntime: Sendable {
             parts: Synchronizer.Parts(
                 client: client, plugins: loader, scheduler: scheduler, dispatcher: dispatcher, journal: journal,
                 clock: clock, onResult: { reporter.wake() }, onRound: { await statusRecorder.contacted($0) },
-                onBackend: { await login?.note(backendID: $0) }),
+                onBackend: { await login?.note(backendID: $0) },
+                onAgent: { await statusRecorder.identified($0) }),
             pollInterval: configuration.pollInterval, logger: logger)
         owners.connect(catalog: catalog, dispatcher: dispatcher, synchronizer: synchronizer)
         bell.connect(
             reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher,
-            statusChanged: statusChanged, logger: logger)
+            statusChanged: statusChanged, recorder: statusRecorder, logger: logger)
         await login?.setOnLogin {
             await reporter.loggedIn()
             synchronizer.wake()
@@ -161,6 +164,7 @@ public struct AgentRuntime: Sendable {
 
     /// Synchronizes, runs all that is due now, and delivers.
     public func runOnce() async throws -> OnceReport {
+        await statusRecorder.isOnce()
         let oldDeadLetters = try await journal.reader.counts().deadLetters
         if oldDeadLetters > 0 {
             logger.warning(

@@ -70,4 +70,16 @@ private final class StopLimit: Sendable {
         LogOutput.standardError.flush(within: .milliseconds(500))
         _exit(0)
     }
+
+    /// Has a function called at each SIGINT (Ctrl-C) from now on, with how many have come, until the task is cancelled.
+    public static func onInterrupt(_ body: @escaping @Sendable (Int) -> Void) async -> Task<Void, Never> {
+        let signals = await UnixSignalsSequence(trapping: .sigint)
+        return Task {
+            var count = 0
+            for await _ in signals {
+                count += 1
+                body(count)
+            }
+        }
+    }
 }

@@ -14,6 +14,7 @@ final class Bell: Sendable {
         let synchronizer: Synchronizer
         let dispatcher: Dispatcher
         let statusChanged: StatusRecorder.Trigger
+        let recorder: StatusRecorder
         let logger: Logger
     }
 
@@ -27,11 +28,11 @@ final class Bell: Sendable {
 
     func connect(
         reporter: Reporter, loader: PluginLoader, synchronizer: Synchronizer, dispatcher: Dispatcher,
-        statusChanged: StatusRecorder.Trigger, logger: Logger
+        statusChanged: StatusRecorder.Trigger, recorder: StatusRecorder, logger: Logger
     ) {
         let connected = Parts(
             reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher,
-            statusChanged: statusChanged, logger: logger)
+            statusChanged: statusChanged, recorder: recorder, logger: logger)
         parts.withLock { $0 = connected }
     }
 
@@ -89,6 +90,7 @@ final class Bell: Sendable {
                 metadata: ["code": "python.wedged"])
             Task {
                 await parts.dispatcher.settled()
+                await parts.recorder.stoppedByWedge()
                 recorded.signal()
             }
             _ = recorded.wait(timeout: .now() + Self.recordLimit)

@@ -64,6 +64,7 @@ public struct RunbookAgent: AsyncParsableCommand {
 
     private static func report(_ error: any Error) -> ExitCode {
         if let error = error as? any CodedError {
+            if let traceback = (error as? PluginExecutionError)?.traceback { Terminal.writeError(traceback) }
             Terminal.writeError("error: \(error.message) [\(error.code)]")
             if case LoginError.required? = error as? LoginError { return ExitCode(ExitStatus.loginRequired) }
             return .failure

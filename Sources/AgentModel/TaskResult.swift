@@ -81,6 +81,19 @@ public struct RunError: Codable, Hashable, Sendable {
         self.message = message
         self.traceback = traceback
     }
+
+    /// The message as people see it: of an exception with its class in front and, where the traceback is there, with its
+    /// place behind: `KeyError: 'missing' (line 3, in run)`.
+    public var sentence: String {
+        guard code == "plugin.exception", let type else { return message }
+        return (message.isEmpty ? type : "\(type): \(message)") + (place.map { " (\($0))" } ?? "")
+    }
+
+    /// Where the exception was raised: the last line of the traceback that names a file, without the file.
+    private var place: String? {
+        let line = traceback?.split(separator: "\n").last { $0.hasPrefix("  File \"") }
+        return line?.range(of: "\", line ").map { "line \(line![$0.upperBound...])" }
+    }
 }
 
 /// The body of `POST /api/agent/task/{TASK_ID}`: `data` is part 1, everything else part 2.

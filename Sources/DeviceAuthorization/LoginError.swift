@@ -123,8 +123,9 @@ public enum LoginError: CodedError, Equatable {
             "the login in \(quoted(path)) was written by a newer version of the agent (format \(version)); install that "
                 + "version, or run \"runbook-agent logout\" and log in again"
         case .storage(let path, let problem):
-            "the file \(quoted(path)) could not be used: \(problem); check owner and mode of its folder, and the disk; "
-                + "the key's place is key_file, or runbook-agent.key in systemd's $CREDENTIALS_DIRECTORY"
+            "the file \(quoted(path)) could not be used: \(problem); check the disk, and owner and mode of its folder; if "
+                + "this user may not write there, set state_directory for the login, and key_file for its key, to places "
+                + "where it may (or give the key as runbook-agent.key in systemd's $CREDENTIALS_DIRECTORY)"
         case .busy(let path):
             "another process has held \(quoted(path)) for too long; see which one it is (lsof) and end it"
         case .tokenFile(let path, let problem):

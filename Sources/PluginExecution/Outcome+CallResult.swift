@@ -47,11 +47,12 @@ extension RunError {
             self.init(
                 code: "task.argument_mismatch", type: exception.type,
                 message: "\(exception.message); make the task's arguments fit the method's parameters")
-        case .functionMissing:
+        case .functionMissing(let name, let methods):
+            let names = methods.map { quoted($0) }.joined(separator: ", ")
             self.init(
                 code: "plugin.function_missing",
-                message: "the Plugin instance has no method of that name; publish the plugin with commands that fit "
-                    + "its script")
+                message: "the plugin's class has no method \(quoted(name)); "
+                    + (names.isEmpty ? "it has no public method at all" : "it has \(names)"))
         case .functionNotCallable(let type):
             self.init(
                 code: "plugin.function_not_callable",
@@ -59,7 +60,8 @@ extension RunError {
                     + "commands that fit its script")
         case .raised(let exception):
             self.init(
-                code: "plugin.exception", type: exception.type, message: exception.message,
+                code: "plugin.exception", type: exception.type,
+                message: exception.message + (exception.missingModuleHint ?? ""),
                 traceback: exception.traceback)
         case .exited(let exception):
             self.init(
@@ -84,7 +86,7 @@ extension RunError {
         case .resultNotJSON(let exception):
             self.init(
                 code: "plugin.result_not_json", type: exception.type,
-                message: "what the method returned can't be written as JSON: \(exception.message)",
+                message: "what the method returned can't be written as JSON: \(exception.sentence)",
                 traceback: exception.traceback)
         }
     }

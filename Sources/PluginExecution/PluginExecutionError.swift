@@ -33,22 +33,41 @@ public enum PluginExecutionError: CodedError, Equatable {
         }
     }
 
-    public var message: String {
+    public var message: String { Self.joined(problem, advice(forFile: false)) }
+
+    /// What is wrong, without what to do.
+    private var problem: String {
         switch self {
         case .loadFailed(let plugin, let failure):
-            "the plugin \(quoted(plugin.rawValue)) \(Self.sentence(of: failure)); correct the script and publish it "
-                + "again"
+            "the plugin \(quoted(plugin.rawValue)) \(Self.sentence(of: failure))"
         case .loadTimedOut(let plugin):
-            "the plugin \(quoted(plugin.rawValue)) did not finish loading within its time limit; do slow work in a "
-                + "command and not at the top of the script or in the constructor"
+            "the plugin \(quoted(plugin.rawValue)) did not finish loading within its time limit"
         case .loadCrashed(let plugin, let cause):
-            "the plugin \(quoted(plugin.rawValue)) ended its process \(cause) while it was loaded; correct the script "
-                + "and publish it again"
+            "the plugin \(quoted(plugin.rawValue)) ended its process \(cause) while it was loaded"
         case .sandbox(let plugin, let error):
             "the plugin \(quoted(plugin.rawValue)) can't be loaded into the sandbox: \(error.message)"
         case .noThread(let error): error.message
-        case .stopped: "the executor has been shut down; start the agent again"
+        case .stopped: "the executor has been shut down"
         }
+    }
+
+    private func advice(forFile isFile: Bool) -> String {
+        switch self {
+        case .loadFailed(_, let failure):
+            failure.exception.missingModuleHint.map { String($0.dropFirst(2)) }
+                ?? (isFile ? "correct the script" : "correct the script and publish it again")
+        case .loadTimedOut: "do slow work in a command and not at the top of the script or in the constructor"
+        case .loadCrashed: isFile ? "correct the script" : "correct the script and publish it again"
+        case .sandbox, .noThread: ""
+        case .stopped: "start the agent again"
+        }
+    }
+
+    /// The message for a script that a person has as a file, and does not have to publish.
+    public var messageForFile: String { Self.joined(problem, advice(forFile: true)) }
+
+    private static func joined(_ problem: String, _ advice: String) -> String {
+        advice.isEmpty ? problem : "\(problem); \(advice)"
     }
 
     /// The traceback of the script's exception, where there is one.
@@ -57,7 +76,7 @@ public enum PluginExecutionError: CodedError, Equatable {
     }
 
     private static func sentence(of failure: LoadFailure) -> String {
-        let exception = "\(failure.exception.type): \(quoted(failure.exception.message))"
+        let exception = failure.exception.sentence
         return switch failure.stage {
         case .compile: "is not a Python script this interpreter can compile (\(exception))"
         case .execute: "raised while its top level ran (\(exception))"

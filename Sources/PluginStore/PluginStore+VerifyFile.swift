@@ -19,6 +19,8 @@ public struct FileVerification: Sendable, Equatable {
     public let digest: SHA512.Digest
     /// The bytes that have the digest: the ones to run.
     public let script: [UInt8]
+    /// The document's name; nil for a script without one.
+    public var name: String?
     /// What the document asks of the sandbox.
     public var sandbox: SandboxRequest?
 }
@@ -36,7 +38,7 @@ extension PluginStore {
             let digest = try verifyScript(of: document)
             return FileVerification(
                 path: path, subject: .document(pluginID: document.id), digest: digest,
-                script: Array(document.script.utf8), sandbox: document.sandbox)
+                script: Array(document.script.utf8), name: document.name, sandbox: document.sandbox)
         }
         guard let bytes = try read(path, limit: scriptLimit) else { throw StoreDirectory.failure("opening", path) }
         let actual = SHA512.hash(bytes)
@@ -52,7 +54,7 @@ extension PluginStore {
         }
         return FileVerification(
             path: path, subject: .scriptWithDocument(pluginID: document.id), digest: actual, script: bytes,
-            sandbox: document.sandbox)
+            name: document.name, sandbox: document.sandbox)
     }
 
     /// Nil, with errno set, where there is no file.

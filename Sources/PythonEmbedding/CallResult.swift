@@ -29,8 +29,8 @@ public enum CallFailure: Error, Equatable, Sendable {
     case invalidArguments(String)
     /// The method doesn't take these arguments; none of its code ran.
     case argumentMismatch(PythonException)
-    /// The instance has no attribute of that name.
-    case functionMissing
+    /// The instance has no attribute of that name. `methods` are those that can be called, sorted, and at most 20.
+    case functionMissing(name: String, methods: [String])
     case functionNotCallable(type: String)
     case raised(PythonException)
     /// `sys.exit()` and its kin.

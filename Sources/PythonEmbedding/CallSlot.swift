@@ -327,7 +327,7 @@ public final class CallSlot: @unchecked Sendable {
             }
         }
         guard let method = plugin.attribute(function, gil: gil) else {
-            return .failure(attributeFailure(gil: gil))
+            return .failure(attributeFailure(function, of: plugin, gil: gil))
         }
         let ownedMethod = PythonObject(owning: method)
         guard PyCallable_Check(ownedMethod.pointer) != 0 else {
@@ -453,11 +453,14 @@ public final class CallSlot: @unchecked Sendable {
 // MARK: Failures
 
 extension CallSlot {
-    private func attributeFailure(gil: borrowing GIL) -> CallFailure {
+    private func attributeFailure(
+        _ name: String, of plugin: PluginInstance, gil: borrowing GIL
+    ) -> CallFailure {
         guard PyErr_ExceptionMatches(rb_exc_attribute_error()) != 0 else { return callFailure(gil: gil) }
         // A property that raises AttributeError in its own code has a traceback; a missing name has none.
         let exception = gil.takeException(describedBy: bootstrap)
-        return exception.raisedInside ? .raised(exception) : .functionMissing
+        guard !exception.raisedInside else { return .raised(exception) }
+        return .functionMissing(name: name, methods: plugin.methodNames(limit: 20, gil: gil))
     }
 
     private func callFailure(gil: borrowing GIL) -> CallFailure {

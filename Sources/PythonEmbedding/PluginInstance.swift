@@ -52,6 +52,28 @@ public final class PluginInstance: @unchecked Sendable {
         return PyObject_IsTrue(owned.pointer) == 1
     }
 
+    /// The public methods of the instance's class, sorted, as far as can be said without running the plugin's code.
+    func methodNames(limit: Int, gil: borrowing GIL) -> [String] {
+        guard let type = PyObject_Type(instance) else {
+            PyErr_Clear()
+            return []
+        }
+        let ownedType = PythonObject(owning: type)
+        guard let list = PyObject_Dir(ownedType.pointer) else {
+            PyErr_Clear()
+            return []
+        }
+        let owned = PythonObject(owning: list)
+        var names: [String] = []
+        for index in 0..<max(0, PyList_Size(owned.pointer)) where names.count < limit {
+            guard let item = PyList_GetItem(owned.pointer, index), rb_is_str(item) != 0 else { continue }
+            let name = gil.text(of: item)
+            if !name.hasPrefix("_"), hasMethod(name, gil: gil) { names.append(name) }
+        }
+        PyErr_Clear()
+        return names
+    }
+
     /// Takes the module out of `sys.modules`, unless another version of the script has taken its place.
     ///
     /// - Parameter successor: what stands there from then on.

@@ -60,4 +60,18 @@ public struct PythonException: Error, Hashable, Sendable {
         self.raisedInside = raisedInside
         self.isMemoryError = isMemoryError
     }
+
+    /// Class and text, as the last line of a traceback has them.
+    public var sentence: String { message.isEmpty ? type : "\(type): \(message)" }
+
+    /// How to get a module that is missing; nil for any other exception.
+    public var missingModuleHint: String? {
+        guard type == "ModuleNotFoundError", let name = message.split(separator: "'").dropFirst().first else {
+            return nil
+        }
+        let package = name.prefix { $0 != "." }
+        return "; the agent's Python has no module \(package): install it for all, such as with \"apt install "
+            + "python3-\(package.lowercased())\", or into a folder with \"pip install --target FOLDER \(package)\" and set "
+            + "python_path = FOLDER"
+    }
 }

@@ -59,7 +59,7 @@ public struct BackendServer: Sendable {
         } catch {
             try await close()
             if isListening.load(ordering: .sequentiallyConsistent) || error is CancellationError { throw error }
-            throw ReferenceBackendError.listen(address: "\(configuration.listen)", problem: "\(error)")
+            throw ReferenceBackendError.listen(address: "\(configuration.listen)", problem: Self.problem(of: error))
         }
         try await close()
     }
@@ -92,6 +92,12 @@ public struct BackendServer: Sendable {
         let count = try await service.deleteRuns(
             receivedBefore: service.now().addingTimeInterval(-TimeInterval(days) * 86400))
         if count > 0 { logger.info("deleted \(count) runs that are older than \(days) days") }
+    }
+
+    /// What the system said, without the name of the function in front that swift-nio has asked it by.
+    private static func problem(of error: any Error) -> String {
+        let text = "\(error)"
+        return text.prefixMatch(of: /\w+\([\w:]*\): /).map { String(text[$0.range.upperBound...]) } ?? text
     }
 
     private func close() async throws {

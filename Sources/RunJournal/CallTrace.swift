@@ -107,8 +107,8 @@ public final class CallTrace: Sendable {
 
     private static func path(in directory: String) -> String { directory + "/calls.trace" }
 
-    /// random(4).
-    private static let bootID =
+    /// The host's, of this boot (random(4)). Empty where the host doesn't say.
+    public static let bootID =
         ((try? String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)) ?? "")
         .trimmingCharacters(in: .whitespacesAndNewlines)
 

@@ -52,6 +52,22 @@ public final class JournalReader: Sendable {
         }
     }
 
+    /// The ids of runs that end so, the newest first.
+    ///
+    /// - Parameter suffix: of hexadecimal digits and `-`.
+    public func runIDs(endingWith suffix: String, limit: Int) async throws(RunJournalError) -> [RunID] {
+        guard suffix.utf8.count < 36 else {
+            guard let id = RunID(suffix) else { return [] }
+            return try await run(id).map { [$0.runID] } ?? []
+        }
+        return try await read { db in
+            try String.fetchAll(
+                db, sql: "SELECT id FROM run WHERE substr(id, ?) = ? ORDER BY id DESC LIMIT ?",
+                arguments: [-suffix.utf8.count, suffix, limit]
+            ).map(RunID.init(stored:))
+        }
+    }
+
     /// How far the results of these runs have come; runs that the journal doesn't have are left out.
     public func deliveryStates(of runIDs: [RunID]) async throws(RunJournalError) -> [RunID: DeliveryState] {
         try await read { db in

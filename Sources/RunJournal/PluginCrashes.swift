@@ -3,7 +3,7 @@ public import Foundation
 import GRDB
 import Synchronization
 
-/// How often the code of a plugin took the agent down since a run of it last succeeded.
+/// How often the code of a plugin took the agent down, and no run of the same method has succeeded since.
 public struct PluginCrashes: Sendable, Equatable {
     public var pluginID: String
     /// The SHA-512 of the script, hex: another script begins at zero.
@@ -41,34 +41,53 @@ extension RunJournal {
         }
     }
 
-    /// Counts a crash. The same death counts once, however often the journal is opened after it.
+    /// Counts a crash, by the method whose run it was. The same death counts once, however often the journal is opened
+    /// after it.
     static func count(_ death: ProcessDeath, now: Date, _ db: Database) throws {
+        let function =
+            try death.runID.flatMap { run in
+                try String.fetchOne(db, sql: "SELECT function FROM run WHERE id = ?", arguments: [run.rawValue])
+            } ?? ""
         try db.execute(
             sql: "DELETE FROM plugin_crash WHERE plugin_id = ? AND script_hash <> ?",
             arguments: [death.pluginID, death.scriptHash])
         try db.execute(
             sql: """
-                INSERT INTO plugin_crash (plugin_id, script_hash, count, last_crash, cause, session)
-                VALUES (?, ?, 1, ?, ?, ?)
-                ON CONFLICT (plugin_id) DO UPDATE SET count = count + 1, last_crash = excluded.last_crash,
+                INSERT INTO plugin_crash (plugin_id, function, script_hash, count, last_crash, cause, session)
+                VALUES (?, ?, ?, 1, ?, ?, ?)
+                ON CONFLICT (plugin_id, function) DO UPDATE SET count = count + 1, last_crash = excluded.last_crash,
                     cause = excluded.cause, session = excluded.session
                 WHERE session <> excluded.session
                 """,
-            arguments: [death.pluginID, death.scriptHash, now.milliseconds, death.sentence, death.session])
+            arguments: [
+                death.pluginID, function, death.scriptHash, now.milliseconds, death.sentence, death.session,
+            ])
     }
 
-    /// A run of the plugin succeeded: what comes next isn't in a row with what was. A quarantine stays.
-    static func endRow(ofCrashesBy pluginID: String, _ db: Database) throws {
-        try db.cachedStatement(sql: "DELETE FROM plugin_crash WHERE plugin_id = ? AND count < \(PluginCrashes.limit)")
-            .execute(arguments: [pluginID])
+    /// A run of a method succeeded: what comes next isn't in a row with its crashes, nor with those of loading. Those of
+    /// other methods stay, and so does a quarantine.
+    static func endRow(ofCrashesBy pluginID: String, function: String, _ db: Database) throws {
+        try db.cachedStatement(
+            sql: """
+                DELETE FROM plugin_crash WHERE plugin_id = ?1 AND function IN (?2, '')
+                    AND (SELECT SUM(count) FROM plugin_crash WHERE plugin_id = ?1) < \(PluginCrashes.limit)
+                """
+        ).execute(arguments: [pluginID, function])
     }
 }
 
 extension JournalReader {
-    /// All plugins that took the agent down since a run of theirs last succeeded, by id.
+    /// All plugins that took the agent down, by id, with the crashes of all their methods.
     public func pluginCrashes() async throws(RunJournalError) -> [String: PluginCrashes] {
         try await read { db in
-            let rows = try Row.fetchAll(db, sql: "SELECT * FROM plugin_crash").map(PluginCrashes.init(row:))
+            // The other columns are those of the last crash (SQLite, "Bare columns in an aggregate query").
+            let rows = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT plugin_id, script_hash, SUM(count) AS count, MAX(last_crash) AS last_crash, cause
+                    FROM plugin_crash GROUP BY plugin_id
+                    """
+            ).map(PluginCrashes.init(row:))
             return Dictionary(rows.map { ($0.pluginID, $0) }, uniquingKeysWith: { $1 })
         }
     }

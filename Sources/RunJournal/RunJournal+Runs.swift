@@ -152,11 +152,11 @@ extension RunJournal {
     private func endCrashes(with runID: RunID, _ db: Database) throws {
         let crashed = state.withLock { $0.crashedPlugins }
         guard !crashed.isEmpty,
-            let pluginID = try String.fetchOne(
-                db, sql: "SELECT plugin_id FROM run WHERE id = ?", arguments: [runID.rawValue]),
-            crashed.contains(pluginID)
+            let row = try Row.fetchOne(
+                db, sql: "SELECT plugin_id, function FROM run WHERE id = ?", arguments: [runID.rawValue]),
+            let pluginID = row[0] as String?, crashed.contains(pluginID)
         else { return }
-        try Self.endRow(ofCrashesBy: pluginID, db)
+        try Self.endRow(ofCrashesBy: pluginID, function: row[1] as String? ?? "", db)
     }
 
     private func remember(_ taskID: String) { state.withLock { $0.oneOffTasks.insert(taskID) } }

@@ -104,7 +104,32 @@ enum Schema {
                     );
                     """)
         }
+        registerCrashesByFunction(&migrator)
         return migrator
+    }
+
+    /// Crashes are counted by method, so that a success of another one doesn't end the row.
+    private static func registerCrashesByFunction(_ migrator: inout DatabaseMigrator) {
+        migrator.registerMigration("crashes by function") { db in
+            // The function is empty where the plugin was being loaded or shut down.
+            try db.execute(
+                sql: """
+                    ALTER TABLE plugin_crash RENAME TO plugin_crash_before;
+                    CREATE TABLE plugin_crash (
+                        plugin_id TEXT NOT NULL,
+                        function TEXT NOT NULL DEFAULT '',
+                        script_hash TEXT NOT NULL,
+                        count INTEGER NOT NULL,
+                        last_crash INTEGER NOT NULL,
+                        cause TEXT NOT NULL,
+                        session TEXT NOT NULL,
+                        PRIMARY KEY (plugin_id, function)
+                    ) WITHOUT ROWID;
+                    INSERT INTO plugin_crash
+                        SELECT plugin_id, '', script_hash, count, last_crash, cause, session FROM plugin_crash_before;
+                    DROP TABLE plugin_crash_before;
+                    """)
+        }
     }
 }
 

@@ -13,6 +13,8 @@ struct RunbookBackend: AsyncParsableCommand {
             EXIT CODES
               0 done, 1 it failed, 2 wrong usage
             """,
+        // As the agent's (AgentVersion): they are released together.
+        version: "0.1.0",
         subcommands: [
             ServeCommand.self, DeviceCommand.self, TokenCommand.self, BackupCommand.self, RestoreCommand.self,
         ])

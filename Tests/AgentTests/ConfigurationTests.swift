@@ -1,4 +1,5 @@
 import AgentModel
+import AgentTestSupport
 import Foundation
 import Testing
 
@@ -244,6 +245,37 @@ import Testing
                 .unknownSection(name: "agnet", origin: .file(path: file, line: 4), nearest: "agent"),
                 .unknownKey(name: "concurency", origin: .file(path: file, line: 7), nearest: "concurrency"),
             ])
+    }
+
+    @Test(arguments: [
+        ("90", 90), ("90 s", 90), ("1.5min", 90), ("500 ms", 0.5), ("2 H", 7200), ("1 d", 86_400), ("0.1", 0.1),
+    ])
+    func aTimeMayHaveAUnit(_ text: String, _ seconds: Double) throws {
+        let configuration = try load("[agent]\nserver_url = http://h\npoll_interval = \(text)\n")
+        #expect(configuration.pollInterval == .milliseconds(Int64(seconds * 1000)))
+    }
+
+    @Test(arguments: ["", "s", "5 weeks", "-1 s", "2 d", "1 2", "1,5 s", "nan", "1e3", "0.05 s"])
+    func aTimeWithoutAMeaningIsRefused(_ text: String) throws {
+        let found = try problems("[agent]\nserver_url = http://h\npoll_interval = \(text)\n")
+        #expect(found.map(\.code) == ["configuration.invalid_value"])
+        #expect(found.first?.message.contains("1.5 min") == true, "\(found.map(\.message))")
+    }
+
+    @Test func theSystemsFileIsTheLastOneLookedFor() throws {
+        let folder = try TemporaryFolder()
+        let here = folder.path("config.ini")
+        let system = folder.path("system.ini")
+        func found() -> String? {
+            ConfigurationFile.path(named: nil, environment: [:], default: here, system: system)
+        }
+        #expect(ConfigurationFile.systemFile == "/etc/runbook-agent/config.ini")
+        #expect(found() == nil)
+        FileManager.default.createFile(atPath: system, contents: nil)
+        #expect(found() == system)
+        FileManager.default.createFile(atPath: here, contents: nil)
+        #expect(found() == here)
+        #expect(ConfigurationFile.path(named: "/x", environment: [:], default: here, system: system) == "/x")
     }
 
     @Test func defaultsHoldInEverySection() throws {

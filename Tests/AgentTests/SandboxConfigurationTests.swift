@@ -137,6 +137,63 @@ import Testing
             ])
     }
 
+    @Test(arguments: [
+        ("[plugin:a]", 10), ("[plugin-name:Disk usage]", 20), ("[plugin-name:Disk *]", 30), ("[plugin-name:*]", 40),
+    ])
+    func eachSettingIsOfTheStrongestSectionThatHasIt(_ strongest: String, _ expected: Int) throws {
+        let sections = [
+            ("[plugin-name:*]", 40), ("[plugin:a]", 10), ("[plugin-name:Disk *]", 30), ("[plugin-name:D?sk *]", 35),
+            ("[plugin-name:Disk usage]", 20), ("[plugin-name:Other]", 50), ("[plugin:b]", 60),
+        ]
+        // Those that are stronger than it say nothing of this setting.
+        let text = sections.map { title, seconds in
+            title + (seconds < expected ? "\nconcurrency = 2\n" : "\ntask_timeout = \(seconds)\n")
+        }
+        let configuration = try load(text.joined() + "[sandbox]\nmemory = 64 MiB\n")
+        let settings = configuration.settings(for: try PluginID("a"), named: "Disk usage")
+        #expect(settings.taskTimeout == .seconds(expected), "\(strongest)")
+        #expect(settings.concurrency == (expected > 10 ? 2 : 1))
+        #expect(settings.policy.memory == 64 << 20)
+    }
+
+    // Each publication has another id: version 2 of a sandboxed plugin ran in the agent's process.
+    @Test func aNewVersionKeepsItsSandbox() throws {
+        let configuration = try load("[plugin-name:Report*]\nisolation = sandbox\nnetwork = full\n")
+        for id in ["v1", "v2"] {
+            let settings = configuration.settings(for: try PluginID(id), named: "Reports")
+            #expect(settings.isolation == .sandbox && settings.policy.network == .full)
+        }
+        #expect(configuration.settings(for: try PluginID("v1"), named: "Other").isolation == .inProcess)
+        #expect(configuration.settings(for: try PluginID("v1")).isolation == .inProcess)
+    }
+
+    @Test(arguments: [
+        ("a", "a", true), ("*", "", true), ("a*", "abc", true), ("*c", "abc", true), ("a*c*e", "abcde", true),
+        ("a*c*e", "abcd", false), ("?", "", false), ("??", "é?", true), ("a?", "a", false), ("*a*b", "aab", true),
+        ("*a?b", "aaab", true), ("A*", "abc", false), ("a.c*", "abc", false),
+    ])
+    func aPatternMatchesAsAShellsDoes(_ pattern: String, _ name: String, _ matches: Bool) throws {
+        let configuration = try load("[plugin-name:\(pattern)]\nconcurrency = 5\n")
+        #expect(configuration.settings(for: try PluginID("x"), named: name).concurrency == (matches ? 5 : 1))
+    }
+
+    @Test(arguments: ["[plugin-name:]", "[plugin:]", "[plugin:a b]"])
+    func aTitleWithoutAPluginIsRefused(_ title: String) throws {
+        #expect(try problems(title + "\n").map(\.code) == ["configuration.invalid_value"])
+    }
+
+    @Test(arguments: [
+        ("network = none\n", "[sandbox] or [plugin:PLUGIN_ID] or [plugin-name:NAME]"),
+        ("idle_timeout = 5\n", "[sandbox]"),
+        ("[sandbox]\nworkers = 2\n", "[agent]"), ("[plugin:a]\nmode = prefer\n", "[sandbox]"),
+        ("concurrency = 2\n", "[plugin:PLUGIN_ID] or [plugin-name:NAME]"),
+    ])
+    func aSettingInTheWrongSectionIsToldTheRightOne(_ text: String, _ sections: String) throws {
+        let found = try problems(text)
+        #expect(found.map(\.code) == ["configuration.unknown_key"])
+        #expect(found.first?.message.hasSuffix("write it in \(sections)") == true, "\(found.map(\.message))")
+    }
+
     // MARK: What is the agent's own
 
     @Test(
@@ -265,8 +322,8 @@ import Testing
             let configured = example.replacing("user = reports\n", with: "")
                 .replacing("[agent]\nserver_url = https://backend.example\n", with: "")
             let configuration = try load(configured, environment: ["API_TOKEN": "x"])
-            let settings = Array(configuration.plugins.values) + [configuration.pluginDefaults]
-            #expect(settings.contains { $0.isolation == .sandbox })
+            let isolations = configuration.pluginSections.map(\.isolation) + [configuration.pluginDefaults.isolation]
+            #expect(isolations.contains(.sandbox))
         }
     }
 

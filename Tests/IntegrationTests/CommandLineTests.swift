@@ -78,7 +78,7 @@ import Testing
         Failure(arguments: ["history", "show", "x"], status: 2, says: "history"),
         Failure(arguments: ["outbox", "list", "--limit", "-1"], status: 2, says: "--limit"),
         Failure(arguments: ["outbox", "retry"], status: 2, says: "--all"),
-        Failure(arguments: ["outbox", "discard"], status: 2, says: "run id"),
+        Failure(arguments: ["outbox", "discard"], status: 2, says: "--all"),
     ])
     func wrongUseIsNamed(_ example: Failure) async throws {
         let folder = try TemporaryFolder()
@@ -100,6 +100,14 @@ import Testing
         #expect(output.stdout.contains("EXAMPLE"), "\(output.stdout)")
     }
 
+    @Test func agentAndBackendHaveOneVersion() async throws {
+        let agent = try await AgentProcess.run(["--version"])
+        let backend = try await AgentProcess.run(
+            [], command: [AgentProcess.built("runbook-backend").string, "--version"])
+        #expect(agent.status == 0 && backend.status == 0)
+        #expect(!agent.stdout.isEmpty && agent.stdout == backend.stdout)
+    }
+
     // MARK: plugin call
 
     private static let script = """
@@ -118,6 +126,11 @@ import Testing
                 raise ValueError("no such thing")
             def steer(self):
                 raise ValueError("\\x1b]0;title\\x07\\x9b31m\\u202e")
+            def key(self):
+                print("before")
+                return {}["missing"]
+            def missing_module(self):
+                import no_such_module_here
         """
 
     @Test func aFileIsCalledAsTheAgentWould() async throws {
@@ -155,6 +168,86 @@ import Testing
         #expect(output.status == 1)
         let error = try output.jsonLines().first?["error"] as? [String: Any]
         #expect(error?["code"] as? String == "task.argument_mismatch")
+    }
+
+    @Test func anErrorOfAFileSaysWhatAndWhere() async throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path("p.py")
+        func call(_ script: String, _ arguments: String...) async throws -> AgentProcess.Output {
+            try script.write(toFile: file, atomically: true, encoding: .utf8)
+            return try await AgentProcess.run(["plugin", "call", file] + arguments, directory: folder.path)
+        }
+        var output = try await call(Self.script, "key")
+        #expect(output.status == 1 && output.stdout == "before\n")
+        #expect(
+            output.stderr.contains("error: KeyError: 'missing' (line 16, in key) [plugin.exception]"),
+            "\(output.stderr)")
+        output = try await call(Self.script, "missing_module")
+        #expect(output.stderr.contains("ModuleNotFoundError: No module named 'no_such_module_here'"))
+        #expect(output.stderr.contains("pip install --target") && output.stderr.contains("python_path"))
+        output = try await call(Self.script, "nothing")
+        #expect(output.stderr.contains("no method \"nothing\"; it has \"add\", \"fail\", \"key\""), "\(output.stderr)")
+
+        output = try await call("\nclass Plugin:\n    def __init__(self):\n        {}['x']\n", "f")
+        #expect(output.status == 1 && output.stderr.contains("line 4, in __init__"), "\(output.stderr)")
+        #expect(output.stderr.contains("KeyError: 'x'") && output.stderr.contains("plugin.constructor_failed"))
+        #expect(!output.stderr.contains("publish"))
+        output = try await call("import no_such_module_here\nclass Plugin: pass\n", "f")
+        #expect(output.stderr.contains("line 1, in <module>") && output.stderr.contains("python_path"))
+    }
+
+    // The settings of a file's section, and what a refusal says of the policy.
+    @Test func aFileHasASectionOfItsOwn() async throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path("p.py")
+        try """
+        class Plugin:
+            def read(self):
+                open("/root/secret")
+            def scan(self):
+                import socket
+                socket.create_connection(("192.0.2.1", 80))
+        """.write(toFile: file, atomically: true, encoding: .utf8)
+        try "[agent]\n[sandbox]\nmode = prefer\n[plugin:file]\nisolation = sandbox\nread_paths = /usr/share\n"
+            .write(toFile: folder.path("config.ini"), atomically: true, encoding: .utf8)
+        var output = try await AgentProcess.run(["plugin", "call", file, "read", "--json"], directory: folder.path)
+        let result = try #require(try output.jsonLines().first)
+        #expect((result["isolation"] as? String)?.hasPrefix("sandbox") == true, "\(output.stderr)")
+        #expect((result.at("error.message") as? String)?.contains("read_paths = /usr/share") == true, "\(result)")
+        output = try await AgentProcess.run(["plugin", "call", file, "scan"], directory: folder.path)
+        #expect(output.stderr.contains("network = none"), "\(output.stderr)")
+    }
+
+    // Ctrl-C lost everything that had been printed.
+    @Test(arguments: ["in-process", "sandbox"])
+    func anInterruptedCallKeepsWhatItPrinted(_ isolation: String) async throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path("p.py")
+        try """
+        import time
+        class Plugin:
+            def wait(self, path):
+                print("printed")
+                open(path, "w").close()
+                while True: time.sleep(0.01)
+        """.write(toFile: file, atomically: true, encoding: .utf8)
+        let mark = folder.path("marks/begun")
+        try FileManager.default.createDirectory(atPath: folder.path("marks"), withIntermediateDirectories: false)
+        chmod(folder.path("marks"), 0o777)
+        chmod(folder.path, 0o755)
+        try "[agent]\nisolation = \(isolation)\n[sandbox]\nmode = prefer\nwrite_paths = marks\n"
+            .write(toFile: folder.path("config.ini"), atomically: true, encoding: .utf8)
+        let output = try await AgentProcess.run(
+            ["plugin", "call", file, "wait", "--arguments", #"{"path": "\#(mark)"}"#], directory: folder.path
+        ) { process in
+            let deadline = ContinuousClock.now.advanced(by: .seconds(60))
+            while access(mark, F_OK) != 0, ContinuousClock.now < deadline {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            kill(process, SIGINT)
+        }
+        #expect(output.status == 130, "\(output.stderr)")
+        #expect(output.stdout == "printed\n", "\(output.stderr)")
     }
 
     // MARK: The store

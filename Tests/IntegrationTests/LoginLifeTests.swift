@@ -270,7 +270,7 @@ import Testing
             let logout = try await host.agent("logout", "--json")
             #expect(try logout.jsonLines().map { $0["event"] as? String } == ["logged_out"])
             let status = try await host.agent("status", "--json")
-            #expect(status.status == 0, "\(status.stderr)")
+            #expect(status.status == 1, "neither is there a login nor does an agent run: \(status.stderr)")
             #expect(try status.jsonLines().first?.at("login.state") as? String == "logged out")
             #expect(try status.jsonLines().first?.at("agent.state") as? String == "never ran")
         }

@@ -41,7 +41,7 @@ import Testing
 
     /// The ids of runs in the outbox.
     private func outbox() async throws -> [String] {
-        try await run("outbox", "list", "--json").jsonLines().compactMap { $0["run"] as? String }
+        try await run("outbox", "list", "--json").jsonLines().compactMap { $0["run_id"] as? String }
     }
 
     @Test func aDeadLetterIsSentAgainByTheRunningAgentWhenAPersonAsks() async throws {
@@ -76,13 +76,13 @@ import Testing
         let rows = try await run("outbox", "list", "--json").jsonLines()
         #expect(rows.map { $0["state"] as? String } == ["dead-letter", "dead-letter"])
         let ids = Dictionary(
-            uniqueKeysWithValues: rows.map { ($0["task"] as? String ?? "", $0["run"] as? String ?? "") })
+            uniqueKeysWithValues: rows.map { ($0["task_id"] as? String ?? "", $0["run_id"] as? String ?? "") })
         let good = try #require(ids["good"])
         let other = try #require(ids["other"])
 
         let discarded = try await run("outbox", "discard", other)
         #expect(discarded.status == 0)
-        #expect(discarded.stdout.contains(other) && discarded.stdout.contains("discarded"))
+        #expect(discarded.stdout.contains(other.suffix(8)) && discarded.stdout.contains("discarded"))
         #expect(discarded.stderr.contains("no agent is running"))
         let again = try await run("outbox", "discard", other)
         #expect(again.status == 1)
@@ -118,13 +118,13 @@ import Testing
         #expect(try await run("history", "--limit", "2", "--json").jsonLines().count == 2)
         #expect(try await run("history", "--status", "running", "--json").jsonLines().isEmpty)
         let failed = try await run("history", "--status", "failed", "--json").jsonLines()
-        #expect(failed.map { $0["task"] as? String } == ["bad"])
+        #expect(failed.map { $0["task_id"] as? String } == ["bad"])
         #expect(failed.map { $0["code"] as? String } == ["plugin.exception"])
         let table = try await run("history")
         #expect(table.stdout.hasPrefix("RUN") && table.stdout.contains("rejected"))
         #expect(!table.stdout.contains("\u{1B}"))
 
-        let id = try #require(failed.first?["run"] as? String)
+        let id = try #require(failed.first?["run_id"] as? String)
         let shown = try await run("history", "show", id)
         #expect(shown.status == 0, "\(shown.stderr)")
         #expect(shown.stdout.contains("line 4, in fail") && shown.stdout.contains("red"))
@@ -134,7 +134,28 @@ import Testing
         #expect((json.first?.at("error.traceback") as? String)?.contains("in fail") == true)
         #expect(json.first?.at("delivery.state") as? String == "delivered")
 
+        // Lists fit 100 columns and name runs by the end of their ids, which every command takes.
+        #expect(table.stdout.split(separator: "\n").allSatisfy { $0.count <= 100 }, "\(table.stdout)")
+        #expect(table.stdout.contains(id.suffix(8)) && !table.stdout.contains(id))
+        #expect(try await run("history", "show", String(id.suffix(8))).stdout == shown.stdout)
+        #expect(shown.stdout.contains("ValueError: no") && shown.stdout.contains("(line 4, in fail)"))
+        let everything = try await run("history", "--json").jsonLines().compactMap { $0["run_id"] as? String }
+        #expect(everything.count == 3)
+        #expect(try await run("history", "show", "abc").status == 2, "four characters are the least")
+
         let missing = try await run("history", "show", Self.unknown)
         #expect(missing.status == 1 && missing.stderr.contains("journal.unknown_run"))
+    }
+
+    @Test func allDeadLettersAreDiscardedAtOnce() async throws {
+        backend.addTask(#"{"id": "other", "command": "good-plugin.hello", "cron": null, "arguments": "{}"}"#)
+        refuse("good")
+        refuse("other")
+        #expect(try await run("run", "--once").status == 1)
+        let discarded = try await run("outbox", "discard", "--all", "--json")
+        #expect(discarded.status == 0, "\(discarded.stderr)")
+        #expect(try discarded.jsonLines().map { $0["change"] as? String } == ["discarded", "discarded"])
+        #expect(try await outbox().isEmpty)
+        #expect(try await run("outbox", "discard", "--all").stderr.contains("no dead letters"))
     }
 }

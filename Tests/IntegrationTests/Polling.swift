@@ -13,7 +13,8 @@ func poll(
     while true {
         let output = try await AgentProcess.run(arguments + ["--json"], directory: directory)
         let lines = try output.jsonLines()
-        if output.status == 0, isWanted(lines) { return lines }
+        // `status` exits with 1 where anything is wrong.
+        if output.status == 0 || arguments.first == "status", isWanted(lines) { return lines }
         guard ContinuousClock.now < deadline else {
             Issue.record("\(arguments) still says \(output.stdout)\(output.stderr)", sourceLocation: sourceLocation)
             return lines

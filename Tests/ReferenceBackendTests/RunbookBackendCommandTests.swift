@@ -136,6 +136,7 @@ import Testing
                 "serve", "--init", "--listen", address, "--data", folder.path("data"))
             #expect(result.status == 1)
             #expect(result.errors.contains("backend.cannot_listen"))
+            #expect(!result.errors.contains("bind("), "\(result.errors)")
             #expect(result.errors.contains(address))
         }
     }

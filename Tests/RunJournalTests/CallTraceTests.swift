@@ -146,6 +146,28 @@ import Testing
         await journal.close()
     }
 
+    // Every nightly run of one command took the agent down, and every hourly run of another one ended the row.
+    @Test func aSuccessOfAnotherMethodDoesNotEndTheRow() async throws {
+        let directory = JournalDirectory()
+        for number in 1...3 {
+            await #expect(processExitsWith: .failure) {
+                [path = directory.path as String, task = "t\(number)" as String] in
+                let (journal, _) = try await RunJournal.open(directory: path)
+                let run = oneOff(task, function: "greet")
+                _ = try await journal.begin(run)
+                journal.trace?.enter(run: run.runID.rawValue, plugin: "demo", scriptHash: "h")
+                _exit(1)
+            }
+            let journal = try await directory.open()
+            try await journal.run(oneOff("other-\(number)", function: "other"))
+            #expect(try await journal.reader.pluginCrashes()["demo"]?.count == number)
+            await journal.close()
+        }
+        let journal = try await directory.open()
+        #expect(try await journal.reader.pluginCrashes()["demo"]?.isQuarantined == true)
+        await journal.close()
+    }
+
     @Test func anotherScriptBeginsAtZero() async throws {
         let directory = JournalDirectory()
         await die(in: directory.path, times: 2)

@@ -24,9 +24,10 @@ final class JournalDirectory: Sendable {
 /// A time with whole milliseconds, as the journal keeps them.
 let noon = Date(timeIntervalSince1970: 1_795_000_000)
 
-func oneOff(_ taskID: String, runID: RunID = RunID()) -> RunStart {
+func oneOff(_ taskID: String, runID: RunID = RunID(), function: String = "greet") -> RunStart {
     RunStart(
-        runID: runID, taskID: taskID, isOneOff: true, command: "demo.greet", pluginID: "demo", function: "greet",
+        runID: runID, taskID: taskID, isOneOff: true, command: "demo.\(function)", pluginID: "demo",
+        function: function,
         startedAt: noon, isolation: "in-process")
 }
 

@@ -81,8 +81,9 @@ struct TaskThroughput {
         let catalog = PluginCatalog()
         let store = try PluginStore(path: folder, backend: client, logger: logger)
         let loader = PluginLoader(
-            store: store, executor: executor, catalog: catalog, settings: { _ in PluginSettings() }, crashes: { [:] },
-            redownloads: false, clock: SystemWallClock.shared, collectGarbage: {}, onChange: {}, logger: logger)
+            store: store, executor: executor, catalog: catalog, settings: { _, _ in PluginSettings() },
+            forget: { _ in }, crashes: { [:] }, redownloads: false, clock: SystemWallClock.shared, collectGarbage: {},
+            onChange: {}, logger: logger)
         let reporter = Reporter(
             journal: ledger, client: client, clock: SystemWallClock.shared, isMinimal: false, logger: logger)
         let dispatcher = Dispatcher(

@@ -9,7 +9,7 @@ extension AgentConfiguration {
     /// current directory otherwise.
     /// - Parameters:
     ///   - file: as the user named it; it must be there. Nil: what `RUNBOOK_AGENT_CONFIG` names, else `defaultFile`,
-    ///     if it is there.
+    ///     else `/etc/runbook-agent/config.ini`, if it is there.
     ///   - overrides: from the command line, by the names of the section `[agent]`.
     ///   - environment: the process's.
     ///   - requiresServer: whether `server_url` must be set.
@@ -44,6 +44,7 @@ struct ConfigurationLoader {
 
     private static let agentSection = "agent"
     private static let pluginPrefix = "plugin:"
+    private static let pluginNamePrefix = "plugin-name:"
 
     init(file: String?, document: INIDocument?, overrides: [String: String], environment: [String: String]) {
         self.document = document
@@ -160,29 +161,50 @@ struct ConfigurationLoader {
 
     private mutating func readPlugins() {
         guard let document else { return }
-        for section in document.sections where section.name.hasPrefix(Self.pluginPrefix) {
-            let name = String(section.name.dropFirst(Self.pluginPrefix.count))
-            guard let plugin = try? PluginID(name) else {
-                problems.append(
-                    .invalidValue(
-                        key: "[\(section.name)]", value: name, origin: document.origin(section.line),
-                        allowed: "a plugin's id: 1 to 128 of A-Z a-z 0-9 . _ - that begin with a letter or digit"))
-                continue
-            }
+        for section in document.sections {
+            guard let subject = subject(of: section, in: document) else { continue }
             let own = Set(section.entries.map(\.name))
-            var settings = configuration.pluginDefaults
+            var result = PluginSection(subject: subject)
             for entry in document.settings(of: section, used: &used, problems: &problems) {
-                if let key = PluginKey(rawValue: entry.name) {
-                    read(key, entry.value, document.origin(entry.line), into: &settings)
-                } else if let key = PolicyKey(rawValue: entry.name) {
-                    read(key, entry.value, document.origin(entry.line), into: &settings.policy)
-                } else if own.contains(entry.name) {
-                    refuse(entry, known: PluginKey.allCases.map(\.rawValue) + PolicyKey.allCases.map(\.rawValue))
+                let origin = document.origin(entry.line)
+                switch PluginSettingKey(entry.name) {
+                case .plugin(let key): read(key, entry.value, origin, into: &result.values)
+                case .policy(let key): read(key, entry.value, origin, into: &result.values.policy)
+                case nil:
+                    guard own.contains(entry.name) else { continue }
+                    refuse(
+                        entry, known: PluginKey.allCases.map(\.rawValue) + PolicyKey.allCases.map(\.rawValue),
+                        elsewhere: Self.sections(with: entry.name))
+                    continue
                 }
+                guard let key = PluginSettingKey(entry.name) else { continue }
+                if own.contains(entry.name) { result.own.insert(key) } else { result.inherited.insert(key) }
             }
-            settings.policy.dropNestedPaths()
-            configuration.plugins[plugin] = settings
+            configuration.pluginSections.append(result)
         }
+    }
+
+    /// Which plugins a section is for; nil where it isn't one of plugins, or its title is wrong.
+    private mutating func subject(
+        of section: INIDocument.Section, in document: INIDocument
+    ) -> PluginSection.Subject? {
+        let origin = document.origin(section.line)
+        if section.name.hasPrefix(Self.pluginPrefix) {
+            let text = String(section.name.dropFirst(Self.pluginPrefix.count))
+            if let id = try? PluginID(text) { return .id(id) }
+            problems.append(
+                .invalidValue(
+                    key: "[\(section.name)]", value: text, origin: origin,
+                    allowed: "a plugin's id: 1 to 128 of A-Z a-z 0-9 . _ - that begin with a letter or digit"))
+        } else if section.name.hasPrefix(Self.pluginNamePrefix) {
+            let text = String(section.name.dropFirst(Self.pluginNamePrefix.count))
+            if !text.isEmpty { return NamePattern(text).map { .pattern($0) } ?? .name(text) }
+            problems.append(
+                .invalidValue(
+                    key: "[\(section.name)]", value: text, origin: origin,
+                    allowed: "the name of a plugin, or a pattern with * and ?"))
+        }
+        return nil
     }
 
     private mutating func read(
@@ -207,7 +229,11 @@ struct ConfigurationLoader {
     private mutating func refuseUnknownNames() {
         let known = ConfigurationKey.allCases.map(\.rawValue)
         for name in overrides.keys.sorted() where !known.contains(name) {
-            problems.append(.unknownKey(name: name, origin: .commandLine, nearest: nearest(to: name, among: known)))
+            let sections = Self.sections(with: name)
+            problems.append(
+                sections.isEmpty
+                    ? .unknownKey(name: name, origin: .commandLine, nearest: nearest(to: name, among: known))
+                    : .misplacedKey(name: name, origin: .commandLine, sections: sections))
         }
         configuration.unknownEnvironmentNames = environment.keys.filter { name in
             name.hasPrefix(ConfigurationKey.environmentPrefix) && name != ConfigurationFile.environmentName
@@ -215,9 +241,16 @@ struct ConfigurationLoader {
         }.sorted()
         for section in document?.sections ?? [] {
             if section.name == Self.agentSection {
-                for entry in section.entries where !known.contains(entry.name) { refuse(entry, known: known) }
-            } else if section.name != Self.sandboxSection, !section.name.hasPrefix(Self.pluginPrefix), let document {
-                let sections = [Self.agentSection, Self.sandboxSection, Self.pluginPrefix + "PLUGIN_ID"]
+                for entry in section.entries where !known.contains(entry.name) {
+                    refuse(entry, known: known, elsewhere: Self.sections(with: entry.name))
+                }
+            } else if section.name != Self.sandboxSection, !section.name.hasPrefix(Self.pluginPrefix),
+                !section.name.hasPrefix(Self.pluginNamePrefix), let document
+            {
+                let sections = [
+                    Self.agentSection, Self.sandboxSection, Self.pluginPrefix + "PLUGIN_ID",
+                    Self.pluginNamePrefix + "NAME",
+                ]
                 problems.append(
                     .unknownSection(
                         name: section.name, origin: document.origin(section.line),
@@ -236,11 +269,27 @@ struct ConfigurationLoader {
         }
     }
 
-    mutating func refuse(_ entry: INIDocument.Entry, known: [String]) {
+    /// - Parameter elsewhere: sections that do have a setting of this name.
+    mutating func refuse(_ entry: INIDocument.Entry, known: [String], elsewhere: [String] = []) {
         guard let document, !used.contains(entry.name) else { return }
-        problems.append(
-            .unknownKey(
-                name: entry.name, origin: document.origin(entry.line), nearest: nearest(to: entry.name, among: known)))
+        let origin = document.origin(entry.line)
+        if elsewhere.isEmpty {
+            problems.append(
+                .unknownKey(name: entry.name, origin: origin, nearest: nearest(to: entry.name, among: known)))
+        } else {
+            problems.append(.misplacedKey(name: entry.name, origin: origin, sections: elsewhere))
+        }
+    }
+
+    /// The titles of the sections that have a setting, with the brackets.
+    static func sections(with name: String) -> [String] {
+        let ofPlugins = ["[\(pluginPrefix)PLUGIN_ID]", "[\(pluginNamePrefix)NAME]"]
+        if PolicyKey(rawValue: name) != nil { return ["[\(sandboxSection)]"] + ofPlugins }
+        if SandboxKey(rawValue: name) != nil { return ["[\(sandboxSection)]"] }
+        var sections: [String] = []
+        if ConfigurationKey(rawValue: name) != nil { sections.append("[\(agentSection)]") }
+        if PluginKey(rawValue: name) != nil { sections += ofPlugins }
+        return sections
     }
 
     func directory(for origin: ConfigurationOrigin) -> String {

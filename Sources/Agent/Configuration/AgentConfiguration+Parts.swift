@@ -68,11 +68,6 @@ extension AgentConfiguration {
         }
     }
 
-    /// Plugins that may run more than one call at the same time.
-    var concurrencyByPlugin: [PluginID: Int] {
-        plugins.mapValues(\.concurrency).filter { $0.value > 1 }
-    }
-
     /// What an agent can't run without.
     ///
     /// - Throws: `AgentError`.

@@ -1,4 +1,3 @@
-public import AgentModel
 import DeviceAuthorization
 public import Sandbox
 
@@ -65,8 +64,8 @@ public struct AgentConfiguration: Sendable, Equatable {
     public var sandbox = SandboxSettings()
     /// For plugins without a section of their own.
     public var pluginDefaults = PluginSettings()
-    /// By plugin; complete, with the defaults filled in.
-    public var plugins: [PluginID: PluginSettings] = [:]
+    /// In the order of the file.
+    public var pluginSections: [PluginSection] = []
     /// Environment variables that begin with `RUNBOOK_AGENT_` and name no setting, sorted: worth a warning. They are
     /// no error, because orchestrators set variables named for their services.
     public var unknownEnvironmentNames: [String] = []
@@ -77,8 +76,6 @@ public struct AgentConfiguration: Sendable, Equatable {
         stateDirectory = directory + "/state"
         defaultKeyFile = directory + "/login.key"
     }
-
-    public func settings(for plugin: PluginID) -> PluginSettings { plugins[plugin] ?? pluginDefaults }
 }
 
 /// How the calls of one plugin are run.

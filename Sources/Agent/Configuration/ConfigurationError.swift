@@ -28,6 +28,8 @@ public enum ConfigurationProblem: Sendable, Equatable {
     /// A key or section that was there before, at `first`.
     case duplicate(name: String, origin: ConfigurationOrigin, first: Int)
     case unknownKey(name: String, origin: ConfigurationOrigin, nearest: String?)
+    /// A setting stands in a section that doesn't have it. `sections` do, and aren't empty.
+    case misplacedKey(name: String, origin: ConfigurationOrigin, sections: [String])
     case unknownSection(name: String, origin: ConfigurationOrigin, nearest: String?)
     /// `value` is nil where it is secret or may hold a secret.
     case invalidValue(key: String, value: String?, origin: ConfigurationOrigin, allowed: String)
@@ -45,7 +47,7 @@ public enum ConfigurationProblem: Sendable, Equatable {
         case .unreadableFile: "configuration.unreadable_file"
         case .syntax: "configuration.syntax"
         case .duplicate: "configuration.duplicate"
-        case .unknownKey: "configuration.unknown_key"
+        case .unknownKey, .misplacedKey: "configuration.unknown_key"
         case .unknownSection: "configuration.unknown_section"
         case .invalidValue: "configuration.invalid_value"
         case .missingValue: "configuration.missing_value"
@@ -64,6 +66,8 @@ public enum ConfigurationProblem: Sendable, Equatable {
             "\(origin): \(quoted(name)) is there for the second time, after line \(first); remove one of them"
         case .unknownKey(let name, let origin, let nearest):
             "\(origin): there is no setting \(quoted(name))" + Self.suggestion(nearest)
+        case .misplacedKey(let name, let origin, let sections):
+            "\(origin): \(quoted(name)) is not a setting of this section; write it in \(sections.joined(separator: " or "))"
         case .unknownSection(let name, let origin, let nearest):
             "\(origin): there is no section \(quoted(name))" + Self.suggestion(nearest)
         case .invalidValue(let key, let value, let origin, let allowed):

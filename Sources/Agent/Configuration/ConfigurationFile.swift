@@ -5,16 +5,21 @@ import Foundation
 enum ConfigurationFile {
     /// Names the file where the command line doesn't.
     static let environmentName = "RUNBOOK_AGENT_CONFIG"
+    /// Of a host whose agent is a service.
+    static let systemFile = "/etc/runbook-agent/config.ini"
     private static let sizeLimit = 1 << 20
 
     /// The absolute path of the file to read; nil for none.
-    static func path(named name: String?, environment: [String: String], default defaultFile: String?) -> String? {
+    static func path(
+        named name: String?, environment: [String: String], default defaultFile: String?,
+        system systemFile: String? = systemFile
+    ) -> String? {
         if let name = name ?? environment[environmentName].flatMap({ $0.isEmpty ? nil : $0 }) {
             return URL(fileURLWithPath: name).standardizedFileURL.path
         }
         guard let defaultFile else { return nil }
         let path = URL(fileURLWithPath: defaultFile).standardizedFileURL.path
-        return FileManager.default.fileExists(atPath: path) ? path : nil
+        return [path, systemFile].compactMap(\.self).first { FileManager.default.fileExists(atPath: $0) }
     }
 
     static func text(of path: String) throws(ConfigurationError) -> String {

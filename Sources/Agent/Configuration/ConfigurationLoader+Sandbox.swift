@@ -31,7 +31,7 @@ extension ConfigurationLoader {
             } else if let key = PolicyKey(rawValue: entry.name) {
                 read(key, entry.value, origin, into: &policy)
             } else if own.contains(entry.name) {
-                refuse(entry, known: known)
+                refuse(entry, known: known, elsewhere: Self.sections(with: entry.name))
             }
         }
         policy.dropNestedPaths()
@@ -132,8 +132,8 @@ extension ConfigurationLoader {
 
     /// What every sandboxed plugin may read, whatever its policy says, must not hold what is the agent's own.
     mutating func refuseExposedFiles() {
-        let settings = [configuration.pluginDefaults] + configuration.plugins.values
-        guard settings.contains(where: { $0.isolation == .sandbox }) else { return }
+        let isolations = [configuration.pluginDefaults.isolation] + configuration.pluginSections.map(\.values.isolation)
+        guard isolations.contains(.sandbox) else { return }
         for folder in SandboxPlan.programFolders + configuration.pythonPath {
             guard let own = keptOut.first(where: { SettingParser.lies($0, in: folder) }) else { continue }
             problems.append(.exposedFile(path: own, folder: folder))

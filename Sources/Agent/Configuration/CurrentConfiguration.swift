@@ -1,12 +1,44 @@
+import AgentModel
 import Synchronization
 
 /// The configuration as it is now: what was loaded at the start, with what has been reloaded since.
 final class CurrentConfiguration: Sendable {
     private let configuration: Mutex<AgentConfiguration>
+    private let plugins = Mutex(Plugins())
+
+    /// What is known of plugins whose document has come.
+    private struct Plugins {
+        var names: [PluginID: String] = [:]
+        var concurrency: [PluginID: Int] = [:]
+    }
 
     init(_ configuration: AgentConfiguration) { self.configuration = Mutex(configuration) }
 
     var value: AgentConfiguration { configuration.withLock { $0 } }
+
+    /// The settings of a plugin by its id and the document's name, which is remembered.
+    func settings(for id: PluginID, named name: String) -> PluginSettings {
+        let settings = value.settings(for: id, named: name)
+        plugins.withLock { plugins in
+            plugins.names[id] = name
+            plugins.concurrency[id] = settings.concurrency
+        }
+        return settings
+    }
+
+    /// How many calls of a plugin may run at the same time; 1 for one whose document has not come yet.
+    func concurrency(of id: PluginID) -> Int { plugins.withLock { $0.concurrency[id] ?? 1 } }
+
+    /// The names of the plugins whose document has come.
+    var pluginNames: [PluginID: String] { plugins.withLock { $0.names } }
+
+    /// The plugin is no longer listed.
+    func forget(_ id: PluginID) {
+        plugins.withLock { plugins in
+            plugins.names[id] = nil
+            plugins.concurrency[id] = nil
+        }
+    }
 
     /// Takes from another configuration what can change while the agent runs.
     ///
@@ -19,7 +51,12 @@ final class CurrentConfiguration: Sendable {
             current.shutdownGrace = other.shutdownGrace
             current.outboxLimit = other.outboxLimit
             current.pluginDefaults = other.pluginDefaults
-            current.plugins = other.plugins
+            current.pluginSections = other.pluginSections
+            plugins.withLock { [current] plugins in
+                for (id, name) in plugins.names {
+                    plugins.concurrency[id] = current.settings(for: id, named: name).concurrency
+                }
+            }
             return (Self.differences(before, current), Self.differences(current, other))
         }
     }
@@ -47,10 +84,12 @@ final class CurrentConfiguration: Sendable {
             differ(.resultLimit, \.resultLimit), differ(.shutdownGrace, \.shutdownGrace),
             differ(.shutdownGrace, \.shutdownGrace), differ(.keepPrograms, \.pluginDefaults.keepsPrograms),
         ]
-        let plugins = Set(one.plugins.keys).union(other.plugins.keys)
-            .filter { one.settings(for: $0) != other.settings(for: $0) }
+        let (oneSections, otherSections) = (one.pluginSections, other.pluginSections)
+        let sections =
+            (oneSections.filter { !otherSections.contains($0) } + otherSections.filter { !oneSections.contains($0) })
+            .map(\.title)
         let policies = one.pluginDefaults.policy == other.pluginDefaults.policy
         return general.compactMap(\.self) + (one.sandbox == other.sandbox && policies ? [] : ["[sandbox]"])
-            + plugins.sorted().map { "[plugin:\($0)]" }
+            + Set(sections).sorted()
     }
 }

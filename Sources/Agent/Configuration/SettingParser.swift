@@ -43,16 +43,22 @@ enum SettingParser {
                 + "\"1 GiB\"")
     }
 
-    /// Seconds, with or without a fraction.
+    /// A time span: a number, with or without a fraction, of seconds, or of `ms`, `s`, `min`, `h` or `d`, which stand
+    /// behind it.
     static func seconds(_ text: String, _ range: ClosedRange<Double>) throws(Refusal) -> Duration {
-        let isDecimal = text.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 || $0 == UInt8(ascii: ".") }
-        guard isDecimal, let value = Double(text), range.contains(value) else {
+        let units = ["": 1, "ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86_400]
+        let digits = text.prefix { $0.isASCII && $0.isNumber || $0 == "." }
+        let unit = text.dropFirst(digits.count).trimmingCharacters(in: .whitespaces).lowercased()
+        guard let number = Double(digits), let factor = units[unit], range.contains(number * factor) else {
             throw Refusal(
-                allowed:
-                    "a number of seconds from \(range.lowerBound.formatted(.number.grouping(.never).locale(Locale(identifier: "en_US_POSIX")))) to "
-                    + range.upperBound.formatted(.number.grouping(.never).locale(Locale(identifier: "en_US_POSIX"))))
+                allowed: "a number of seconds from \(plain(range.lowerBound)) to \(plain(range.upperBound)), such as "
+                    + "\"90\", \"90 s\" or \"1.5 min\"; the units are ms, s, min, h and d")
         }
-        return .milliseconds(Int64((value * 1000).rounded()))
+        return .milliseconds(Int64((number * factor * 1000).rounded()))
+    }
+
+    private static func plain(_ number: Double) -> String {
+        number.formatted(.number.grouping(.never).locale(Locale(identifier: "en_US_POSIX")))
     }
 
     /// Seconds, or nil for 0.

@@ -51,7 +51,7 @@ public actor Dispatcher: Service {
 
     private let parts: Parts
     private var workers: Int
-    private var concurrency: [PluginID: Int]
+    private let concurrency: @Sendable (PluginID) -> Int
     private let logger: Logger
     private let starts: AsyncStream<PlannedRun>
     private let startsContinuation: AsyncStream<PlannedRun>.Continuation
@@ -148,8 +148,10 @@ public actor Dispatcher: Service {
 
     /// - Parameters:
     ///   - workers: how many runs may be under way at the same time.
-    ///   - concurrency: of single plugins, where it isn't one.
-    public init(parts: Parts, workers: Int, concurrency: [PluginID: Int] = [:], logger: Logger) {
+    ///   - concurrency: how many calls of a plugin may run at the same time.
+    public init(
+        parts: Parts, workers: Int, concurrency: @escaping @Sendable (PluginID) -> Int = { _ in 1 }, logger: Logger
+    ) {
         self.parts = parts
         self.workers = workers
         self.concurrency = concurrency
@@ -316,11 +318,8 @@ public actor Dispatcher: Service {
     /// Counts a task that was rejected without having been handed in.
     public func countRejection() { tally.failed += 1 }
 
-    /// - Parameter concurrency: of single plugins, where it isn't one.
-    public func setConcurrency(_ concurrency: [PluginID: Int]) {
-        self.concurrency = concurrency
-        admit()
-    }
+    /// The concurrency of plugins may be another from now on.
+    public func concurrencyChanged() { admit() }
 
     /// The command of a task that is queued, waits or runs; nil for any other.
     func command(of task: TaskID) -> String? { held[task]?.run.task.command }
@@ -479,7 +478,7 @@ public actor Dispatcher: Service {
 
     private func limit(of key: Lane.Key) -> Int {
         switch key {
-        case .plugin(let id): concurrency[id] ?? 1
+        case .plugin(let id): concurrency(id)
         case .none: workers
         }
     }

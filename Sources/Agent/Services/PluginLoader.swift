@@ -13,7 +13,8 @@ public actor PluginLoader {
     private let store: PluginStore
     private let executor: any Executor
     private let catalog: PluginCatalog
-    private let settings: @Sendable (PluginID) -> PluginSettings
+    private let settings: @Sendable (PluginID, String) -> PluginSettings
+    private let forget: @Sendable (PluginID) -> Void
     private let crashes: @Sendable () async -> [String: PluginCrashes]?
     private let redownloads: Bool
     private let clock: any WallClock
@@ -44,6 +45,8 @@ public actor PluginLoader {
     private var heldBack: [PluginID: String] = [:]
 
     /// - Parameters:
+    ///   - settings: of a plugin, by its id and the name in its document.
+    ///   - forget: the plugin is no longer listed.
     ///   - crashes: how often plugins took the agent down, asked for once a synchronization; nil where that can't be
     ///     read.
     ///   - redownloads: fetch every plugin anew at each synchronization (`force_redownload`).
@@ -53,7 +56,8 @@ public actor PluginLoader {
     ///   - firstFetchGrace: how long commands of others wait for a plugin that was never seen and may claim them too.
     public init(
         store: PluginStore, executor: any Executor, catalog: PluginCatalog,
-        settings: @escaping @Sendable (PluginID) -> PluginSettings,
+        settings: @escaping @Sendable (PluginID, String) -> PluginSettings,
+        forget: @escaping @Sendable (PluginID) -> Void,
         crashes: @escaping @Sendable () async -> [String: PluginCrashes]?, redownloads: Bool,
         clock: any WallClock, collectGarbage: @escaping @Sendable () async -> Void,
         onChange: @escaping @Sendable () -> Void, memory: PluginMemory = PluginMemory(),
@@ -63,6 +67,7 @@ public actor PluginLoader {
         self.executor = executor
         self.catalog = catalog
         self.settings = settings
+        self.forget = forget
         self.crashes = crashes
         self.redownloads = redownloads
         self.clock = clock
@@ -76,7 +81,7 @@ public actor PluginLoader {
     /// Has the settings of plugins that are loaded take effect.
     public func applySettings() async {
         for case (let id, .loaded(let plugin)) in await catalog.plugins {
-            let new = settings(id)
+            let new = settings(id, plugin.document.name)
             let policy = new.sandboxPolicy(for: plugin.document.sandbox)?.policy
             guard let old = confinements[id], !old.allows(policy, concurrency: new.concurrency) else {
                 executor.configure(
@@ -250,7 +255,7 @@ public actor PluginLoader {
         Task {
             if let error = await executor.unload(id) {
                 logger.warning(
-                    "the plugin's shutdown() failed: \(error.message)",
+                    "the plugin's shutdown() failed: \(error.sentence)",
                     metadata: ["plugin": "\(id)", "code": "\(error.code)"])
             }
             retiring.remove(id)
@@ -276,6 +281,7 @@ public actor PluginLoader {
         failures[id] = nil
         heldBack[id] = nil
         confinements[id] = nil
+        forget(id)
         do {
             try await store.remove(id)
             logger.info("plugin unloaded", metadata: ["plugin": "\(id)"])
@@ -301,7 +307,7 @@ public actor PluginLoader {
         }
         damaged.remove(id)
         if case .loaded(let loaded) = state, loaded.digest == plugin.digest, loaded.commands == plugin.commands,
-            loaded.document.sandbox == plugin.document.sandbox
+            loaded.document.sandbox == plugin.document.sandbox, loaded.document.name == plugin.document.name
         {
             return Update(isThere: true)
         }
@@ -366,7 +372,7 @@ public actor PluginLoader {
         _ plugin: VerifiedPlugin, replacing current: PluginCatalog.State?
     ) async -> Update {
         let id = plugin.id
-        let settings = settings(id)
+        let settings = settings(id, plugin.document.name)
         let sandbox = settings.sandboxPolicy(for: plugin.document.sandbox)
         do throws(PluginExecutionError) {
             let output = try await executor.load(
@@ -398,7 +404,9 @@ public actor PluginLoader {
                     error: RunError(code: error.code, message: error.message, traceback: error.traceback),
                     commands: Set(plugin.document.commands.keys)), for: id)
             logger.error("\(error.message)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
-            if let traceback = error.traceback { logger.debug("\(traceback)", metadata: ["plugin": "\(id)"]) }
+            if let traceback = error.traceback {
+                logger.error("\(traceback)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
+            }
             return Update(isThere: true)
         }
     }

@@ -156,7 +156,7 @@ struct RunExecution {
         ]
         if let error = result.error {
             metadata["code"] = "\(error.code)"
-            logger.warning("run ended: \(error.message)", metadata: metadata)
+            logger.warning("run ended: \(error.sentence)", metadata: metadata)
         } else {
             metadata["data"] = "\((result.data ?? "null").prefix(100))"
             logger.info("run ended", metadata: metadata)

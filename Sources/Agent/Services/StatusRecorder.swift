@@ -23,14 +23,22 @@ public actor StatusRecorder: Service {
         public var isolation: @Sendable (PluginID) -> String
         /// Who holds a thread of the executor.
         public var use: @Sendable () -> ExecutorUse
+        /// The configuration now, and the names of the plugins whose document has come.
+        public var configuration: @Sendable () -> (AgentConfiguration, names: [PluginID: String])
+        /// How a plugin's code ended the last agent's process.
+        public var lastDeath: ProcessDeath?
 
         public init(
             journal: RunJournal, catalog: PluginCatalog, dispatcher: Dispatcher, scheduler: Scheduler,
             clock: any WallClock, isolation: @escaping @Sendable (PluginID) -> String,
-            use: @escaping @Sendable () -> ExecutorUse = { ExecutorUse(workers: 0) }
+            use: @escaping @Sendable () -> ExecutorUse = { ExecutorUse(workers: 0) },
+            configuration: @escaping @Sendable () -> (AgentConfiguration, names: [PluginID: String]),
+            lastDeath: ProcessDeath? = nil
         ) {
             self.use = use
             self.isolation = isolation
+            self.configuration = configuration
+            self.lastDeath = lastDeath
             self.journal = journal
             self.catalog = catalog
             self.dispatcher = dispatcher
@@ -56,11 +64,25 @@ public actor StatusRecorder: Service {
     private let logger: Logger
     private var life: AgentStatus.Life
     private var contact: AgentStatus.Contact?
+    private var identity: AgentStatus.Identity?
+    /// What earlier agents wrote down; nil before it was read.
+    private var past: Past?
+    /// What the log has said of the configuration.
+    private var saidNotices: Set<String> = []
     /// As it is in the journal.
     private var written: [String: String] = [:]
     private var hasFailed = false
 
+    /// What is kept of earlier agents.
+    private struct Past {
+        var contact: AgentStatus.Contact?
+        var identity: AgentStatus.Identity?
+        var sectionNames: [String: String]
+        var ends: [AgentStatus.End]
+    }
+
     private static let pause = Duration.seconds(1)
+    private static let endsKept: TimeInterval = 86_400
     /// Bounds what one sentence takes, in Unicode scalars.
     private static let textLimit = 500
 
@@ -69,7 +91,17 @@ public actor StatusRecorder: Service {
         self.trigger = trigger
         self.logger = logger
         life = AgentStatus.Life(
-            version: AgentVersion.current, processID: getpid(), serverURL: serverURL, startedAt: parts.clock.now)
+            version: AgentVersion.current, processID: getpid(), serverURL: serverURL, startedAt: parts.clock.now,
+            bootID: CallTrace.bootID)
+    }
+
+    /// This agent is to end by itself.
+    public func isOnce() { life.isOnce = true }
+
+    /// The backend said who this agent is.
+    public func identified(_ document: AgentDocument) {
+        identity = AgentStatus.Identity(id: Self.cut(document.id), name: document.name.map(Self.cut))
+        trigger()
     }
 
     public func run() async throws {
@@ -86,7 +118,7 @@ public actor StatusRecorder: Service {
     /// - Parameter error: nil where the backend answered.
     public func contacted(_ error: BackendError?) async {
         let now = parts.clock.now
-        let before = if let contact { contact } else { await contactOfLastLife() }
+        let before = if let contact { contact } else { await thePast()?.contact }
         contact = AgentStatus.Contact(
             at: now, code: error?.code, problem: error.map { Self.cut($0.message) },
             lastSuccess: error == nil ? now : before?.lastSuccess)
@@ -94,9 +126,22 @@ public actor StatusRecorder: Service {
     }
 
     /// Writes down that the agent ends by itself.
-    public func stopped() async {
+    /// - Parameter failure: nil where it was told to.
+    public func stopped(_ failure: AgentStatus.Failure? = nil) async {
         life.stoppedAt = parts.clock.now
+        life.failure = failure
         await record()
+    }
+
+    /// Writes down that the agent ends because a plugin holds the interpreter.
+    func stoppedByWedge() async {
+        let hold = parts.use().hold
+        await stopped(
+            AgentStatus.Failure(
+                code: "python.wedged",
+                reason:
+                    "\(hold?.holder ?? "a plugin") held the interpreter's lock past every limit, and the agent ended "
+                    + "its process to be started again", plugin: hold?.plugin?.rawValue, run: hold?.runID))
     }
 
     /// Looks at everything and writes down what has changed.
@@ -129,10 +174,15 @@ public actor StatusRecorder: Service {
         var status = AgentStatus()
         status.life = life
         status.contact = contact
+        let past = await thePast()
+        status.identity = identity ?? past?.identity
+        let oldest = parts.clock.now.addingTimeInterval(-Self.endsKept)
+        status.ends = (past?.ends ?? []).filter { $0.at >= oldest }.suffix(AgentStatus.listLimit)
         let plugins = await parts.catalog.plugins
         status.plugins = AgentStatus.Listing(
             total: plugins.count,
             first: plugins.sorted { $0.key < $1.key }.prefix(AgentStatus.listLimit).map(plugin))
+        review(plugins, past, &status)
         let queue = await parts.dispatcher.queueState(limit: AgentStatus.listLimit)
         status.queued = queue.queued
         let use = parts.use()
@@ -161,22 +211,19 @@ public actor StatusRecorder: Service {
     }
 
     /// What has gone on for some seconds: the rest is over before anyone reads of it.
-    private func executor(_ use: ExecutorUse) -> AgentStatus.Executor {
-        let uses = use.uses.filter { $0.since.timeIntervalSinceNow < -Self.longUse }
-        return AgentStatus.Executor(
+    private func executor(_ use: ExecutorUse) -> AgentStatus.ExecutorState {
+        AgentStatus.ExecutorState(
             workers: use.workers,
-            held: use.hold.map { hold in
+            hold: use.hold.map { hold in
                 AgentStatus.Hold(
-                    by: Self.cut(hold.holder), plugin: hold.plugin?.rawValue, run: hold.runID,
-                    thread: hold.thread.map(Self.cut), since: wholeSecond(hold.since))
+                    holder: Self.cut(hold.holder), plugin: hold.plugin?.rawValue, run: hold.runID,
+                    since: wholeSecond(hold.since))
             },
-            uses: AgentStatus.Listing(
-                total: uses.count,
-                first: uses.map { use in
-                    AgentStatus.Use(
-                        plugin: use.plugin.rawValue, run: use.runID, kind: use.kind.rawValue,
-                        state: use.state.rawValue, since: wholeSecond(use.since))
-                }))
+            uses: use.uses.filter { $0.since.timeIntervalSinceNow < -Self.longUse }.map { use in
+                AgentStatus.Use(
+                    plugin: use.plugin.rawValue, run: use.runID, kind: use.kind.rawValue, state: use.state.rawValue,
+                    since: wholeSecond(use.since))
+            })
     }
 
     /// It is reckoned anew each time from another clock, and is not to look changed.
@@ -204,9 +251,73 @@ public actor StatusRecorder: Service {
         return String(kept)
     }
 
-    /// When the backend last answered an earlier agent, so that the time isn't lost by a restart without it.
-    private func contactOfLastLife() async -> AgentStatus.Contact? {
+    /// Compares the sections of plugins with the plugins that there are.
+    private func review(
+        _ plugins: [PluginID: PluginCatalog.State], _ past: Past?, _ status: inout AgentStatus
+    ) {
+        let (configuration, names) = parts.configuration()
+        status.sectionNames = configuration.sectionNames(names, before: past?.sectionNames ?? [:])
+        // Before the backend has said which plugins there are nothing can be said of them.
+        guard contact?.lastSuccess != nil else { return }
+        let listed = Dictionary(uniqueKeysWithValues: plugins.keys.map { ($0, names[$0]) })
+        status.notices = configuration.reviewSections(
+            listed: listed, earlierNames: status.sectionNames
+        ).prefix(AgentStatus.listLimit).map {
+            AgentStatus.Notice(code: $0.code, message: Self.cut($0.message), isProblem: $0.isProblem)
+        }
+        for notice in status.notices where saidNotices.insert(notice.message).inserted {
+            logger.warning("\(notice.message)", metadata: ["code": "\(notice.code)"])
+        }
+        saidNotices.formIntersection(status.notices.map(\.message))
+    }
+
+    /// What the agents before this one wrote down, and how the last of them ended; nil where it can't be read now.
+    private func thePast() async -> Past? {
+        if let past { return past }
         guard let snapshots = try? await parts.journal.reader.snapshots() else { return nil }
-        return AgentStatus(snapshots: snapshots).contact
+        // Another call may have read it meanwhile.
+        if let past { return past }
+        let status = AgentStatus(snapshots: snapshots)
+        let end = AgentStatus.End(last: status.life, death: parts.lastDeath, bootID: life.bootID, now: life.startedAt)
+        let past = Past(
+            contact: status.contact, identity: status.identity, sectionNames: status.sectionNames,
+            ends: status.ends + [end].compactMap(\.self))
+        self.past = past
+        return past
+    }
+}
+
+extension AgentStatus.End {
+    /// How the last agent ended; nil where there was none, or it did its work and was to end then.
+    ///
+    /// - Parameters:
+    ///   - life: as it wrote it down; nil where it did not come to that.
+    ///   - death: how plugin code ended its process.
+    ///   - now: when the next one started.
+    fileprivate init?(last life: AgentStatus.Life?, death: ProcessDeath?, bootID: String?, now: Date) {
+        if let death {
+            self.init(
+                at: now,
+                failure: AgentStatus.Failure(
+                    code: "run.crashed", reason: "the plugin \(quoted(death.pluginID)) took it down \(death.sentence)",
+                    plugin: death.pluginID, run: death.runID?.rawValue))
+        } else if let life {
+            if let stopped = life.stoppedAt {
+                guard life.isOnce != true else { return nil }
+                self.init(at: stopped, failure: life.failure)
+            } else if life.bootID != bootID {
+                self.init(at: now, failure: AgentStatus.Failure(code: nil, reason: "the host was restarted"))
+            } else {
+                self.init(
+                    at: now,
+                    failure: AgentStatus.Failure(
+                        code: nil,
+                        reason:
+                            "it was ended from outside (SIGKILL, or the host was out of memory), or by a fault on a "
+                            + "thread of its own or of a plugin's"))
+            }
+        } else {
+            return nil
+        }
     }
 }

@@ -1,4 +1,4 @@
-import AgentModel
+public import AgentModel
 public import BackendClient
 import CronSchedule
 import Foundation
@@ -23,12 +23,15 @@ public actor Synchronizer: Service {
         public var onRound: @Sendable (BackendError?) async -> Void
         /// Called with the `backend_id` of each answer that has one.
         public var onBackend: @Sendable (String) async -> Void
+        /// Called with each answer that says who this agent is.
+        public var onAgent: @Sendable (AgentDocument) async -> Void
 
         public init(
             client: BackendClient, plugins: PluginLoader, scheduler: Scheduler, dispatcher: Dispatcher,
             journal: RunJournal, clock: any WallClock, onResult: @escaping @Sendable () -> Void,
             onRound: @escaping @Sendable (BackendError?) async -> Void = { _ in },
-            onBackend: @escaping @Sendable (String) async -> Void = { _ in }
+            onBackend: @escaping @Sendable (String) async -> Void = { _ in },
+            onAgent: @escaping @Sendable (AgentDocument) async -> Void = { _ in }
         ) {
             self.client = client
             self.plugins = plugins
@@ -39,6 +42,7 @@ public actor Synchronizer: Service {
             self.onResult = onResult
             self.onRound = onRound
             self.onBackend = onBackend
+            self.onAgent = onAgent
         }
     }
 
@@ -172,6 +176,7 @@ public actor Synchronizer: Service {
             guard let agent else { throw .missingData(url: parts.client.serverURL.text) }
             return agent.document
         case .changed(let document, let etag):
+            await parts.onAgent(document)
             await accept(document, etag: etag)
             return document
         }
@@ -186,7 +191,7 @@ public actor Synchronizer: Service {
                     "id": "\(document.id)", "name": "\(document.name ?? "(not named yet)")",
                     "plugins": "\(document.plugins.count)",
                 ])
-            if document.lacksTeam {
+            if document.lacksTeam, saidBefore.insert("agent.no_team").inserted {
                 logger.warning("the backend gives this agent no team", metadata: ["code": "agent.no_team"])
             }
         }

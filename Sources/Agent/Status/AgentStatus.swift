@@ -18,8 +18,16 @@ public struct AgentStatus: Sendable, Equatable {
     public var schedules = Listing<Schedule>()
     /// Runs that wait for their turn.
     public var queued = 0
-    /// Nil where an agent without it has run.
-    public var executor: Executor?
+    /// How the backend knows this agent; nil before its first answer.
+    public var identity: Identity?
+    /// What is wrong with the sections of plugins in the configuration.
+    public var notices: [Notice] = []
+    /// The names of plugins that have a section by their id, by id: what an older version of a plugin was called.
+    public var sectionNames: [String: String] = [:]
+    /// The ends of the agent in the last day, the oldest first.
+    public var ends: [End] = []
+    /// Who holds the interpreter and the workers; nil where that isn't known.
+    public var executor: ExecutorState?
     /// When the above was last looked at and found changed.
     public var writtenAt: Date?
 
@@ -33,6 +41,12 @@ public struct AgentStatus: Sendable, Equatable {
         public var startedAt: Date
         /// Nil while it runs, and for ever where it was killed.
         public var stoppedAt: Date?
+        /// Why it ended by itself without having been told to.
+        public var failure: Failure?
+        /// Whether it was to end by itself (`run --once`).
+        public var isOnce: Bool?
+        /// The host's, of this boot (random(4)).
+        public var bootID: String?
 
         enum CodingKeys: String, CodingKey {
             case version
@@ -40,6 +54,125 @@ public struct AgentStatus: Sendable, Equatable {
             case serverURL = "server_url"
             case startedAt = "started_at"
             case stoppedAt = "stopped_at"
+            case failure
+            case isOnce = "once"
+            case bootID = "boot_id"
+        }
+    }
+
+    /// Why the agent's process ended.
+    public struct Failure: Codable, Sendable, Equatable {
+        /// A code of `docs/errors.md`; nil where the process was ended from outside.
+        public var code: String?
+        /// A sentence without a subject, such as `the plugin "p" took it down by the signal SIGSEGV`.
+        public var reason: String
+        /// Whose code it was, where that is known.
+        public var plugin: String?
+        public var run: String?
+
+        enum CodingKeys: String, CodingKey {
+            case code, reason, plugin
+            case run = "run_id"
+        }
+
+        public init(code: String?, reason: String, plugin: String? = nil, run: String? = nil) {
+            self.code = code
+            self.reason = reason
+            self.plugin = plugin
+            self.run = run
+        }
+    }
+
+    /// One end of the agent, as the agent after it saw it.
+    public struct End: Codable, Sendable, Equatable {
+        /// When it ended, where it wrote that down, and otherwise when the next one started.
+        public var at: Date
+        /// Nil where it was told to stop.
+        public var failure: Failure?
+    }
+
+    /// How the backend knows this agent.
+    public struct Identity: Codable, Sendable, Equatable {
+        public var id: String
+        public var name: String?
+
+        public init(id: String, name: String?) {
+            self.id = id
+            self.name = name
+        }
+    }
+
+    /// Something that a person should know of the configuration.
+    public struct Notice: Codable, Sendable, Equatable {
+        public var code: String
+        public var message: String
+        /// Whether a plugin has less protection than was meant.
+        public var isProblem: Bool
+
+        enum CodingKeys: String, CodingKey {
+            case code, message
+            case isProblem = "problem"
+        }
+    }
+
+    /// Who holds the interpreter, and the threads that calls run on.
+    public struct ExecutorState: Codable, Sendable, Equatable {
+        /// Calls that may run at the same time.
+        public var workers: Int
+        /// Nil while every thread gets the interpreter in its turn.
+        public var hold: Hold?
+        /// The longest first.
+        public var uses: [Use]
+
+        public init(workers: Int, hold: Hold?, uses: [Use]) {
+            self.workers = workers
+            self.hold = hold
+            self.uses = Array(uses.prefix(listLimit))
+        }
+    }
+
+    /// A thread that has held the interpreter for longer than is usual: nothing else runs in-process meanwhile.
+    public struct Hold: Codable, Sendable, Equatable {
+        /// Such as `the plugin "p"`.
+        public var holder: String
+        public var plugin: String?
+        public var run: String?
+        public var since: Date
+
+        enum CodingKeys: String, CodingKey {
+            case holder, plugin, since
+            case run = "run_id"
+        }
+
+        public init(holder: String, plugin: String?, run: String?, since: Date) {
+            self.holder = holder
+            self.plugin = plugin
+            self.run = run
+            self.since = since
+        }
+    }
+
+    /// A call, a load or a shutdown that holds a worker.
+    public struct Use: Codable, Sendable, Equatable {
+        public var plugin: String
+        public var run: String?
+        /// `call`, `load` or `shutdown`.
+        public var kind: String
+        /// `running`, `waiting` (in the kernel) or `not_begun` (for the interpreter).
+        public var state: String
+        public var since: Date
+
+        enum CodingKeys: String, CodingKey {
+            case plugin, kind, state, since
+            case run = "run_id"
+        }
+
+        public init(plugin: String, run: String?, kind: String, state: String, since: Date) {
+            self.plugin = plugin
+            self.run = run
+            self.kind = kind
+            self.state = state
+            self.since = since
         }
     }
 
@@ -92,42 +225,16 @@ public struct AgentStatus: Sendable, Equatable {
         public var problem: String?
     }
 
-    /// The threads that run plugins in the agent's process.
-    public struct Executor: Codable, Sendable, Equatable {
-        /// Calls that may run at the same time.
-        public var workers: Int
-        /// Who holds the interpreter's lock, where that has gone on for long.
-        public var held: Hold?
-        /// Calls, loads and shutdowns that have gone on for some seconds, longest first.
-        public var uses = Listing<Use>()
-    }
-
-    /// A thread that keeps all others from the interpreter.
-    public struct Hold: Codable, Sendable, Equatable {
-        /// In words.
-        public var by: String
-        public var plugin: String?
-        public var run: String?
-        public var thread: String?
-        public var since: Date
-    }
-
-    /// What a plugin does on a thread, and since when.
-    public struct Use: Codable, Sendable, Equatable {
-        public var plugin: String
-        public var run: String?
-        /// `call`, `load` or `shutdown`.
-        public var kind: String
-        /// `running`, `waiting` (in the kernel) or `not_begun`.
-        public var state: String
-        public var since: Date
-    }
-
     /// A task that can't run yet.
     public struct Waiting: Codable, Sendable, Equatable {
         public var task: String
         public var command: String
         public var reason: String
+
+        enum CodingKeys: String, CodingKey {
+            case task = "task_id"
+            case command, reason
+        }
     }
 
     /// A schedule and when it fires next.
@@ -137,6 +244,11 @@ public struct AgentStatus: Sendable, Equatable {
         public var cron: String
         /// Nil: never again.
         public var next: Date?
+
+        enum CodingKeys: String, CodingKey {
+            case task = "task_id"
+            case command, cron, next
+        }
     }
 }
 
@@ -145,7 +257,8 @@ public struct AgentStatus: Sendable, Equatable {
 extension AgentStatus {
     /// The names of the snapshots.
     private enum Name: String, CaseIterable {
-        case agent, backend, plugins, waiting, schedules, queued, executor
+        case agent, backend, plugins, waiting, schedules, queued, identity, notices, ends, executor
+        case sectionNames = "section_names"
     }
 
     /// What is in the journal. A part that isn't there, or was written by a version that had it otherwise, is left
@@ -160,6 +273,10 @@ extension AgentStatus {
         waiting = decoded(.waiting) ?? waiting
         schedules = decoded(.schedules) ?? schedules
         queued = decoded(.queued) ?? queued
+        identity = decoded(.identity)
+        notices = decoded(.notices) ?? notices
+        sectionNames = decoded(.sectionNames) ?? sectionNames
+        ends = decoded(.ends) ?? ends
         executor = decoded(.executor)
         writtenAt = Name.allCases.compactMap { snapshots[$0.rawValue]?.writtenAt }.max()
     }
@@ -172,7 +289,8 @@ extension AgentStatus {
         let texts: [(Name, String?)] = [
             (.agent, try text(life)), (.backend, try text(contact)), (.plugins, try text(plugins)),
             (.waiting, try text(waiting)), (.schedules, try text(schedules)), (.queued, try text(queued)),
-            (.executor, try text(executor)),
+            (.identity, try text(identity)), (.notices, try text(notices)),
+            (.sectionNames, try text(sectionNames)), (.ends, try text(ends)), (.executor, try text(executor)),
         ]
         return Dictionary(uniqueKeysWithValues: texts.compactMap { name, text in text.map { (name.rawValue, $0) } })
     }

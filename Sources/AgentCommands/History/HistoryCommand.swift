@@ -9,11 +9,12 @@ struct HistoryCommand: AsyncParsableCommand {
         commandName: "history", abstract: "List the runs of this host, the newest first.",
         discussion: """
             Reads the journal, beside a running agent or without one. DELIVERY is "running", "pending", "delivered",
-            "dead-letter" (the backend refused it for good; see "outbox") or "discarded".
+            "dead-letter" (the backend refused it for good; see "outbox") or "discarded". RUN is the end of the run's id,
+            which every command takes; --json has the whole id. STARTED is UTC. Long names are cut in the middle.
 
             EXAMPLE
               runbook-agent history --status failed --limit 10
-              runbook-agent history show 019ab1c2-7d3e-7f00-8a52-0c4b6f1e2d3a
+              runbook-agent history show 6f1e2d3a
             """,
         subcommands: [HistoryShowCommand.self])
 
@@ -60,7 +61,9 @@ struct HistoryCommand: AsyncParsableCommand {
         let delivery: DeliveryView
 
         enum CodingKeys: String, CodingKey {
-            case run, task, command, plugin, status, code, problem, delivery
+            case run = "run_id"
+            case task = "task_id"
+            case command, plugin, status, code, problem, delivery
             case startedAt = "started_at"
             case finishedAt = "finished_at"
             case durationMilliseconds = "duration_ms"
@@ -78,15 +81,18 @@ struct HistoryCommand: AsyncParsableCommand {
             durationMilliseconds = record.durationMilliseconds
             scheduledFor = record.start.scheduledFor
             code = record.error?.code
-            problem = record.error?.message
+            problem = record.error?.sentence
             delivery = DeliveryView(record.delivery)
         }
 
-        static let header = ["RUN", "STARTED", "TASK", "COMMAND", "STATUS", "DURATION", "DELIVERY", "CODE"]
+        static let header = ["RUN", "STARTED", "TASK", "COMMAND", "STATUS", "TIME", "DELIVERY", "CODE"]
+        static let shrinking = [2, 3, 7]
         var cells: [String] {
             [
-                run, RFC3339.string(from: startedAt), task, command, status,
-                durationMilliseconds.map { TimeSpan.text($0 / 1000) } ?? "", delivery.state, code ?? "",
+                ShortID.text(of: run), ShortTime.text(of: startedAt), task, command, status,
+                durationMilliseconds.map { TimeSpan.text($0 / 1000) } ?? "",
+                // A run that is under way is said once.
+                status == "running" ? "" : delivery.state, code ?? "",
             ]
         }
     }

@@ -9,10 +9,10 @@ struct HistoryShowCommand: AsyncParsableCommand {
         commandName: "show", abstract: "Show one run with its output and traceback.",
         discussion: """
             EXAMPLE
-              runbook-agent history show 019ab1c2-7d3e-7f00-8a52-0c4b6f1e2d3a
+              runbook-agent history show 6f1e2d3a
             """)
 
-    @Argument(help: ArgumentHelp("The run's id, a UUID; \"history\" lists them.", valueName: "run id"))
+    @Argument(help: ArgumentHelp("The run's id, or the end of it; \"history\" lists them.", valueName: "run id"))
     var run: RunArgument
 
     @OptionGroup var configurationOptions: ConfigurationOptions
@@ -21,7 +21,8 @@ struct HistoryShowCommand: AsyncParsableCommand {
     func run() async throws {
         let configuration = try configurationOptions.load()
         let reader = try await RunJournal.openReadOnly(directory: configuration.stateDirectory)
-        guard let record = try await reader.run(run.id) else { throw RunJournalError.unknownRun(run.id) }
+        let id = try await run.resolve(in: reader)
+        guard let record = try await reader.run(id) else { throw RunJournalError.unknownRun(id) }
         let view = View(record)
         if output.json {
             print(try ListRenderer.json(view))
@@ -51,7 +52,9 @@ struct HistoryShowCommand: AsyncParsableCommand {
         let stderr: String?
 
         enum CodingKeys: String, CodingKey {
-            case run, task, command, plugin, function, isolation, status, delivery, error, data, stdout, stderr
+            case run = "run_id"
+            case task = "task_id"
+            case command, plugin, function, isolation, status, delivery, error, data, stdout, stderr
             case isOneOff = "one_off"
             case scheduledFor = "scheduled_for"
             case startedAt = "started_at"
@@ -95,7 +98,7 @@ struct HistoryShowCommand: AsyncParsableCommand {
             fields.print("finished", finishedAt.map(RFC3339.string(from:)))
             fields.print("duration", durationMilliseconds.map { TimeSpan.text($0 / 1000) })
             fields.print("delivery", delivery.text)
-            fields.print("error", error.map { "\($0.message) [\($0.code)]" })
+            fields.print("error", error.map { "\($0.sentence) [\($0.code)]" })
             fields.printBlock("data", data)
             fields.printBlock("stdout", stdout)
             fields.printBlock("stderr", stderr)

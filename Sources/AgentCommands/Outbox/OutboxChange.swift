@@ -28,13 +28,18 @@ struct OutboxChange {
         let run: String
         let change: Change
 
+        enum CodingKeys: String, CodingKey {
+            case run = "run_id"
+            case change
+        }
+
         init(run: RunID, change: Change) {
             self.run = run.rawValue
             self.change = change
         }
 
         static let header = ["RUN", "CHANGE"]
-        var cells: [String] { [run, change.rawValue] }
+        var cells: [String] { [ShortID.text(of: run), change.rawValue] }
     }
 
     /// - Throws: `RunJournalError`.
@@ -51,12 +56,6 @@ struct OutboxChange {
         try output.renderer.print(rows)
         // Not on standard output, which is for the list.
         Terminal.writeError(rows.isEmpty ? "there are no dead letters; nothing was changed" : try notice)
-    }
-
-    /// In the order they were named, each once.
-    static func unique(_ runs: [RunArgument]) -> [RunID] {
-        var seen: Set<RunID> = []
-        return runs.map(\.id).filter { seen.insert($0).inserted }
     }
 
     /// - Throws: `journal.unknown_run`, `journal.not_in_outbox`: then nothing is to be changed.

@@ -10,23 +10,31 @@ struct OutboxDiscardCommand: AsyncParsableCommand {
             For good: the backend never gets them. The runs stay in the history, as "discarded". Nothing is asked
             before. A running agent notices; what it is sending at that moment may still arrive.
 
+            With --all every dead letter; what is pending is discarded by its id only.
+
             EXAMPLE
-              runbook-agent outbox discard 019ab1c2-7d3e-7f00-8a52-0c4b6f1e2d3a
+              runbook-agent outbox discard 6f1e2d3a
             """)
 
-    @Argument(help: ArgumentHelp("Ids of runs; \"outbox list\" has them.", valueName: "run id"))
-    var runs: [RunArgument]
+    @Argument(help: ArgumentHelp("Ids of runs, or the ends of them; \"outbox list\" has them.", valueName: "run id"))
+    var runs: [RunArgument] = []
+
+    @Flag(name: .long, help: "All dead letters.")
+    var all = false
 
     @OptionGroup var configurationOptions: ConfigurationOptions
     @OptionGroup var output: OutputOptions
 
     mutating func validate() throws {
-        guard !runs.isEmpty else { throw ValidationError("give the ids of runs") }
+        guard all != !runs.isEmpty else { throw ValidationError("give either ids of runs (run id) or --all") }
     }
 
     func run() async throws {
         try await OutboxChange(configurationOptions, output).perform { journal in
-            let chosen = OutboxChange.unique(runs)
+            let chosen =
+                all
+                ? try await journal.reader.outbox(.deadLetter, limit: .max).map(\.runID)
+                : try await RunArgument.resolve(runs, in: journal.reader)
             _ = try await OutboxChange.states(of: chosen, in: journal)
             try await journal.discard(chosen)
             let states = try await journal.reader.deliveryStates(of: chosen)

@@ -9,7 +9,8 @@ struct OutboxListCommand: AsyncParsableCommand {
         commandName: "list", abstract: "List results that the backend doesn't have yet, the oldest first.",
         discussion: """
             STATE is "pending", which the agent delivers by itself, or "dead-letter": the backend refused it for good,
-            and it is kept until "outbox retry" or "outbox discard".
+            and it is kept until "outbox retry" or "outbox discard". RUN is the end of the run's id, which every command
+            takes; --json has the whole id. QUEUED is UTC.
 
             EXAMPLE
               runbook-agent outbox list --state dead-letter --json
@@ -56,7 +57,9 @@ struct OutboxListCommand: AsyncParsableCommand {
         let reason: String?
 
         enum CodingKeys: String, CodingKey {
-            case run, task, state, status, bytes, attempts, reason
+            case run = "run_id"
+            case task = "task_id"
+            case state, status, bytes, attempts, reason
             case queuedAt = "queued_at"
             case nextAttempt = "next_attempt"
         }
@@ -76,7 +79,8 @@ struct OutboxListCommand: AsyncParsableCommand {
         static let header = ["RUN", "QUEUED", "TASK", "STATUS", "SIZE", "STATE", "ATTEMPTS", "REASON"]
         var cells: [String] {
             [
-                run, RFC3339.string(from: queuedAt), task, status, ByteCount.text(bytes), state, "\(attempts)",
+                ShortID.text(of: run), ShortTime.text(of: queuedAt), task, status, ByteCount.text(bytes), state,
+                "\(attempts)",
                 reason ?? "",
             ]
         }

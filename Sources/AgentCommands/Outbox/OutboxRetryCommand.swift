@@ -14,7 +14,7 @@ struct OutboxRetryCommand: AsyncParsableCommand {
               runbook-agent outbox retry --all
             """)
 
-    @Argument(help: ArgumentHelp("Ids of runs; \"outbox list\" has them.", valueName: "run id"))
+    @Argument(help: ArgumentHelp("Ids of runs, or the ends of them; \"outbox list\" has them.", valueName: "run id"))
     var runs: [RunArgument] = []
 
     @Flag(name: .long, help: "All dead letters.")
@@ -32,7 +32,7 @@ struct OutboxRetryCommand: AsyncParsableCommand {
             let chosen =
                 all
                 ? try await journal.reader.outbox(.deadLetter, limit: .max).map(\.runID)
-                : OutboxChange.unique(runs)
+                : try await RunArgument.resolve(runs, in: journal.reader)
             let states = try await OutboxChange.states(of: chosen, in: journal)
             let dead = chosen.filter { if case .deadLetter? = states[$0] { true } else { false } }
             try await journal.retryDeadLetters(dead)

@@ -8,6 +8,7 @@ import Logging
 import PluginExecution
 import PluginStore
 import PythonEmbedding
+import Synchronization
 
 struct PluginCallCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -15,7 +16,7 @@ struct PluginCallCommand: AsyncParsableCommand {
         discussion: """
             The plugin is a stored one, by its id, or a file: a script (.py) or a plugin document (.json), which is
             checked against its SHA-512. Its output goes to standard output and standard error. Nothing is journalled
-            or delivered.
+            or delivered. The settings of a script in a file are those of the section [plugin:file], if there is one.
 
             EXAMPLE
               runbook-agent plugin call ./disk.py disk_usage --arguments '{"path": "/var"}'
@@ -58,34 +59,59 @@ struct PluginCallCommand: AsyncParsableCommand {
                 Terminal.writeError("error: the plugin holds the interpreter's lock past every limit [python.wedged]")
                 _exit(ExitStatus.wedged)
             }))
-        try await executor.load(image)
+        // What the script writes while it is loaded stands in front of what the method writes.
+        Terminal.write(try await load(image, executor), on: .standardError)
         let task = TaskDocument(id: "call", command: function, cron: nil, arguments: arguments)
+        let isInterrupted = Mutex(false)
+        // The first Ctrl-C stops the call, so that what it has written is kept; the second one ends the process.
+        let interruptions = await AgentSignals.onInterrupt { count in
+            if count > 1 { _exit(128 + SIGINT) }
+            isInterrupted.withLock { $0 = true }
+            Terminal.writeError("interrupted: the call is being stopped; Ctrl-C again ends it at once")
+            executor.stopCalls()
+        }
         let outcome = await executor.execute(
             Invocation(pluginID: image.id, function: function, arguments: try task.normalizedArguments()))
-        await executor.shutDown()
+        interruptions.cancel()
+        let wasInterrupted = isInterrupted.withLock { $0 }
+        if !wasInterrupted { await executor.shutDown() }
         await http.shutdown()
         try show(outcome, on: standardOutput)
+        if wasInterrupted { throw ExitCode(128 + SIGINT) }
         guard outcome.status == .succeeded else { throw ExitCode.failure }
+    }
+
+    private func load(_ image: PluginImage, _ executor: TieredExecutor) async throws -> String {
+        do throws(PluginExecutionError) {
+            return try await executor.load(image)
+        } catch {
+            guard PluginSubject(subject) == .file else { throw error }
+            if let traceback = error.traceback { Terminal.writeError(traceback) }
+            Terminal.writeError("error: \(error.messageForFile) [\(error.code)]")
+            throw ExitCode.failure
+        }
     }
 
     private func image(_ configuration: AgentConfiguration) async throws -> PluginImage {
         guard PluginSubject(subject) == .file else {
             let id = try PluginID(subject)
             let plugin = try await StoredPlugins.holding(id, configuration).store.verify(id)
+            let settings = configuration.settings(for: id, named: plugin.document.name)
             return PluginImage(
-                id: id, script: plugin.script, path: plugin.path, timeLimit: limit(configuration, id),
-                keepsPrograms: configuration.settings(for: id).keepsPrograms,
-                sandbox: configuration.settings(for: id).sandboxPolicy(for: plugin.document.sandbox)?.policy)
+                id: id, script: plugin.script, path: plugin.path, timeLimit: limit(settings),
+                keepsPrograms: settings.keepsPrograms,
+                sandbox: settings.sandboxPolicy(for: plugin.document.sandbox)?.policy)
         }
         let file = try PluginFile(path: subject)
+        let settings = configuration.settings(for: file.id, named: file.name)
         return PluginImage(
-            id: file.id, script: file.script, path: file.path, timeLimit: limit(configuration, file.id),
-            keepsPrograms: configuration.settings(for: file.id).keepsPrograms,
-            sandbox: configuration.settings(for: file.id).sandboxPolicy(for: file.sandbox)?.policy)
+            id: file.id, script: file.script, path: file.path, timeLimit: limit(settings),
+            keepsPrograms: settings.keepsPrograms,
+            sandbox: settings.sandboxPolicy(for: file.sandbox)?.policy)
     }
 
-    private func limit(_ configuration: AgentConfiguration, _ id: PluginID) -> Duration? {
-        guard let timeLimit else { return configuration.settings(for: id).taskTimeout }
+    private func limit(_ settings: PluginSettings) -> Duration? {
+        guard let timeLimit else { return settings.taskTimeout }
         return timeLimit == 0 ? nil : .seconds(timeLimit)
     }
 
@@ -109,11 +135,11 @@ struct PluginCallCommand: AsyncParsableCommand {
             write(try ListRenderer.json(result) + "\n")
             return
         }
-        write(outcome.stdout)
+        Terminal.write(outcome.stdout, on: standardOutput)
         Terminal.write(outcome.stderr, on: .standardError)
         if let error = outcome.error {
             if let traceback = error.traceback { Terminal.writeError(traceback) }
-            Terminal.writeError("error: \(error.message) [\(error.code)]")
+            Terminal.writeError("error: \(error.sentence) [\(error.code)]")
         } else if let data = outcome.data, data != outcome.stdout {
             write(data.hasSuffix("\n") ? data : data + "\n")
         }

@@ -1,3 +1,4 @@
+import Agent
 import AgentModel
 import ArgumentParser
 
@@ -8,7 +9,9 @@ struct PluginListCommand: AsyncParsableCommand {
             STATE is "verified" where script and file match the SHA-512, "quarantined" where its code took the agent
             down three times in a row, otherwise the code of what is wrong.
             ISOLATION says where its code runs, as it is configured now. "sandbox, whole network" is a sandboxed plugin
-            that may reach every port of every host, as scans need it.
+            that may reach every port of every host, as scans need it. "in-process, was sandbox" is a plugin in the
+            agent's process of which an earlier version has a section [plugin:ID] with isolation = sandbox: name the
+            section [plugin-name:NAME].
 
             EXAMPLE
               runbook-agent plugin list --config config.ini --json
@@ -30,7 +33,14 @@ struct PluginListCommand: AsyncParsableCommand {
         let isolation: String
         /// What of the network it may use; null where it isn't sandboxed.
         let network: String?
+        /// The section of an earlier version that says sandbox, where this one runs in the agent's process.
+        let sandboxLeft: String?
         let state: String
+
+        enum CodingKeys: String, CodingKey {
+            case id, name, version, commands, isolation, network, state
+            case sandboxLeft = "sandbox_left"
+        }
 
         init(_ entry: StoredPlugins.Entry) {
             id = entry.id.rawValue
@@ -39,12 +49,14 @@ struct PluginListCommand: AsyncParsableCommand {
             commands = entry.document?.commands.count ?? 0
             isolation = entry.confinement.isolation
             network = entry.confinement.policy?.network
+            sandboxLeft = entry.sandboxLeft?.title
             state = entry.state
         }
 
         static let header = ["ID", "NAME", "VERSION", "COMMANDS", "ISOLATION", "STATE"]
         var cells: [String] {
-            let confinement = network == "full" ? "\(isolation), whole network" : isolation
+            var confinement = network == "full" ? "\(isolation), whole network" : isolation
+            if sandboxLeft != nil { confinement += ", was sandbox" }
             return [id, name ?? "", version?.description ?? "", "\(commands)", confinement, state]
         }
     }

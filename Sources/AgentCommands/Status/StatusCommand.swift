@@ -12,7 +12,7 @@ struct StatusCommand: AsyncParsableCommand {
             Plugins, waiting tasks and fire times are as the agent last wrote them down, at most a second after they
             changed. Lists are cut to 50 entries.
 
-            Exits 0 whatever state it finds, and 1 where there is no journal or it can't be read.
+            What is wrong stands first, and the exit code is 1 then, as where there is no journal or it can't be read.
 
             EXAMPLE
               runbook-agent status --config config.ini --json
@@ -27,10 +27,14 @@ struct StatusCommand: AsyncParsableCommand {
         var report = try await StatusReport.read(
             directory: configuration.stateDirectory, login: await configuration.loginState())
         report.outbox.limit = configuration.outboxLimit
+        report.problems = report.findProblems(
+            pollInterval: configuration.pollInterval.seconds, requestTimeout: configuration.requestTimeout.seconds,
+            writeProblem: StatusProbe.writeProblem(directory: configuration.stateDirectory))
         if output.json {
             print(try ListRenderer.json(report))
         } else {
             report.printForPeople()
         }
+        guard report.problems.isEmpty else { throw ExitCode.failure }
     }
 }

@@ -6,12 +6,8 @@ import Foundation
 extension StatusReport {
     func printForPeople() {
         let fields = Fields()
-        if let held = executor?.held {
-            fields.print(
-                "blocked",
-                "\(held.by) has held the interpreter for \(age(held.since))"
-                    + (held.run.map { " (run \($0))" } ?? "") + ", and nothing else can run meanwhile")
-        }
+        list("problems", problems.count, problems) { "\($0.message) [\($0.code)]" }
+        fields.print("name", agent.id.map { id in "\(agent.name ?? "(not named yet)"), id \(id)" })
         fields.print("agent", agentText)
         fields.print("version", agent.version)
         fields.print("directory", agent.stateDirectory)
@@ -25,10 +21,11 @@ extension StatusReport {
                 + "\(age(plugin.lastCrash)) ago; \"runbook-agent plugin release \(plugin.plugin)\" lets it run again"
         }
         list(agent.state == .running ? "running" : "cut off", running.total, running.first) { run in
-            "\(run.run)  \(run.task)  \(run.command)  for \(TimeSpan.text(run.seconds))"
+            "\(ShortID.text(of: run.run))  \(run.task)  \(run.command)  for \(TimeSpan.text(run.seconds))"
+                + waitText(of: run)
         }
-        if let uses = executor?.uses, uses.total > 0 {
-            list("workers", uses.total, uses.first) { use in
+        if let uses = executor?.uses, !uses.isEmpty {
+            list("workers", uses.count, uses) { use in
                 "\(use.plugin)  \(use.kind)\(use.run.map { " \($0)" } ?? "")  "
                     + "\(Self.words(of: use.state)) for \(age(use.since))"
             }
@@ -36,6 +33,14 @@ extension StatusReport {
         fields.print("queued", "\(queued)")
         list("waiting", waiting.total, waiting.first) { "\($0.task)  \($0.command): \($0.reason)" }
         list("plugins", plugins.total, plugins.first, line: Self.text(of:))
+        let warnings = notices.filter { !$0.isProblem }
+        if !warnings.isEmpty { list("warnings", warnings.count, warnings) { "\($0.message) [\($0.code)]" } }
+        if !ends.isEmpty {
+            list("ends", ends.count, ends) { end in
+                "\(RFC3339.string(from: end.at))  \(end.failure?.reason ?? "it was told to stop")"
+                    + (end.failure?.code.map { " [\($0)]" } ?? "")
+            }
+        }
         list("schedules", schedules.total, schedules.first) { schedule in
             "\(schedule.next.map(RFC3339.string(from:)) ?? "never")  \(schedule.task)  \(schedule.command)  \(schedule.cron)"
         }
@@ -44,16 +49,31 @@ extension StatusReport {
 
     private var agentText: String {
         switch agent.state {
+        case .running where agent.isSuspended:
+            "stopped by a signal (SIGSTOP), process \(agent.processID.map(String.init) ?? ""); it doesn't answer"
         case .running:
             "running, process \(agent.processID.map(String.init) ?? "not known here")"
                 + (agent.startedAt.map { ", for \(age($0))" } ?? "")
-        case .stopped: "stopped" + (agent.stoppedAt.map { " at \(RFC3339.string(from: $0)), \(age($0)) ago" } ?? "")
+        case .stopped:
+            "stopped" + (agent.stoppedAt.map { " at \(RFC3339.string(from: $0)), \(age($0)) ago" } ?? "")
+                + (agent.failure.map { ": \($0.reason)" } ?? "")
         case .neverRan: "has not run yet"
         case .died: "not running; it did not end by itself: see its log"
         }
     }
 
-    private var loginText: String {
+    /// What a run that has been written down as started waits for.
+    private func waitText(of run: Run) -> String {
+        guard let executor else { return "" }
+        if executor.hold?.run == run.run { return "; it holds the interpreter" }
+        switch executor.uses.first(where: { $0.run == run.run })?.state {
+        case "not_begun": return "; it has not begun, because another thread holds the interpreter"
+        case "waiting": return "; it waits in the kernel"
+        default: return ""
+        }
+    }
+
+    var loginText: String {
         if let problem = login.problem { return "\(login.state): \(problem) [\(login.code ?? "")]" }
         var text = login.state
         if let since = login.since { text += " since \(RFC3339.string(from: since))" }
@@ -94,7 +114,7 @@ extension StatusReport {
 
     private var size: String { ByteCount.text(outbox.bytes) }
 
-    private func age(_ time: Date) -> String { TimeSpan.text(now.timeIntervalSince(time)) }
+    func age(_ time: Date) -> String { TimeSpan.text(now.timeIntervalSince(time)) }
 
     private static func words(of state: String) -> String {
         switch state {

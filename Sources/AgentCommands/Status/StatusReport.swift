@@ -6,6 +6,8 @@ import RunJournal
 
 /// Everything that `status` shows, as its JSON has it.
 struct StatusReport: Encodable {
+    /// What is wrong, the worst first.
+    var problems: [StatusProblem] = []
     let agent: AgentState
     let login: Login
     /// Nil before the first attempt.
@@ -24,9 +26,19 @@ struct StatusReport: Encodable {
     let now: Date
     /// Plugins whose code took the agent down again and again: they aren't run any more.
     var quarantine: [Quarantined] = []
+    /// Ends of the agent in the last day, the oldest first.
+    var ends: [AgentStatus.End] = []
+    /// What is odd about the sections of plugins in the configuration.
+    var notices: [AgentStatus.Notice] = []
+    /// Nil where no agent runs, or it doesn't say.
+    var executor: AgentStatus.ExecutorState?
+    /// Plugins of which calls could not be stopped since the agent was started.
+    var stuckPlugins: [String] = []
 
     enum CodingKeys: String, CodingKey {
-        case agent, login, backend, plugins, queued, waiting, schedules, running, executor, outbox, now, quarantine
+        case problems, agent, login, backend, plugins, queued, waiting, schedules, running, outbox, now, quarantine
+        case ends, notices, executor
+        case stuckPlugins = "stuck_plugins"
         case recordedAt = "recorded_at"
     }
 
@@ -48,10 +60,21 @@ struct StatusReport: Encodable {
         let serverURL: String?
         let startedAt: Date?
         let stoppedAt: Date?
+        /// Why it ended by itself without having been told to.
+        let failure: AgentStatus.Failure?
+        /// Whether it was to end by itself (`run --once`).
+        let isOnce: Bool
+        /// Its process was stopped by a signal: it runs, and does nothing.
+        let isSuspended: Bool
+        /// How the backend knows it.
+        let id: String?
+        let name: String?
         let stateDirectory: String
 
         enum CodingKeys: String, CodingKey {
-            case state, version
+            case state, version, failure, id, name
+            case isOnce = "once"
+            case isSuspended = "suspended"
             case processID = "process_id"
             case serverURL = "server_url"
             case startedAt = "started_at"
@@ -62,7 +85,9 @@ struct StatusReport: Encodable {
 
     /// What is stored of the login.
     struct Login: Encodable {
-        var state = "not used"
+        static let notUsed = "not used"
+
+        var state = notUsed
         var since: Date?
         /// Of the access token, which is renewed before.
         var expiresAt: Date?
@@ -117,7 +142,9 @@ struct StatusReport: Encodable {
         let seconds: Double
 
         enum CodingKeys: String, CodingKey {
-            case run, task, command, plugin, seconds
+            case run = "run_id"
+            case task = "task_id"
+            case command, plugin, seconds
             case startedAt = "started_at"
         }
 
@@ -183,10 +210,9 @@ struct StatusReport: Encodable {
         StatusReport(
             agent: AgentState(
                 state: .neverRan, processID: nil, version: nil, serverURL: nil, startedAt: nil, stoppedAt: nil,
-                stateDirectory: directory),
+                failure: nil, isOnce: false, isSuspended: false, id: nil, name: nil, stateDirectory: directory),
             login: Login(login), backend: nil, plugins: AgentStatus.Listing(), queued: 0,
             waiting: AgentStatus.Listing(), schedules: AgentStatus.Listing(), running: Running(total: 0, first: []),
-            executor: nil,
             outbox: Outbox(pending: 0, deadLetters: 0, bytes: 0, oldest: nil, oldestSeconds: nil), recordedAt: nil,
             now: Date())
     }
@@ -200,7 +226,14 @@ struct StatusReport: Encodable {
         let running = try await reader.running()
         let counts = try await reader.counts()
         let now = Date()
-        let agent = AgentState(holder: holder, life: status.life, directory: directory)
+        let agent = AgentState(holder: holder, status: status, directory: directory)
+        var stuck: Set<String> = []
+        if agent.state == .running, let start = agent.startedAt {
+            let rejected = try await reader.history(HistoryFilter(status: .rejected), limit: 200)
+            stuck = Set(
+                rejected.filter { $0.error?.code == "plugin.stuck" && $0.start.startedAt >= start }
+                    .compactMap(\.start.pluginID))
+        }
         return StatusReport(
             agent: agent, login: Login(login),
             backend: status.contact, plugins: status.plugins, queued: status.queued, waiting: status.waiting,
@@ -214,24 +247,33 @@ struct StatusReport: Encodable {
                 oldestSeconds: counts.oldestPending.map { max(0, now.timeIntervalSince($0)) }),
             recordedAt: status.writtenAt, now: now,
             quarantine: try await reader.pluginCrashes().values.filter(\.isQuarantined)
-                .sorted { $0.pluginID < $1.pluginID }.map(Quarantined.init))
+                .sorted { $0.pluginID < $1.pluginID }.map(Quarantined.init),
+            ends: status.ends, notices: status.notices,
+            executor: agent.state == .running ? status.executor : nil, stuckPlugins: stuck.sorted())
     }
 }
 
 extension StatusReport.AgentState {
-    fileprivate init(holder: DirectoryHolder, life recorded: AgentStatus.Life?, directory: String) {
-        var life = recorded
+    fileprivate init(holder: DirectoryHolder, status: AgentStatus, directory: String) {
+        var life = status.life
         switch holder {
         case .running(let process):
             // One that has only just started may not have written of itself yet.
             if let process, life?.processID != process { life = nil }
             life?.stoppedAt = nil
+            life?.failure = nil
             state = .running
             processID = process
+            isSuspended = process.map(StatusProbe.isStopped) ?? false
         case .nobody:
             state = life?.stoppedAt == nil ? .died : .stopped
             processID = nil
+            isSuspended = false
         }
+        id = status.identity?.id
+        name = status.identity?.name
+        failure = life?.failure
+        isOnce = life?.isOnce ?? false
         version = life?.version
         serverURL = life?.serverURL
         startedAt = life?.startedAt

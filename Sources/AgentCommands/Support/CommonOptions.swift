@@ -9,7 +9,9 @@ import ProcessLogging
 struct ConfigurationOptions: ParsableArguments {
     @Option(
         name: .long,
-        help: ArgumentHelp("The configuration file; config.ini of this folder if it is there.", valueName: "file"))
+        help: ArgumentHelp(
+            "The configuration file. By default config.ini of this folder, else /etc/runbook-agent/config.ini, if it is there.",
+            valueName: "file"))
     var config: String?
 
     @Option(

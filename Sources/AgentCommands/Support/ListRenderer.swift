@@ -7,10 +7,22 @@ protocol Listable: Encodable {
     static var header: [String] { get }
     /// One cell a column.
     var cells: [String] { get }
+    /// The columns, by their index, that are cut where a line would be longer than ``ListRenderer/width``. Nothing is cut
+    /// where there are none.
+    static var shrinking: [Int] { get }
+}
+
+extension Listable {
+    static var shrinking: [Int] { [] }
 }
 
 /// Prints every list: a table for people, or one JSON value a line.
 struct ListRenderer {
+    /// Characters of a line of those tables that fit a screen.
+    static let width = 100
+    /// A column is cut to this, and not shorter.
+    private static let leastWidth = 8
+
     let isJSON: Bool
 
     func print(_ items: [some Listable]) throws {
@@ -46,13 +58,32 @@ struct ListRenderer {
 
     private func printTable<Item: Listable>(_ items: [Item]) {
         let rows = [Item.header] + items.map { $0.cells.map(Self.oneLine) }
-        let widths = Item.header.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        var widths = Item.header.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        Self.shrink(&widths, Item.shrinking)
         for row in rows {
             let cells = row.enumerated().map { column, cell in
-                column == row.count - 1 ? cell : cell.padding(toLength: widths[column], withPad: " ", startingAt: 0)
+                let cell = Self.shrinkingCell(cell, widths[column])
+                return column == row.count - 1
+                    ? cell : cell.padding(toLength: widths[column], withPad: " ", startingAt: 0)
             }
             Swift.print(cells.joined(separator: "  "))
         }
+    }
+
+    /// Takes from the widest of these columns until a line fits.
+    private static func shrink(_ widths: inout [Int], _ columns: [Int]) {
+        var excess = widths.reduce(0, +) + 2 * (widths.count - 1) - width
+        while excess > 0, let widest = columns.max(by: { widths[$0] < widths[$1] }), widths[widest] > leastWidth {
+            widths[widest] -= 1
+            excess -= 1
+        }
+    }
+
+    /// A text with its middle cut out: ids differ at the end, and names at the beginning.
+    private static func shrinkingCell(_ text: String, _ width: Int) -> String {
+        guard text.count > width else { return text }
+        let end = (width - 1) * 2 / 3
+        return text.prefix(width - 1 - end) + "…" + text.suffix(end)
     }
 
     private static func oneLine(_ text: String) -> String {

@@ -1,3 +1,4 @@
+import Agent
 import AgentModel
 import Foundation
 import PluginStore
@@ -8,6 +9,8 @@ struct PluginFile {
     /// The bytes that were hashed.
     let script: [UInt8]
     let path: String
+    /// The document's name; nil for a script without one.
+    let name: String?
     /// What it asks of the sandbox.
     let sandbox: SandboxRequest?
 
@@ -16,10 +19,11 @@ struct PluginFile {
         let verification = try PluginStore.verifyFile(path)
         self.path = URL(filePath: path).path(percentEncoded: false)
         script = verification.script
+        name = verification.name
         sandbox = verification.sandbox
         switch verification.subject {
         case .document(let id): self.id = try PluginID(id)
-        case .script, .scriptWithDocument: id = try PluginID("file")
+        case .script, .scriptWithDocument: id = try PluginID(PluginSection.fileID)
         }
     }
 }

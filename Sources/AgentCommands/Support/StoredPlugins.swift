@@ -12,6 +12,8 @@ struct StoredPlugins {
     private let configuration: AgentConfiguration
     /// By plugin id; empty where no agent has run.
     let crashes: [String: PluginCrashes]
+    /// Names of plugins that have a section by their id.
+    private let sectionNames: [String: String]
 
     /// The directory that must hold a plugin.
     /// - Throws: `PluginStoreError`: `plugin.not_stored` also where no agent has made the directory yet.
@@ -29,10 +31,13 @@ struct StoredPlugins {
             path: configuration.pluginDirectory, backend: nil,
             logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() })
         do throws(RunJournalError) {
-            crashes = try await RunJournal.openReadOnly(directory: configuration.stateDirectory).pluginCrashes()
+            let reader = try await RunJournal.openReadOnly(directory: configuration.stateDirectory)
+            crashes = try await reader.pluginCrashes()
+            sectionNames = AgentStatus(snapshots: try await reader.snapshots()).sectionNames
         } catch {
             // No agent has run yet, or it was an older one: the plugins can be listed all the same.
             crashes = [:]
+            sectionNames = [:]
         }
     }
 
@@ -52,6 +57,8 @@ struct StoredPlugins {
         var crashes: PluginCrashes?
         /// What confines it.
         let confinement: PluginConfinement
+        /// The section of an earlier version that says `isolation = sandbox`, where this one runs in the agent's process.
+        var sandboxLeft: PluginSection?
 
         /// `verified`, `quarantined`, or the code of what is wrong.
         var state: String { error?.code ?? (crashes?.isQuarantined == true ? "quarantined" : "verified") }
@@ -77,7 +84,9 @@ struct StoredPlugins {
             let crashes = crashes[id.rawValue].flatMap { $0.scriptHash == plugin.digest.hex ? $0 : nil }
             return Entry(
                 id: id, document: plugin.document, error: nil, crashes: crashes,
-                confinement: confinement(of: id, plugin.document))
+                confinement: confinement(of: id, plugin.document),
+                sandboxLeft: configuration.sandboxLeft(
+                    by: id, named: plugin.document.name, earlierNames: sectionNames))
         } catch {
             let document = try? store.document(id)
             return Entry(id: id, document: document, error: error, confinement: confinement(of: id, document))
@@ -85,6 +94,6 @@ struct StoredPlugins {
     }
 
     private func confinement(of id: PluginID, _ document: PluginDocument?) -> PluginConfinement {
-        PluginConfinement(settings: configuration.settings(for: id), request: document?.sandbox)
+        PluginConfinement(settings: configuration.settings(for: id, named: document?.name), request: document?.sandbox)
     }
 }

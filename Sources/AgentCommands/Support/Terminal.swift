@@ -55,4 +55,10 @@ enum Terminal {
         let shown = isatty(output.fileDescriptor) == 1 ? sanitized(text) : text
         output.write(Data(shown.utf8))
     }
+
+    /// What a plugin wrote, for a file or program as it is, for a person's screen sanitized.
+    static func write(_ text: String, on output: FileHandle) {
+        let shown = isatty(output.fileDescriptor) == 1 ? sanitized(text) : text
+        output.write(Data(shown.utf8))
+    }
 }

@@ -140,7 +140,9 @@ extension WireWriter {
         switch failure {
         case .invalidArguments(let problem): tagged(1, problem)
         case .argumentMismatch(let exception): tagged(2, exception)
-        case .functionMissing: integer(3)
+        case .functionMissing(let name, let methods):
+            tagged(3, name)
+            text(methods.joined(separator: " "))
         case .functionNotCallable(let type): tagged(4, type)
         case .raised(let exception): tagged(5, exception)
         case .exited(let exception): tagged(6, exception)
@@ -204,7 +206,10 @@ extension WireReader {
         switch tag {
         case 1: .invalidArguments(try text(limit: AnswerLimits.message))
         case 2: .argumentMismatch(try exception())
-        case 3: .functionMissing
+        case 3:
+            .functionMissing(
+                name: try text(limit: AnswerLimits.name),
+                methods: try text(limit: AnswerLimits.message).split(separator: " ").prefix(20).map(String.init))
         case 4: .functionNotCallable(type: try text(limit: AnswerLimits.message))
         case 5: .raised(try exception())
         case 6: .exited(try exception())

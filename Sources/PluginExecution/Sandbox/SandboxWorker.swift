@@ -121,7 +121,9 @@ public final class SandboxWorker: @unchecked Sendable {
                         message.function, of: $0, arguments: message.arguments, id: message.id,
                         outputLimit: message.limits.output, resultLimit: message.limits.result,
                         runName: "\(message.id)", gil: gil)
-                } ?? CallResult(value: .failure(.functionMissing), stdout: "", stderr: "")
+                }
+                ?? CallResult(
+                    value: .failure(.functionMissing(name: message.function, methods: [])), stdout: "", stderr: "")
             return answer(message.id, result, message.limits)
         case .shutDown(let id):
             var writer = WireWriter(kind: SandboxMessage.haveShutDown)

@@ -31,6 +31,10 @@ struct SandboxedRun {
         if outcome.status == .failed, case .failure(.raised(let exception)) = result.value, exception.isMemoryError {
             outcome.status = .outOfMemory
             outcome.error = .outOfMemory(policy.memory, exception)
+        } else if case .failure(.raised(let exception)) = result.value, step == nil,
+            let hint = policy.hint(for: exception)
+        {
+            outcome.error?.message += hint
         }
         return stoppedWithAgent(outcome, step)
     }

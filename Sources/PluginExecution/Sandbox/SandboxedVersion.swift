@@ -214,7 +214,9 @@ final class SandboxedVersion: @unchecked Sendable {
             return output + String(decoding: raw.output, as: UTF8.self) + String(decoding: raw.errors, as: UTF8.self)
         case .stopped where bound.isStopped: throw .stopped
         case .answered(.success, stoppedBy: _?), .stopped, .exhausted: throw .loadTimedOut(plugin: image.id)
-        case .answered(.failure(let failure), _): throw .loadFailed(plugin: image.id, failure)
+        case .answered(.failure(var failure), _):
+            failure.exception.message += image.sandbox?.hint(for: failure.exception) ?? ""
+            throw .loadFailed(plugin: image.id, failure)
         case .died(let ending): throw .loadCrashed(plugin: image.id, cause: ending.sentence)
         case .flooded: throw .loadCrashed(plugin: image.id, cause: "by writing without end")
         case .misbehaved: throw .loadCrashed(plugin: image.id, cause: "by sending what is no answer")
