@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 
 /// A lock between processes on a file (flock(2)), held until ``release()``.
 struct LoginLock: Sendable {
@@ -41,16 +42,7 @@ struct LoginLock: Sendable {
     /// Takes the lock; nil where another process, or another part of this one, holds it.
     static func attempt(_ purpose: Purpose, directory: String) throws(LoginError) -> LoginLock? {
         let path = directory + "/" + purpose.rawValue
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else {
-            if errno == ELOOP { throw .unsafeFile(path: path, problem: "it is a symbolic link") }
-            throw SecretFile(path: path).failure("opening")
-        }
-        var status = stat()
-        // What root makes is for the user that the agent runs as.
-        if geteuid() == 0, stat(directory, &status) == 0, status.st_uid != 0 {
-            fchown(descriptor, status.st_uid, gid_t.max)
-        }
+        let descriptor = try open(path, in: directory)
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let problem = errno
             close(descriptor)
@@ -58,6 +50,47 @@ struct LoginLock: Sendable {
             throw .storage(path: path, problem: "locking it failed: \(String(cString: strerror(problem)))")
         }
         return LoginLock(descriptor: descriptor)
+    }
+
+    /// Opens the file, made where it isn't there.
+    ///
+    /// Root may do this in a folder of the agent's user, who can have put there what isn't his: another name of somebody
+    /// else's file (link(2)), which must neither be given to him nor written to.
+    private static func open(_ path: String, in directory: String) throws(LoginError) -> Int32 {
+        // Another process may make or remove it in between.
+        for _ in 0..<10 {
+            let made = Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+            if made >= 0 {
+                var status = stat()
+                // What root makes is for the user that the agent runs as. It is certain to be new.
+                if geteuid() == 0, stat(directory, &status) == 0, status.st_uid != 0 {
+                    fchown(made, status.st_uid, gid_t.max)
+                }
+                return made
+            }
+            guard errno == EEXIST else { throw SecretFile(path: path).failure("making") }
+            // Without O_NONBLOCK a planted FIFO would hold us for ever.
+            let descriptor = Glibc.open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+            if descriptor >= 0 {
+                guard let problem = problem(with: descriptor, in: directory) else { return descriptor }
+                close(descriptor)
+                throw .unsafeFile(path: path, problem: problem)
+            }
+            if errno == ELOOP { throw .unsafeFile(path: path, problem: "it is a symbolic link") }
+            guard errno == ENOENT else { throw SecretFile(path: path).failure("opening") }
+        }
+        throw SecretFile(path: path).failure("opening")
+    }
+
+    /// What is wrong with a lock file that was there.
+    private static func problem(with descriptor: Int32, in directory: String) -> String? {
+        var (status, folder) = (stat(), stat())
+        guard fstat(descriptor, &status) == 0, stat(directory, &folder) == 0 else { return "it can't be looked at" }
+        guard status.st_mode & S_IFMT == S_IFREG else { return "it is no file" }
+        guard status.st_uid == geteuid() || status.st_uid == folder.st_uid else {
+            return "it belongs to the user with the id \(status.st_uid)"
+        }
+        return status.st_nlink == 1 ? nil : "it has another name, under which it may be somebody else's file"
     }
 
     /// Waits for the lock, for as long as a refresh by another process may take.

@@ -75,11 +75,12 @@ private struct HolderFile {
     }
 
     func write() throws(RunJournalError) {
-        let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        // A new file always: what is there may be another name of somebody else's (link(2)).
+        guard unlink(path) == 0 || errno == ENOENT else { throw .system("unlink", path: path) }
+        let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else { throw .system("open", path: path) }
         defer { close(file) }
         let text = Array((Self.ownText + "\n").utf8)
-        _ = ftruncate(file, 0)
         _ = pwrite(file, text, text.count, 0)
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import Glibc
 
 /// The files of a journal in its state directory, and how they are opened, made and put aside.
 struct JournalFile {
@@ -20,8 +21,32 @@ struct JournalFile {
         var status = stat()
         guard stat(directory, &status) == 0 else { throw .system("stat", path: directory) }
         guard status.st_mode & S_IFMT == S_IFDIR else { throw .io(path: directory, problem: "it is not a folder") }
+        guard status.st_uid == geteuid() else {
+            throw .io(
+                path: directory,
+                problem: "it belongs to the user with the id \(status.st_uid) and this runs as \(geteuid()); run it as "
+                    + "that user or give the folder to this one")
+        }
         guard status.st_mode & 0o077 != 0 else { return }
         guard chmod(directory, 0o700) == 0 else { throw .system("chmod", path: directory) }
+    }
+
+    /// Closes the database to everybody else. What has the name may have been put there by somebody else while the
+    /// folder was open to them, or by whoever the folder belongs to.
+    private func closeToOthers() throws(RunJournalError) {
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        guard descriptor >= 0 else { throw .system("open", path: path) }
+        defer { close(descriptor) }
+        var (status, folder) = (stat(), stat())
+        guard fstat(descriptor, &status) == 0, stat(directory, &folder) == 0 else { throw .system("stat", path: path) }
+        guard status.st_mode & S_IFMT == S_IFREG, status.st_nlink == 1,
+            status.st_uid == geteuid() || status.st_uid == folder.st_uid
+        else {
+            throw .io(
+                path: path,
+                problem: "it is no file of this folder's alone: a link, or another user's; find out who did that")
+        }
+        guard status.st_mode & 0o077 == 0 || fchmod(descriptor, 0o600) == 0 else { throw .system("chmod", path: path) }
     }
 
     /// Opens the database, made or recovered where necessary.
@@ -96,7 +121,7 @@ struct JournalFile {
             guard stat(path, &status) == 0 else { throw RunJournalError.system("stat", path: path) }
             // A new journal gets its name when it is complete, so an empty one was cut off.
             guard status.st_size > 0 else { throw RunJournalError.corrupt(path: path, problem: "the file is empty") }
-            guard chmod(path, 0o600) == 0 else { throw RunJournalError.system("chmod", path: path) }
+            try closeToOthers()
             // Read-only, so that a damaged file is set aside as it was found.
             let queue = try DatabaseQueue(path: path, configuration: Self.configuration(readOnly: true))
             let verdict = try queue.unsafeRead { db in try String.fetchOne(db, sql: "PRAGMA quick_check(1)") }
