@@ -116,6 +116,8 @@ import Testing
                 return {"ok": True}
             def fail(self):
                 raise ValueError("no such thing")
+            def steer(self):
+                raise ValueError("\\x1b]0;title\\x07\\x9b31m\\u202e")
         """
 
     @Test func aFileIsCalledAsTheAgentWould() async throws {
@@ -138,6 +140,16 @@ import Testing
         output = try await AgentProcess.run(["plugin", "call", file, "fail"])
         #expect(output.status == 1)
         #expect(output.stderr.contains("line 13, in fail") && output.stderr.contains("plugin.exception"))
+
+        // Nothing in an exception of a plugin's reaches the terminal as an order.
+        for flags in [[], ["--json"]] {
+            output = try await AgentProcess.run(["plugin", "call", file, "steer"] + flags)
+            #expect((output.stdout + output.stderr).contains("title"))
+            #expect(
+                !(output.stdout + output.stderr).unicodeScalars.contains {
+                    $0.value < 0x20 && $0 != "\n" && $0 != "\t" || 0x7F...0x9F ~= $0.value
+                })
+        }
 
         output = try await AgentProcess.run(["plugin", "call", file, "add", "--json"])
         #expect(output.status == 1)

@@ -95,7 +95,7 @@ struct PluginCallCommand: AsyncParsableCommand {
     }
 
     private func show(_ outcome: Outcome, on standardOutput: FileHandle) throws {
-        func write(_ text: String) { standardOutput.write(Data(text.utf8)) }
+        func write(_ text: String) { Terminal.write(text, on: standardOutput) }
         if output.json {
             let result = TaskResult(
                 data: outcome.data, status: outcome.status, error: outcome.error, stdout: outcome.stdout,
@@ -106,7 +106,7 @@ struct PluginCallCommand: AsyncParsableCommand {
             return
         }
         write(outcome.stdout)
-        FileHandle.standardError.write(Data(outcome.stderr.utf8))
+        Terminal.write(outcome.stderr, on: .standardError)
         if let error = outcome.error {
             if let traceback = error.traceback { Terminal.writeError(traceback) }
             Terminal.writeError("error: \(error.message) [\(error.code)]")

@@ -29,7 +29,19 @@ struct ListRenderer {
             var container = encoder.singleValueContainer()
             try container.encode(RFC3339.string(from: date))
         }
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
+        return escapingControls(String(decoding: try encoder.encode(value), as: UTF8.self))
+    }
+
+    /// JSON lets stand as they are what some terminals take for controls: U+007F to U+009F. They are within strings.
+    private static func escapingControls(_ json: String) -> String {
+        guard json.unicodeScalars.contains(where: { 0x7F...0x9F ~= $0.value }) else { return json }
+        return json.unicodeScalars.reduce(into: "") { text, scalar in
+            if 0x7F...0x9F ~= scalar.value {
+                text += "\\u00" + String(scalar.value, radix: 16)
+            } else {
+                text.unicodeScalars.append(scalar)
+            }
+        }
     }
 
     private func printTable<Item: Listable>(_ items: [Item]) {

@@ -5,7 +5,7 @@ import Glibc
 enum Terminal {
     /// A line on standard error.
     static func writeError(_ line: String) {
-        FileHandle.standardError.write(Data((line + "\n").utf8))
+        FileHandle.standardError.write(Data((sanitized(line) + "\n").utf8))
     }
 
     /// Keeps standard output for results: whatever writes to descriptor 1 directly (C code of a plugin, programs
@@ -20,14 +20,11 @@ enum Terminal {
     }
 
     /// A text whose control characters can't move the cursor or change colours; line breaks and tabs stay.
-    static func sanitized(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                text.unicodeScalars.map { scalar in
-                    switch scalar.properties.generalCategory {
-                    case .control where scalar != "\n" && scalar != "\t": "\u{FFFD}"
-                    default: scalar
-                    }
-                }))
+    static func sanitized(_ text: String) -> String { text.withoutControlCharacters }
+
+    /// What a plugin wrote, for a file or program as it is, for a person's screen sanitized.
+    static func write(_ text: String, on output: FileHandle) {
+        let shown = isatty(output.fileDescriptor) == 1 ? sanitized(text) : text
+        output.write(Data(shown.utf8))
     }
 }
