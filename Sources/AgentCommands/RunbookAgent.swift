@@ -4,6 +4,7 @@ public import ArgumentParser
 import DeviceAuthorization
 import Glibc
 import PluginExecution
+import PythonEmbedding
 
 /// The command line of the agent.
 public struct RunbookAgent: AsyncParsableCommand {
@@ -27,7 +28,10 @@ public struct RunbookAgent: AsyncParsableCommand {
 
     /// Does not return in a process that the agent started to run plugins confined. To be called before there is a
     /// second thread.
+    ///
+    /// Nor in one that a plugin started as `sys.executable`.
     public static func runSandboxedProcessIfAsked() {
+        PythonProgram.runIfAsked()
         if SandboxWorker.isRequested { SandboxWorker.run() }
     }
 

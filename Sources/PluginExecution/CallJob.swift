@@ -12,6 +12,7 @@ final class CallJob: Job, @unchecked Sendable {
     private let plugin: PluginSlot
     private let invocation: Invocation
     private let outputLimit: Int
+    private let resultLimit: Int
     private let observer: (any CallObserver)?
     private let stopping: StopRequest
     private let continuation: CheckedContinuation<Outcome, Never>
@@ -31,13 +32,15 @@ final class CallJob: Job, @unchecked Sendable {
 
     init(
         id: UInt64, plugin: PluginSlot, invocation: Invocation, timeLimit: Duration?, outputLimit: Int,
-        observer: (any CallObserver)?, stopping: StopRequest, continuation: CheckedContinuation<Outcome, Never>
+        resultLimit: Int, observer: (any CallObserver)?, stopping: StopRequest,
+        continuation: CheckedContinuation<Outcome, Never>
     ) {
         self.id = id
         self.plugin = plugin
         self.invocation = invocation
         self.timeLimit = timeLimit
         self.outputLimit = outputLimit
+        self.resultLimit = resultLimit
         self.observer = observer
         self.stopping = stopping
         self.continuation = continuation
@@ -55,7 +58,7 @@ final class CallJob: Job, @unchecked Sendable {
         result = code.around {
             slot.call(
                 invocation.function, of: version.instance, arguments: invocation.arguments, id: id,
-                outputLimit: outputLimit, gil: gil)
+                outputLimit: outputLimit, resultLimit: resultLimit, gil: gil)
         }
     }
 

@@ -19,6 +19,7 @@ public final class InProcessExecutor: Executor {
     private let state = BlockingLock(State())
     private let lastJobID = Atomic<UInt64>(0)
     private let outputLimit: Int
+    private let resultLimit: Int
     private let shutdownLimit: Duration
     private let stopping = StopRequest()
     private let observer: (any CallObserver)?
@@ -28,6 +29,7 @@ public final class InProcessExecutor: Executor {
     /// - Parameters:
     ///   - workers: how many calls may run at the same time.
     ///   - outputLimit: bytes of UTF-8 kept of each stream of a call.
+    ///   - resultLimit: bytes of UTF-8 that a result may have.
     ///   - shutdownLimit: of a plugin's `shutdown()`.
     ///   - observer: is told when plugins' code runs.
     ///   - onWedged: called on a thread of its own when a plugin holds the GIL past every limit, or when no worker is
@@ -36,11 +38,12 @@ public final class InProcessExecutor: Executor {
     /// - Throws: `PythonEmbeddingError` when no thread can be made.
     public init(
         interpreter: PythonInterpreter, workers: Int = 4, policy: TimeLimitPolicy = TimeLimitPolicy(),
-        outputLimit: Int = 1 << 20, shutdownLimit: Duration = .seconds(10),
+        outputLimit: Int = 1 << 20, resultLimit: Int = 16 << 20, shutdownLimit: Duration = .seconds(10),
         observer: (any CallObserver)? = nil, onWedged: @escaping @Sendable () -> Void
     ) throws(PythonEmbeddingError) {
         self.interpreter = interpreter
         self.outputLimit = outputLimit
+        self.resultLimit = resultLimit
         self.shutdownLimit = shutdownLimit
         self.observer = observer
         ForkedChild.watch()
@@ -142,7 +145,7 @@ public final class InProcessExecutor: Executor {
         return await withCheckedContinuation { continuation in
             let job = CallJob(
                 id: nextJobID(), plugin: slot, invocation: invocation, timeLimit: timeLimit, outputLimit: outputLimit,
-                observer: observer, stopping: stopping, continuation: continuation)
+                resultLimit: resultLimit, observer: observer, stopping: stopping, continuation: continuation)
             switch pool.submit(job) {
             case nil: break
             case .stopped: continuation.resume(returning: .notBegun(.executorStopped, status: .rejected))

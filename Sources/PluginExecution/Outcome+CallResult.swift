@@ -79,13 +79,18 @@ extension RunError {
             self.init(
                 code: "plugin.result_too_large",
                 message:
-                    "what the method returned is longer than \(limit >> 20) MiB; return less, or write it to a file")
+                    "what the method returned takes more than \(Self.size(limit)) as text or JSON; return less, write it to a file, "
+                    + "or raise 'result_limit'")
         case .resultNotJSON(let exception):
             self.init(
                 code: "plugin.result_not_json", type: exception.type,
                 message: "what the method returned can't be written as JSON: \(exception.message)",
                 traceback: exception.traceback)
         }
+    }
+
+    private static func size(_ bytes: Int) -> String {
+        bytes % (1 << 20) == 0 ? "\(bytes >> 20) MiB" : "\(bytes) bytes"
     }
 
     static func timedOut(limit: Duration?, step: StopStep, traceback: String?) -> RunError {

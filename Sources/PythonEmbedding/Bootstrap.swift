@@ -13,17 +13,22 @@ final class Bootstrap: @unchecked Sendable {
     let loadPlugin: PyPointer
     let shutDown: PyPointer
     let forgetPlugin: PyPointer
+    let resetThread: PyPointer
     let timeLimitExceeded: PyPointer
     let outputLimitExceeded: PyPointer
+    let resultTooLarge: PyPointer
+    /// In which functions no exception may be injected: a dictionary of sets of names, by file.
+    let uninterruptible: PyPointer
     let limitName: PyPointer
     let stopRequestedName: PyPointer
     let finishedName: PyPointer
+    let pluginName: PyPointer
     let outName: PyPointer
     let errName: PyPointer
     let emptyText: PyPointer
     let zero: PyPointer
-    /// `sys.stdout` and `sys.stderr`, and the restoring of them.
-    let streams: StandardStreams
+    /// What plugins replace in modules that all share, and the restoring of it.
+    let shared: SharedAttributes
     private let describeFunction: PyPointer
 
     init(pythonPath: [String], gil: borrowing GIL) throws(PythonEmbeddingError) {
@@ -61,15 +66,20 @@ final class Bootstrap: @unchecked Sendable {
         forgetPlugin = try name("forget_plugin")
         timeLimitExceeded = try name("TimeLimitExceeded")
         outputLimitExceeded = try name("OutputLimitExceeded")
+        resultTooLarge = try name("ResultTooLarge")
+        resetThread = try name("reset_thread")
+        guard let functions = PyObject_CallNoArgs(try name("uninterruptible")) else { throw Self.failure(gil: gil) }
+        uninterruptible = functions
         describeFunction = try name("describe")
         limitName = try interned("limit")
         stopRequestedName = try interned("stop_requested")
         finishedName = try interned("finished")
+        pluginName = try interned("plugin")
         outName = try interned("out")
         errName = try interned("err")
         emptyText = try interned("")
         zero = PyLong_FromLong(0)
-        streams = try StandardStreams(gil: gil)
+        shared = try SharedAttributes(gil: gil)
     }
 
     /// Describes an exception in words. Never raises: what the exception's own code raises is replaced.
@@ -103,6 +113,11 @@ final class Bootstrap: @unchecked Sendable {
         }
         guard let request = HostFunctions.makeRequestFunction(gil: gil) else { throw failure(gil: gil) }
         PyDict_SetItemString(globals, "host_request", request.pointer)
+        guard let measure = HostFunctions.makeMeasureFunction(gil: gil) else { throw failure(gil: gil) }
+        PyDict_SetItemString(globals, "host_measure", measure.pointer)
+        guard let spawned = gil.string(BootstrapScript.spawnedSource) else { throw failure(gil: gil) }
+        PyDict_SetItemString(globals, "spawned_source", spawned)
+        rb_decref(spawned)
         // Borrowed; the interpreter has a list there.
         guard let searchPath = PySys_GetObject("path") else { throw failure(gil: gil) }
         for (index, folder) in pythonPath.enumerated() {

@@ -9,6 +9,7 @@ enum BootstrapScript {
         import codecs
         import contextvars
         import enum
+        import importlib.machinery
         import io
         import json
         import linecache
@@ -20,6 +21,7 @@ enum BootstrapScript {
         import threading
         import traceback
         import types
+        import warnings
 
         # --- output and logging, kept for the call that made them ---------------------------------------------
 
@@ -36,10 +38,11 @@ enum BootstrapScript {
         class Capture:
             """What one call wrote to one stream, up to a limit of UTF-8 bytes."""
 
-            __slots__ = ("chunks", "size", "limit", "decoder")
+            __slots__ = ("kept", "size", "limit", "decoder")
 
             def __init__(self, limit):
-                self.chunks = []
+                # One object however many writes there are, empty ones included.
+                self.kept = io.StringIO()
                 self.size = 0
                 self.limit = limit
                 self.decoder = None
@@ -49,7 +52,7 @@ enum BootstrapScript {
                 room = self.limit + 1 - self.size
                 self.size += len(text)
                 if room > 0:
-                    self.chunks.append(text if len(text) <= room else text[:room])
+                    self.kept.write(text if len(text) <= room else text[:room])
                 elif self.size > FLOOD * self.limit:
                     # It would go on until its time limit.
                     raise OutputLimitExceeded(f"{FLOOD * self.limit} characters")
@@ -62,8 +65,8 @@ enum BootstrapScript {
 
             def encoded(self):
                 if self.decoder is not None:
-                    self.chunks.append(self.decoder.decode(b"", True))
-                data = "".join(self.chunks).encode("utf-8", "replace")
+                    self.kept.write(self.decoder.decode(b"", True))
+                data = self.kept.getvalue().encode("utf-8", "replace")
                 if len(data) <= self.limit:
                     return data
                 kept = data[: self.limit].decode("utf-8", "ignore").encode("utf-8")
@@ -77,6 +80,13 @@ enum BootstrapScript {
             limit = 1 << 20
             finished = False
             stop_requested = False
+            # The module of the plugin whose call it is.
+            plugin = None
+
+
+        CONTROL_CHARACTERS = {
+            number: "\ufffd" for number in (*range(0x20), *range(0x7F, 0xA0)) if chr(number) not in "\n\t"
+        }
 
 
         class CapturedBuffer(io.RawIOBase):
@@ -139,9 +149,10 @@ enum BootstrapScript {
                 return capture
 
             def write_to_host(self, text):
-                # A thread that outlived its call: the host's own standard error is all that is left.
+                # A thread that outlived its call: the host's own standard error is all that is left. It may be a
+                # terminal, which control characters would move.
                 if self.host_stream is not None:
-                    self.host_stream.write(text)
+                    self.host_stream.write(text.translate(CONTROL_CHARACTERS))
 
             def reconfigure(self, **options):
                 # Scripts ask for UTF-8 or for line buffering: they have both.
@@ -152,8 +163,43 @@ enum BootstrapScript {
                 pass
 
 
+        class NoLock:
+            """Stands where a log handler has its lock."""
+
+            def acquire(self, *arguments, **keywords):
+                return True
+
+            def release(self):
+                pass
+
+            def __enter__(self):
+                return True
+
+            def __exit__(self, *exception):
+                pass
+
+            def _at_fork_reinit(self):
+                pass
+
+
         class CallLogHandler(logging.Handler):
-            """Puts log records on the standard error of the call they belong to."""
+            """Puts log records on the standard error of the call they belong to.
+
+            It has no lock: each call has a capture of its own, and an exception that is injected just after a lock was
+            taken leaves it held for good, for every plugin that logs.
+            """
+
+            def createLock(self):
+                self.lock = NoLock()
+
+            def handle(self, record):
+                # As the original (`Handler.handle`) without its lock.
+                kept = self.filter(record)
+                if isinstance(kept, logging.LogRecord):
+                    record = kept
+                if kept:
+                    self.emit(record)
+                return kept
 
             def emit(self, record):
                 try:
@@ -196,11 +242,58 @@ enum BootstrapScript {
                 if getattr(self, "_initialized", False) and not self._started.is_set():
                     run = self.run
                     if not hasattr(run, "runbook_context"):
-                        self.run = running_in(contextvars.copy_context(), self, run)
+                        self._runbook_context = contextvars.copy_context()
+                        self.run = running_in(self._runbook_context, self, run)
                 return original_start(self)
 
             start.__doc__ = original_start.__doc__
             threading.Thread.start = start
+            report = threading.excepthook
+
+            def report_in_context(args):
+                # It is called when the thread has left the context that it ran in.
+                context = getattr(args.thread, "_runbook_context", None)
+                if context is None:
+                    report(args)
+                else:
+                    context.run(report, args)
+
+            threading.excepthook = report_in_context
+
+
+        # --- what must not be interrupted, and what a call leaves behind on its thread ------------------------------
+
+        def uninterruptible():
+            """In which functions no exception may be injected: by the file of their code, their names, or None for all.
+
+            These take or give back a lock that more than one plugin uses, in a Python function of its own: an
+            exception that is raised between the lock and the `try` behind it leaves the lock held. What is raised in
+            any other place meets a `try` or a `with`, or nothing that is shared. The injection waits until such a
+            function has returned.
+            """
+            locks = frozenset(("acquire", "release", "__enter__", "__exit__", "_acquire_restore", "_release_save"))
+            return {
+                logging.Handler.acquire.__code__.co_filename: locks | {"_acquireLock", "_releaseLock", "handle"},
+                threading.Condition.wait.__code__.co_filename: locks,
+                # The lock of a module that is being imported, and the one of all imports.
+                "<frozen importlib._bootstrap>": None,
+                # Of our own: what a module is entered under and taken away from.
+                __file__: frozenset(("load_plugin", "put_back", "start", "running_in", "run_in_context")),
+            }
+
+
+        def reset_thread():
+            """Takes away what another plugin left on this thread: the event loop of asyncio."""
+            events = sys.modules.get("asyncio.events")
+            try:
+                if events is not None:
+                    events._set_running_loop(None)
+                    local = getattr(getattr(events, "_event_loop_policy", None), "_local", None)
+                    if local is not None:
+                        local.__dict__.clear()
+            except Exception:
+                # A policy of somebody else's making.
+                pass
 
 
         # --- results as JSON ----------------------------------------------------------------------------------
@@ -212,8 +305,15 @@ enum BootstrapScript {
             return any(isinstance(value, getattr(module, name, ())) for name in names)
 
 
-        def encode_other(value):
-            """What `json` can't encode by itself; the list stands in docs/plugins.md."""
+        class ResultTooLarge(Exception):
+            """Raised where the JSON of a result takes more than is allowed."""
+
+
+        def encode_other(value, room=sys.maxsize):
+            """What `json` can't encode by itself; the list stands in docs/plugins.md.
+
+            Nothing is made of what is certain to take more than `room` bytes of JSON.
+            """
             if is_of(value, "datetime", "datetime", "date", "time"):
                 return value.isoformat()
             if is_of(value, "datetime", "timedelta"):
@@ -223,8 +323,13 @@ enum BootstrapScript {
             if isinstance(value, enum.Enum):
                 return value.value
             if isinstance(value, (bytes, bytearray, memoryview)):
-                return bytes(value).decode("utf-8", "replace")
+                if memoryview(value).nbytes > room:
+                    raise ResultTooLarge()
+                return str(value if not isinstance(value, memoryview) else bytes(value), "utf-8", "replace")
             if isinstance(value, (set, frozenset)):
+                if 3 * len(value) > room:
+                    # Three bytes for each: a digit, a comma, a space.
+                    raise ResultTooLarge()
                 try:
                     return sorted(value)
                 except TypeError:
@@ -232,7 +337,8 @@ enum BootstrapScript {
             if hasattr(type(value), "__dataclass_fields__"):
                 import dataclasses
 
-                return dataclasses.asdict(value)
+                # Not `asdict`, which copies all that is below as well.
+                return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
             raise TypeError(f"a value of type {type(value).__name__} can't be written as JSON")
 
 
@@ -246,16 +352,28 @@ enum BootstrapScript {
 
 
         def make_encoder():
-            """An encoder for one thread, and the table in which it remembers what it is inside of."""
+            """An encoder for one thread, the table in which it remembers what it is inside of, and the list whose one
+            item is how many bytes there is room for in what `encode_other` makes."""
             inside = {}
+            room = [0]
+
+            def encode_bounded(value):
+                made = encode_other(value, room[0])
+                left = host_measure(made, room[0])
+                if left < 0:
+                    raise ResultTooLarge()
+                room[0] = left
+                return made
+
             if json.encoder.c_make_encoder is None:
-                encoder = json.JSONEncoder(default=encode_other, allow_nan=False)
-                return (lambda value, level: tuple(encoder.iterencode(value))), inside
+                encoder = json.JSONEncoder(default=encode_bounded, allow_nan=False)
+                return (lambda value, level: tuple(encoder.iterencode(value))), inside, room
             return (
                 json.encoder.c_make_encoder(
-                    inside, encode_other, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, False
+                    inside, encode_bounded, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, False
                 ),
                 inside,
+                room,
             )
 
 
@@ -274,12 +392,41 @@ enum BootstrapScript {
             return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
+        # Characters of an exception's text and of its traceback that are kept.
+        TEXT_LIMIT = 65536
+
+
         def guarded(function, fallback):
             # `str` and the traceback's formatting run the plugin's own code, which may raise anything.
             try:
-                return str(function()).encode("utf-8", "replace").decode("utf-8")
+                # Cut before it is copied: it may be as long as memory allows.
+                return str(function())[:TEXT_LIMIT].encode("utf-8", "replace").decode("utf-8")
             except BaseException:
                 return fallback
+
+
+        def format_traceback(exception, trace):
+            """The traceback as Python writes it, made piece by piece, with its middle cut where it is long."""
+            report = traceback.TracebackException(type(exception), exception, trace, compact=True)
+            waiting = [report]
+            while waiting:
+                each = waiting.pop()
+                text = getattr(each, "_str", None)
+                if isinstance(text, str) and len(text) > TEXT_LIMIT:
+                    each._str = text[:TEXT_LIMIT]
+                others = (each.__cause__, each.__context__, *(getattr(each, "exceptions", None) or ()))
+                waiting += [other for other in others if other is not None]
+            half = TEXT_LIMIT // 2
+            head = tail = ""
+            is_cut = False
+            for piece in report.format():
+                room = 0 if tail else half - len(head)
+                head += piece[:room]
+                tail += piece[room:][-half:]
+                if len(piece) - room > half or len(tail) > half:
+                    is_cut = True
+                    tail = tail[-half:]
+            return head + ("\n[traceback cut]\n" if is_cut else "") + tail
 
 
         def describe(exception):
@@ -288,18 +435,184 @@ enum BootstrapScript {
                 trace = trace.tb_next
             kind = guarded(lambda: describe_type(exception), "Exception")
             message = guarded(lambda: str(exception), "(the exception's text could not be made)")
-            text = guarded(
-                lambda: "".join(traceback.format_exception(type(exception), exception, trace)),
-                "(the traceback could not be formatted)",
-            )
-            if len(text) > 65536:
-                text = text[:32768] + "\n[traceback cut]\n" + text[-32768:]
-            return kind, message[:65536], text, trace is not None, isinstance(exception, MemoryError)
+            try:
+                text = format_traceback(exception, trace).encode("utf-8", "replace").decode("utf-8")
+            except BaseException:
+                text = "(the traceback could not be formatted)"
+            return kind[:1024], message, text, trace is not None, isinstance(exception, MemoryError)
 
 
-        # --- the modules that existing scripts import -----------------------------------------------------------
+        """# + "\n\n" + modules + "\n\n" + #"""
+
+            # --- plugins ------------------------------------------------------------------------------------------
 
 
+            def make_plugin(plugin_class, plugin_id):
+                """Its instance, with the `api` object if the constructor has a parameter of that name."""
+                initializer = plugin_class.__init__
+                while hasattr(initializer, "__wrapped__"):
+                    initializer = initializer.__wrapped__
+                code = getattr(initializer, "__code__", None)
+                if code is None or "api" not in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+                    return plugin_class()
+                # Those before a "/" can't be named; `self` is the first of them.
+                if code.co_posonlyargcount > 1 and code.co_varnames[1] == "api":
+                    return plugin_class(API(plugin_id))
+                return plugin_class(api=API(plugin_id))
+
+
+            # What stands for a plugin in `sys.modules` by our doing: a script may put something else there.
+            plugin_modules = {}
+
+            # Paths and bytes of these scripts, for the processes that they start.
+            plugin_sources = {}
+
+
+            def load_plugin(module_name, path, source, plugin_id):
+                """Compiles and runs a script and makes its Plugin. Returns a stage, and its result or exception."""
+                try:
+                    code = compile(source, path, "exec", dont_inherit=True)
+                except BaseException as exception:
+                    return "compile", None, None, exception
+                previous_lines = linecache.cache.get(path)
+                text = source.decode("utf-8", "replace")
+                linecache.cache[path] = (len(source), None, text.splitlines(True), path)
+                module = types.ModuleType(module_name)
+                module.__file__ = path
+                previous = sys.modules.get(module_name)
+                # Before the code runs: dataclasses and pickle look their module up by name.
+                sys.modules[module_name] = module
+                previous_source = plugin_sources.get(module_name)
+                plugin_sources[module_name] = (path, source)
+                call = current_call.get(None)
+                if call is not None:
+                    call.plugin = module
+                stage = "execute"
+                try:
+                    exec(code, module.__dict__)
+                    stage = "class"
+                    plugin_class = module.__dict__.get("Plugin")
+                    if not isinstance(plugin_class, type):
+                        raise AttributeError("the script defines no class Plugin")
+                    stage = "construct"
+                    instance = make_plugin(plugin_class, plugin_id)
+                    plugin_modules[module_name] = module
+                    return "loaded", module, instance, None
+                except BaseException as exception:
+                    put_back(sys.modules, module_name, previous)
+                    put_back(plugin_sources, module_name, previous_source)
+                    # Made into text before the lines are taken away that it shows.
+                    description = describe(exception)
+                    put_back(linecache.cache, path, previous_lines)
+                    return stage, description, None, exception
+
+
+            def put_back(table, key, value):
+                if value is None:
+                    table.pop(key, None)
+                else:
+                    table[key] = value
+
+
+            def shut_down(instance):
+                """Calls the plugin's optional shutdown()."""
+                method = getattr(instance, "shutdown", None)
+                if callable(method):
+                    method()
+
+
+            def forget_plugin(module_name, path, module, successor):
+                """Takes a module out of service, unless another version of the script has taken its place."""
+                if plugin_modules.get(module_name) is not module:
+                    return
+                if successor is not None:
+                    plugin_modules[module_name] = sys.modules[module_name] = successor
+                    return
+                del plugin_modules[module_name]
+                plugin_sources.pop(module_name, None)
+                sys.modules.pop(module_name, None)
+                linecache.cache.pop(path, None)
+
+
+            def has_method(instance, name):
+                """Whether an attribute is there that may be called. Runs none of the plugin's code."""
+                for kind in type(instance).__mro__:
+                    if name in kind.__dict__:
+                        attribute = kind.__dict__[name]
+                        break
+                else:
+                    try:
+                        attribute = object.__getattribute__(instance, "__dict__")[name]
+                    except (AttributeError, KeyError):
+                        return hasattr(type(instance), "__getattr__")
+                # What a descriptor gives is known only once it is asked.
+                return callable(attribute) or hasattr(type(attribute), "__get__")
+
+
+            def finish_output(call):
+                """The UTF-8 bytes of both streams."""
+                out, err = call.out, call.err
+                return (out.encoded() if out is not None else b"", err.encoded() if err is not None else b"")
+
+
+            # --- processes that a plugin starts with multiprocessing ------------------------------------------------
+
+
+            class PluginForProcess:
+                """Part of what such a process is sent first: it makes the plugin's module known there.
+
+                Functions and objects of a script are sent by the name of its module, which no file has.
+                """
+
+                def __init__(self, module_name):
+                    self.module_name = module_name
+
+                def __reduce__(self):
+                    known = {"plugins": {self.module_name: plugin_sources[self.module_name]}}
+                    return exec, (spawned_source, known)
+
+
+            def send_plugin_along(spawn):
+                original = spawn.get_preparation_data
+
+                def get_preparation_data(name):
+                    data = original(name)
+                    call = current_call.get(None)
+                    module_name = getattr(getattr(call, "plugin", None), "__name__", None)
+                    if module_name in plugin_sources:
+                        data["runbook_plugin"] = PluginForProcess(module_name)
+                    return data
+
+                spawn.get_preparation_data = get_preparation_data
+
+
+            class SpawnFinder:
+                """Has `multiprocessing` changed when it is imported: importing it here would cost every start."""
+
+                @staticmethod
+                def find_spec(name, path=None, target=None):
+                    if name != "multiprocessing.spawn":
+                        return None
+                    spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+                    if spec is not None and spec.loader is not None:
+                        execute = spec.loader.exec_module
+
+                        def exec_module(module):
+                            execute(module)
+                            send_plugin_along(module)
+
+                        spec.loader.exec_module = exec_module
+                    return spec
+
+
+            install_streams()
+            carry_context_into_threads()
+            install_modules()
+            sys.meta_path.insert(0, SpawnFinder)
+            """#
+
+    /// The modules that existing scripts import.
+    private static let modules = #"""
         class APIError(Exception):
             """A request to the backend that failed. `status` is None where there was no answer at all."""
 
@@ -428,111 +741,51 @@ enum BootstrapScript {
                 AgentDetails=AgentDetails,
                 AgentTasks=AgentTasks,
             )
-
-
-        # --- plugins ------------------------------------------------------------------------------------------
-
-
-        def make_plugin(plugin_class, plugin_id):
-            """Its instance, with the `api` object if the constructor has a parameter of that name."""
-            initializer = plugin_class.__init__
-            while hasattr(initializer, "__wrapped__"):
-                initializer = initializer.__wrapped__
-            code = getattr(initializer, "__code__", None)
-            if code is None or "api" not in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
-                return plugin_class()
-            # Those before a "/" can't be named; `self` is the first of them.
-            if code.co_posonlyargcount > 1 and code.co_varnames[1] == "api":
-                return plugin_class(API(plugin_id))
-            return plugin_class(api=API(plugin_id))
-
-
-        # What stands for a plugin in `sys.modules` by our doing: a script may put something else there.
-        plugin_modules = {}
-
-
-        def load_plugin(module_name, path, source, plugin_id):
-            """Compiles and runs a script and makes its Plugin. Returns a stage, and its result or exception."""
-            try:
-                code = compile(source, path, "exec", dont_inherit=True)
-            except BaseException as exception:
-                return "compile", None, None, exception
-            previous_lines = linecache.cache.get(path)
-            text = source.decode("utf-8", "replace")
-            linecache.cache[path] = (len(source), None, text.splitlines(True), path)
-            module = types.ModuleType(module_name)
-            module.__file__ = path
-            previous = sys.modules.get(module_name)
-            # Before the code runs: dataclasses and pickle look their module up by name.
-            sys.modules[module_name] = module
-            stage = "execute"
-            try:
-                exec(code, module.__dict__)
-                stage = "class"
-                plugin_class = module.__dict__.get("Plugin")
-                if not isinstance(plugin_class, type):
-                    raise AttributeError("the script defines no class Plugin")
-                stage = "construct"
-                instance = make_plugin(plugin_class, plugin_id)
-                plugin_modules[module_name] = module
-                return "loaded", module, instance, None
-            except BaseException as exception:
-                put_back(sys.modules, module_name, previous)
-                # Made into text before the lines are taken away that it shows.
-                description = describe(exception)
-                put_back(linecache.cache, path, previous_lines)
-                return stage, description, None, exception
-
-
-        def put_back(table, key, value):
-            if value is None:
-                table.pop(key, None)
-            else:
-                table[key] = value
-
-
-        def shut_down(instance):
-            """Calls the plugin's optional shutdown()."""
-            method = getattr(instance, "shutdown", None)
-            if callable(method):
-                method()
-
-
-        def forget_plugin(module_name, path, module, successor):
-            """Takes a module out of service, unless another version of the script has taken its place."""
-            if plugin_modules.get(module_name) is not module:
-                return
-            if successor is not None:
-                plugin_modules[module_name] = sys.modules[module_name] = successor
-                return
-            del plugin_modules[module_name]
-            sys.modules.pop(module_name, None)
-            linecache.cache.pop(path, None)
-
-
-        def has_method(instance, name):
-            """Whether an attribute is there that may be called. Runs none of the plugin's code."""
-            for kind in type(instance).__mro__:
-                if name in kind.__dict__:
-                    attribute = kind.__dict__[name]
-                    break
-            else:
-                try:
-                    attribute = object.__getattribute__(instance, "__dict__")[name]
-                except (AttributeError, KeyError):
-                    return hasattr(type(instance), "__getattr__")
-            # What a descriptor gives is known only once it is asked.
-            return callable(attribute) or hasattr(type(attribute), "__get__")
-
-
-        def finish_output(call):
-            """The UTF-8 bytes of both streams."""
-            out, err = call.out, call.err
-            return (out.encoded() if out is not None else b"", err.encoded() if err is not None else b"")
-
-
-        install_streams()
-        carry_context_into_threads()
-        install_modules()
         """#
+
+    /// Run in a process that a plugin starts with `multiprocessing`, before anything of the plugin is. `plugins` has
+    /// the path and the bytes of its script, by the name of its module.
+    static let spawnedSource = #"""
+        import contextvars
+        import importlib.machinery
+        import json
+        import linecache
+        import sys
+        import types
+
+        current_call = contextvars.ContextVar("runbook_call")
+
+
+        """# + modules + #"""
+
+
+            class PluginLoader:
+                @staticmethod
+                def create_module(spec):
+                    return None
+
+                @staticmethod
+                def exec_module(module):
+                    path, source = plugins[module.__name__]
+                    module.__file__ = path
+                    lines = source.decode("utf-8", "replace").splitlines(True)
+                    linecache.cache[path] = (len(source), None, lines, path)
+                    exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+
+
+            class PluginFinder:
+                @staticmethod
+                def find_spec(name, path=None, target=None):
+                    return importlib.machinery.ModuleSpec(name, PluginLoader) if name in plugins else None
+
+
+            def unavailable(self, *arguments, **keywords):
+                raise APIError("the api object does not work in a process that a plugin started", code="api.no_agent")
+
+
+            for name in ("sendRequest", "graphQL", "getAgentDetails", "getAgentTasks", "sendTaskResult"):
+                setattr(API, name, unavailable)
+            install_modules()
+            sys.meta_path.insert(0, PluginFinder)
+            """#
 }

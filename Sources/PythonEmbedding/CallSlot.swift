@@ -1,4 +1,5 @@
 internal import CPython
+internal import Glibc
 
 /// The place on one thread where plugin code runs, one call at a time.
 ///
@@ -11,6 +12,12 @@ public final class CallSlot: @unchecked Sendable {
     private let encoder: PyPointer
     /// What the encoder is inside of; has entries left over only after it raised.
     private let encoderMarkers: PyPointer
+    /// A list of one number: the bytes there is room for in what the encoder has made of objects.
+    private let encoderRoom: PyPointer
+    private let state: UnsafeMutablePointer<PyThreadState>
+    private let signalMask: sigset_t
+    /// Whose code ran here last.
+    private var lastPlugin: UInt64 = 0
     /// The running call as plugins' streams see it, and the number by which others name it.
     private var running: (id: UInt64, call: PyPointer)?
     /// Whether an exception was aimed at this thread that may not have been raised yet.
@@ -42,16 +49,23 @@ public final class CallSlot: @unchecked Sendable {
         let owned = PythonObject(owning: pair)
         encoder = rb_tuple_item(owned.pointer, 0)
         encoderMarkers = rb_tuple_item(owned.pointer, 1)
+        encoderRoom = rb_tuple_item(owned.pointer, 2)
         rb_incref(encoder)
         rb_incref(encoderMarkers)
-        bootstrap.streams.add(self)
+        rb_incref(encoderRoom)
+        state = PyThreadState_Get()
+        var mask = sigset_t()
+        pthread_sigmask(SIG_SETMASK, nil, &mask)
+        signalMask = mask
+        bootstrap.shared.add(self)
     }
 
     /// Gives the slot's objects back. The slot must not be used afterwards.
     public func close(gil: borrowing GIL) {
-        bootstrap.streams.remove(self)
+        bootstrap.shared.remove(self)
         rb_decref(encoder)
         rb_decref(encoderMarkers)
+        rb_decref(encoderRoom)
     }
 
     // MARK: Calls
@@ -62,12 +76,14 @@ public final class CallSlot: @unchecked Sendable {
     ///   - arguments: JSON text of an object.
     ///   - id: names the call for ``requestStop(of:gil:)`` and ``inject(into:gil:)``; never used twice.
     ///   - outputLimit: bytes of UTF-8 kept of each stream.
+    ///   - resultLimit: bytes of UTF-8 that the result may have. Beside the plugin's own objects no more than about twice
+    ///     as much is used to find that it has more.
     public func call(
         _ function: String, of plugin: PluginInstance, arguments: String, id: UInt64, outputLimit: Int = 1 << 20,
-        gil: borrowing GIL
+        resultLimit: Int = 16 << 20, gil: borrowing GIL
     ) -> CallResult {
-        let run = withinCall(id: id, outputLimit: outputLimit, gil: gil) {
-            self.value(of: function, plugin: plugin, arguments: arguments, gil: GIL())
+        let run = withinCall(id: id, plugin: plugin, outputLimit: outputLimit, gil: gil) {
+            self.value(of: function, plugin: plugin, arguments: arguments, limit: resultLimit, gil: GIL())
         }
         return switch run {
         case .success(let run): CallResult(value: run.value, stdout: run.stdout, stderr: run.stderr)
@@ -82,7 +98,7 @@ public final class CallSlot: @unchecked Sendable {
         let signals = SignalDispositions()
         defer { signals.restore() }
         let moduleName = PluginInstance.moduleName(forPluginID: pluginID)
-        let run = withinCall(id: id, outputLimit: outputLimit, gil: gil) {
+        let run = withinCall(id: id, plugin: nil, outputLimit: outputLimit, gil: gil) {
             self.loadWithinCall(
                 script: script, path: path, pluginID: pluginID, moduleName: moduleName, gil: GIL())
         }
@@ -101,7 +117,7 @@ public final class CallSlot: @unchecked Sendable {
 
     /// Calls the plugin's `shutdown()`, if it has one. Returns what it raised.
     public func shutDown(_ plugin: PluginInstance, id: UInt64, gil: borrowing GIL) -> PythonException? {
-        let run = withinCall(id: id, outputLimit: 1 << 16, gil: gil) { () -> PythonException? in
+        let run = withinCall(id: id, plugin: plugin, outputLimit: 1 << 16, gil: gil) { () -> PythonException? in
             let gil = GIL()
             guard let result = PyObject_CallOneArg(self.bootstrap.shutDown, plugin.instance) else {
                 return gil.takeException(describedBy: self.bootstrap)
@@ -131,14 +147,35 @@ public final class CallSlot: @unchecked Sendable {
 
     /// Raises `TimeLimitExceeded` in the call at its next bytecode. False if it doesn't run here now; where it is
     /// still to come, that is its first one.
+    ///
+    /// Where the call is inside of a function that must not be interrupted (the script's `uninterruptible`) the exception
+    /// waits for the end of that, up to ``injectionPatience``.
     @discardableResult
     public func inject(into id: UInt64, gil: borrowing GIL) -> Bool {
         guard let running, running.id == id else {
             early = (id, .inject)
             return false
         }
-        hasInjected = true
-        return PyThreadState_SetAsyncExc(threadID, bootstrap.timeLimitExceeded) == 1
+        return injectWhereSafe(into: id, until: .now + Self.injectionPatience, gil: gil)
+    }
+
+    /// Longer than a call is given after an injection.
+    private static let injectionPatience = Duration.seconds(10)
+
+    private func injectWhereSafe(into id: UInt64, until end: ContinuousClock.Instant, gil: borrowing GIL) -> Bool {
+        guard rb_must_not_interrupt(state, bootstrap.uninterruptible) != 0 else {
+            hasInjected = true
+            return PyThreadState_SetAsyncExc(threadID, bootstrap.timeLimitExceeded) == 1
+        }
+        guard ContinuousClock.now < end else { return false }
+        // On the control thread, behind what else waits for it.
+        interpreter.enqueue { [self] gil in
+            // The call needs the GIL to get on.
+            gil.released { _ = usleep(1000) }
+            guard let running, running.id == id else { return }
+            _ = injectWhereSafe(into: id, until: end, gil: gil)
+        }
+        return true
     }
 
     // MARK: Inside
@@ -147,9 +184,12 @@ public final class CallSlot: @unchecked Sendable {
 
     /// Runs a closure with output captured and a context of its own, and returns the closure's result with the output.
     /// Fails only where memory ran out before the closure was called.
+    ///
+    /// - Parameter plugin: whose call it is; nil while there is none yet.
     private func withinCall<Value>(
-        id: UInt64, outputLimit: Int, gil: borrowing GIL, _ body: () -> Value
+        id: UInt64, plugin: PluginInstance?, outputLimit: Int, gil: borrowing GIL, _ body: () -> Value
     ) -> Result<Run<Value>, PythonException> {
+        resetThread(for: plugin, gil: gil)
         // An exception injected too late for the last call, by us or by a plugin's thread, must not kill this one.
         rb_clear_injected_exception(threadID)
         guard let newContext = PyContext_New() else { return .failure(gil.takeException(describedBy: bootstrap)) }
@@ -166,6 +206,7 @@ public final class CallSlot: @unchecked Sendable {
         }
         let call = PythonObject(owning: newCall)
         guard setLimit(outputLimit, of: call.pointer),
+            plugin.map({ PyObject_SetAttr(call.pointer, bootstrap.pluginName, $0.module) == 0 }) ?? true,
             let newToken = PyContextVar_Set(bootstrap.currentCall, call.pointer)
         else { return .failure(gil.takeException(describedBy: bootstrap)) }
         rb_decref(newToken)
@@ -177,14 +218,30 @@ public final class CallSlot: @unchecked Sendable {
 
         let value = body()
 
+        // Before any other Python code runs here.
+        rb_end_tracing(state)
         running = nil
         if hasInjected {
             rb_clear_injected_exception(threadID)
             hasInjected = false
         }
         let output = finishOutput(call.pointer, gil: gil)
-        bootstrap.streams.check(gil: gil)
+        bootstrap.shared.check(gil: gil)
         return .success((value, output.stdout, output.stderr))
+    }
+
+    /// Makes the thread what a new one is, as far as the next call could tell: of a plugin's own earlier calls it may
+    /// find the event loop that they set, of another plugin's nothing.
+    private func resetThread(for plugin: PluginInstance?, gil: borrowing GIL) {
+        rb_end_tracing(state)
+        rb_use_global_locale()
+        if let plugin, plugin.number == lastPlugin { return }
+        if lastPlugin != 0 {
+            if let result = PyObject_CallNoArgs(bootstrap.resetThread) { rb_decref(result) } else { PyErr_Clear() }
+            var mask = signalMask
+            pthread_sigmask(SIG_SETMASK, &mask, nil)
+        }
+        lastPlugin = plugin?.number ?? .max
     }
 
     private func setLimit(_ limit: Int, of call: PyPointer) -> Bool {
@@ -219,7 +276,7 @@ public final class CallSlot: @unchecked Sendable {
     }
 
     private func value(
-        of function: String, plugin: PluginInstance, arguments: String, gil: borrowing GIL
+        of function: String, plugin: PluginInstance, arguments: String, limit: Int, gil: borrowing GIL
     ) -> Result<String?, CallFailure> {
         var keywords: PyPointer?
         defer { if let keywords { rb_decref(keywords) } }
@@ -236,14 +293,20 @@ public final class CallSlot: @unchecked Sendable {
         guard PyCallable_Check(ownedMethod.pointer) != 0 else {
             return .failure(.functionNotCallable(type: String(cString: rb_type_name(ownedMethod.pointer))))
         }
-        guard let result = PyObject_VectorcallDict(ownedMethod.pointer, nil, 0, keywords) else {
-            return .failure(callFailure(gil: gil))
-        }
+        let returned = PyObject_VectorcallDict(ownedMethod.pointer, nil, 0, keywords)
+        // Or describing and encoding would be traced too.
+        rb_end_tracing(state)
+        guard let result = returned else { return .failure(callFailure(gil: gil)) }
         let ownedResult = PythonObject(owning: result)
         if rb_is_none(ownedResult.pointer) != 0 { return .success(nil) }
-        if rb_is_str(ownedResult.pointer) != 0 { return .success(gil.text(of: ownedResult.pointer)) }
-        if rb_is_exact_int(ownedResult.pointer) != 0 { return decimal(ownedResult.pointer, gil: gil) }
-        return encode(ownedResult.pointer, gil: gil)
+        if rb_is_str(ownedResult.pointer) != 0 {
+            guard let text = gil.text(of: ownedResult.pointer, limit: limit) else {
+                return .failure(.resultTooLarge(limit: limit))
+            }
+            return .success(text)
+        }
+        if rb_is_exact_int(ownedResult.pointer) != 0 { return decimal(ownedResult.pointer, limit: limit, gil: gil) }
+        return encode(ownedResult.pointer, limit: limit, gil: gil)
     }
 
     /// A new reference to a dictionary. Carried as an address, because results must be sendable.
@@ -275,25 +338,41 @@ public final class CallSlot: @unchecked Sendable {
     }
 
     /// The JSON of an `int`, without the encoder's list of pieces.
-    private func decimal(_ value: PyPointer, gil: borrowing GIL) -> Result<String?, CallFailure> {
+    private func decimal(_ value: PyPointer, limit: Int, gil: borrowing GIL) -> Result<String?, CallFailure> {
+        guard rb_json_room(value, limit, 0) >= 0 else { return .failure(.resultTooLarge(limit: limit)) }
         guard let text = PyObject_Repr(value) else { return .failure(encodeFailure(gil: gil)) }
         let ownedText = PythonObject(owning: text)
         return .success(gil.text(of: ownedText.pointer))
     }
 
-    private func encode(_ value: PyPointer, gil: borrowing GIL) -> Result<String?, CallFailure> {
-        guard let chunks = rb_call_two(encoder, value, bootstrap.zero) else {
-            let failure = encodeFailure(gil: gil)
+    private func encode(_ value: PyPointer, limit: Int, gil: borrowing GIL) -> Result<String?, CallFailure> {
+        // Measured first: the encoder makes all of it before it returns. Mostly an upper bound is enough to know.
+        var room = limit
+        if rb_json_room(value, limit, 0) < 0 {
+            room = rb_json_room(value, limit, 1)
+            guard room >= 0 else { return .failure(.resultTooLarge(limit: limit)) }
+        }
+        guard let number = PyLong_FromSsize_t(room), PyList_SetItem(encoderRoom, 0, number) == 0 else {
+            return .failure(encodeFailure(limit: limit, gil: gil))
+        }
+        guard let text = encodedText(value) else {
+            let failure = encodeFailure(limit: limit, gil: gil)
             // What the encoder was inside of when it raised would look like a circle to the next value.
             PyDict_Clear(encoderMarkers)
             return .failure(failure)
         }
-        let ownedChunks = PythonObject(owning: chunks)
-        guard let text = PyUnicode_Join(bootstrap.emptyText, ownedChunks.pointer) else {
-            return .failure(encodeFailure(gil: gil))
-        }
         let ownedText = PythonObject(owning: text)
-        return .success(gil.text(of: ownedText.pointer))
+        guard let text = gil.text(of: ownedText.pointer, limit: limit) else {
+            return .failure(.resultTooLarge(limit: limit))
+        }
+        return .success(text)
+    }
+
+    /// A new reference to the JSON; the pieces that it was made of are gone. Nil with a Python error set.
+    private func encodedText(_ value: PyPointer) -> PyPointer? {
+        guard let chunks = rb_call_two(encoder, value, bootstrap.zero) else { return nil }
+        let ownedChunks = PythonObject(owning: chunks)
+        return PyUnicode_Join(bootstrap.emptyText, ownedChunks.pointer)
     }
 
     private func loadWithinCall(
@@ -360,7 +439,11 @@ extension CallSlot {
         return LoadFailure(stage: .execute, exception: exception, output: "", exceededTimeLimit: timeLimit)
     }
 
-    private func encodeFailure(gil: borrowing GIL) -> CallFailure {
+    private func encodeFailure(limit: Int = 0, gil: borrowing GIL) -> CallFailure {
+        if PyErr_ExceptionMatches(bootstrap.resultTooLarge) != 0 {
+            PyErr_Clear()
+            return .resultTooLarge(limit: limit)
+        }
         let timeLimit = PyErr_ExceptionMatches(bootstrap.timeLimitExceeded) != 0
         let exception = gil.takeException(describedBy: bootstrap)
         return timeLimit ? .timeLimitExceeded(exception) : .resultNotJSON(exception)

@@ -18,6 +18,24 @@ extension GIL {
         return text(ofBytes: owned.pointer)
     }
 
+    /// The text of a `str`, or nil where it has more bytes of UTF-8 than the limit.
+    func text(of object: PyPointer, limit: Int) -> String? {
+        guard rb_is_str(object) != 0 else { return "" }
+        let length = PyUnicode_GetLength(object)
+        guard length <= limit else { return nil }
+        // No character has more than four bytes.
+        guard length > limit / 4 else { return text(of: object) }
+        guard rb_utf8_size(object, limit) <= limit else { return nil }
+        if rb_is_ascii(object) != 0 { return text(of: object) }
+        // Not `text(of:)`: the object would keep its UTF-8 as long as the plugin keeps the object.
+        guard let encoded = PyUnicode_AsEncodedString(object, "utf-8", "replace") else {
+            PyErr_Clear()
+            return nil
+        }
+        let owned = PythonObject(owning: encoded)
+        return text(ofBytes: owned.pointer)
+    }
+
     /// The UTF-8 text of a `bytes` object.
     func text(ofBytes object: PyPointer) -> String {
         guard rb_is_bytes(object) != 0 else { return "" }

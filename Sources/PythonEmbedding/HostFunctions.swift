@@ -21,6 +21,22 @@ enum HostFunctions {
         }.map { PythonObject(owning: $0) }
     }
 
+    /// `host_measure(value, room)` → what of `room` bytes is left when the value's JSON has been written; less than 0
+    /// where it takes more.
+    ///
+    /// - Returns: nil with a Python error set.
+    static func makeMeasureFunction(gil: borrowing GIL) -> PythonObject? {
+        let name = StaticString("host_measure")
+        let pointer = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
+        return rb_make_function(pointer) { _, arguments, count in
+            guard let arguments, count == 2, let value = arguments[0], let room = arguments[1] else {
+                rb_set_error(rb_exc_type_error(), "host_measure takes 2 arguments")
+                return nil
+            }
+            return PyLong_FromSsize_t(rb_json_room(value, PyLong_AsSsize_t(room), 1))
+        }.map { PythonObject(owning: $0) }
+    }
+
     private static func request(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
         let gil = GIL()
         guard let arguments, count == 4, let plugin = arguments[0], let method = arguments[1], let path = arguments[2],

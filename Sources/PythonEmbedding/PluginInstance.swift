@@ -9,7 +9,10 @@ public final class PluginInstance: @unchecked Sendable {
     public let moduleName: String
     public let path: String
     let instance: PyPointer
-    private let module: PyPointer
+    let module: PyPointer
+    /// Tells it from every other instance there was.
+    let number = PluginInstance.lastNumber.add(1, ordering: .relaxed).newValue
+    private static let lastNumber = Atomic<UInt64>(0)
     private let interpreter: PythonInterpreter
     /// Names of attributes that are there, as Python strings, made at their first use.
     private var attributeNames: [String: PyPointer] = [:]

@@ -102,6 +102,7 @@ public final class PythonInterpreter: Sendable {
     private static func initialize(
         pythonPath: [String]
     ) -> Result<(bootstrap: Bootstrap, state: InterpreterState), PythonEmbeddingError> {
+        SignalDispositions.surviveSignals()
         let signals = SignalDispositions()
         defer { signals.restore() }
         let library = StandardLibrary.locate()
@@ -152,6 +153,15 @@ struct SignalDispositions: ~Copyable {
             sigaction(signal, nil, &action)
             return (signal, action)
         }
+    }
+
+    /// Has the signals do nothing that Python code can raise against its own process (`signal.alarm`, `os.kill`) and
+    /// whose default is to end it. Those that whoever runs the agent stops it with, and those of a crash, stay.
+    static func surviveSignals() {
+        let signals = [
+            SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2, SIGIO, SIGPWR, SIGSTKFLT, SIGXCPU, SIGXFSZ,
+        ]
+        for signal in signals + (rb_first_real_time_signal()...rb_last_real_time_signal()) { rb_survive_signal(signal) }
     }
 
     func restore() {

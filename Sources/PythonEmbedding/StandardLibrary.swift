@@ -10,7 +10,8 @@ struct StandardLibrary {
     let prefix: String
     /// What goes to `sys.path`, before `site` adds the distribution's own folders.
     let searchPaths: [String]
-    /// What `sys.executable` is: the distribution's interpreter if it is installed, otherwise nothing.
+    /// What `sys.executable` is: the distribution's interpreter if it is installed, otherwise this program
+    /// (``PythonProgram``).
     let executable: String
 
     static let version = "\(PY_MAJOR_VERSION).\(PY_MINOR_VERSION)"
@@ -31,7 +32,7 @@ struct StandardLibrary {
                         folder.appending(path: "\(name)/python\(PY_MAJOR_VERSION)\(PY_MINOR_VERSION).zip").path(),
                         candidate.path(), candidate.appending(path: "lib-dynload").path(),
                     ],
-                    executable: files.isExecutableFile(atPath: executable) ? executable : "")
+                    executable: files.isExecutableFile(atPath: executable) ? executable : PythonProgram.executable)
             }
             folder.deleteLastPathComponent()
         }

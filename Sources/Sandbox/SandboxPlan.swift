@@ -147,12 +147,27 @@ extension SandboxPlan {
         let (execute, write) = (read | Int(RB_PATH_EXECUTE), read | Int(RB_PATH_WRITE))
         let (optional, linkless) = (Int(RB_PATH_OPTIONAL), Int(RB_PATH_LINKLESS))
         var rules = (Self.programFolders + pythonPath + libraryPaths).map { ($0, execute | optional) }
+        if policy.startsPrograms { rules += Self.ownProgram.map { ($0, execute | optional) } }
         rules += Self.systemFiles.map { ($0, read | optional) }
         rules += Self.devices.map { ($0, write | optional) }
         rules += policy.readPaths.map { ($0, read | linkless) }
         rules += policy.writePaths.map { ($0, write | linkless) }
         rules.append((scratch.path, write))
         return rules.map { (path: $0.0, access: $0.1) }
+    }
+
+    /// This executable, which is Python's program where no other is, and its runtime's folder where that isn't the
+    /// system's. Asked before the child is confined.
+    private static var ownProgram: [String] {
+        guard let executable = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe") else {
+            return []
+        }
+        // Where the runtime isn't in the executable it is where the linker has found it (proc(5)).
+        let maps = (try? String(contentsOfFile: "/proc/self/maps", encoding: .utf8)) ?? ""
+        let runtime = maps.split(separator: "\n").first { $0.hasSuffix("/libswiftCore.so") }?
+            .split(separator: " ", maxSplits: 5).last.map { $0.trimmingCharacters(in: .whitespaces) }
+        guard let runtime, !programFolders.contains(where: { runtime.hasPrefix($0 + "/") }) else { return [executable] }
+        return [executable, (runtime as NSString).deletingLastPathComponent]
     }
 
     /// What could not be done at all.
