@@ -15,7 +15,8 @@ extension AgentConfiguration {
         onWedged: @escaping @Sendable () -> Void
     ) throws(PythonEmbeddingError) -> TieredExecutor {
         let inProcess = try InProcessExecutor(
-            interpreter: interpreter, workers: workers, observer: observer, onWedged: onWedged)
+            interpreter: interpreter, workers: workers, resultLimit: resultLimit, observer: observer,
+            onWedged: onWedged)
         let sandboxHost = sandboxHost
         let idleTimeout = sandbox.idleTimeout
         return TieredExecutor(inProcess: inProcess) { () throws(PythonEmbeddingError) in

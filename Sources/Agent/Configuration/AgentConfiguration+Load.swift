@@ -66,6 +66,7 @@ struct ConfigurationLoader {
         readSandbox()
         readPlugins()
         refuseExposedFiles()
+        refuseUntrustedFiles()
         refuseUnusedDefaults()
         if let first = problems.first { throw ConfigurationError(first, Array(problems.dropFirst())) }
         return configuration
@@ -122,6 +123,10 @@ struct ConfigurationLoader {
         }
         set(.outboxLimit, \.outboxLimit) { text throws(SettingParser.Refusal) in
             try SettingParser.bytes(text, (1 << 20)...(1 << 50))
+        }
+        set(.resultLimit, \.resultLimit) { text throws(SettingParser.Refusal) in
+            // A message of a sandboxed process has a limit too.
+            try SettingParser.bytes(text, 1024...(64 << 20))
         }
         set(.shutdownGrace, \.shutdownGrace) { text throws(SettingParser.Refusal) in
             try SettingParser.seconds(text, 0...86_400)

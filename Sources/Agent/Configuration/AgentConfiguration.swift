@@ -54,6 +54,8 @@ public struct AgentConfiguration: Sendable, Equatable {
     public var missedRuns = Scheduler.MissedRuns.skip
     /// Bytes of results that the backend doesn't have yet, past which nothing new is run.
     public var outboxLimit = 1 << 30
+    /// Bytes of UTF-8 that the result of one run may have.
+    public var resultLimit = 16 << 20
     /// How long runs may go on after the agent was told to stop.
     public var shutdownGrace = Duration.seconds(30)
     /// Of plugins whose isolation is the sandbox.

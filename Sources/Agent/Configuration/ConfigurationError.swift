@@ -32,6 +32,9 @@ public enum ConfigurationProblem: Sendable, Equatable {
     /// `value` is nil where it is secret or may hold a secret.
     case invalidValue(key: String, value: String?, origin: ConfigurationOrigin, allowed: String)
     case missingValue(key: ConfigurationKey)
+    /// Somebody else than root and the user may change a file, or a folder on the way to it. `setting` is what names it;
+    /// nil for the configuration file itself.
+    case untrustedFile(setting: String?, path: String, problem: String)
     /// Sandboxed plugins may read a folder in which something of the agent's own lies.
     case exposedFile(path: String, folder: String)
 
@@ -44,6 +47,7 @@ public enum ConfigurationProblem: Sendable, Equatable {
         case .unknownSection: "configuration.unknown_section"
         case .invalidValue: "configuration.invalid_value"
         case .missingValue: "configuration.missing_value"
+        case .untrustedFile: "configuration.untrusted_file"
         case .exposedFile: "configuration.exposed_file"
         }
     }
@@ -61,6 +65,11 @@ public enum ConfigurationProblem: Sendable, Equatable {
             "\(origin): there is no section \(quoted(name))" + Self.suggestion(nearest)
         case .invalidValue(let key, let value, let origin, let allowed):
             "\(origin): \(quoted(key)) is \(value.map { quoted($0) } ?? "wrong"), which must be \(allowed)"
+        case .untrustedFile(let setting, let path, let problem):
+            (setting.map { "\(quoted($0)) names \(quoted(path))" } ?? "the configuration file \(quoted(path))")
+                + (setting == nil ? " is not used: " : ", which is not used: ")
+                + "\(problem); give it to root or to yourself and take the rights to write from everybody else, or use "
+                + "another"
         case .exposedFile(let path, let folder):
             "\(quoted(path)) is the agent's own and lies in \(quoted(folder)), which sandboxed plugins may read; put "
                 + "one of them elsewhere"

@@ -29,6 +29,10 @@ enum ConfigurationFile {
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             throw failure("it is not a file")
         }
+        // What was opened, and the way there: it says whose code is run and where secrets are sent.
+        if let problem = PathTrust().problem(with: status) ?? PathTrust().problem(at: path) {
+            throw ConfigurationError(.untrustedFile(setting: nil, path: path, problem: problem))
+        }
         let data: Data
         do {
             data = try handle.read(upToCount: sizeLimit + 1) ?? Data()

@@ -28,6 +28,7 @@ public enum ConfigurationKey: String, Sendable, CaseIterable {
     case historyLimit = "history_limit"
     case missedRuns = "missed_runs"
     case outboxLimit = "outbox_limit"
+    case resultLimit = "result_limit"
     case shutdownGrace = "shutdown_grace"
 
     /// The environment variable that sets it: `RUNBOOK_AGENT_POLL_INTERVAL`.

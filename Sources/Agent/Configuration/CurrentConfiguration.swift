@@ -43,7 +43,7 @@ final class CurrentConfiguration: Sendable {
             differ(.connectTimeout, \.connectTimeout), differ(.requestTimeout, \.requestTimeout),
             differ(.historyDays, \.historyDays), differ(.historyLimit, \.historyLimit),
             differ(.missedRuns, \.missedRuns), differ(.outboxLimit, \.outboxLimit),
-            differ(.shutdownGrace, \.shutdownGrace),
+            differ(.resultLimit, \.resultLimit), differ(.shutdownGrace, \.shutdownGrace),
         ]
         let plugins = Set(one.plugins.keys).union(other.plugins.keys)
             .filter { one.settings(for: $0) != other.settings(for: $0) }
