@@ -89,8 +89,8 @@ public enum HTTPClientError: CodedError, Equatable {
         case .redirectRefused(let from, let to, let problem):
             "the redirect from \(quoted(from)) to \(quoted(to)) is not followed: \(problem)"
         case .proxyInvalid(let variable, let problem):
-            "the proxy that \(variable) names is refused: \(problem); write it as http://[USER:PASSWORD@]HOST[:PORT], and "
-                + "restart the agent"
+            "the proxy that \(variable) names is refused: \(problem); write it as http://HOST:PORT, with USER:PASSWORD@ in "
+                + "front of the host where it wants a login, and restart the agent"
         case .proxyNotResolved(let proxy, let problem):
             "the proxy \(quoted(proxy)) has no address: \(problem); check http_proxy, https_proxy and all_proxy in the "
                 + "agent's environment, and this host's DNS"

@@ -48,6 +48,14 @@ import Testing
         )
     }
 
+    @Test(arguments: [LogFormat.text, .json]) func secretsOfURLsAreNotWritten(_ format: LogFormat) {
+        logger(format).error(
+            "in 'http://user:hunter2@127.0.0.1:99999'", metadata: ["proxy": "http://user:hunter2@proxy.example:1"])
+        #expect(written.contains("http://(hidden)@127.0.0.1:99999"))
+        #expect(written.contains("http://(hidden)@proxy.example:1"))
+        #expect(!written.contains("hunter2"))
+    }
+
     @Test func coloursOnlyWhenAsked() {
         logger(isColoured: true).error("x")
         #expect(written.contains("\u{1B}[31merror   \u{1B}[0m"))

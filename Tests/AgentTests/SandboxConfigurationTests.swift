@@ -27,6 +27,19 @@ import Testing
         }
     }
 
+    @Test func valuesOfTheEnvironmentThatMayBeSecretsAreHidden() throws {
+        let configuration = try load(
+            """
+            [sandbox]
+            environment = TOKEN=of-all-plugins, LANG=de_DE.UTF-8, FOLDER=/srv/data
+            [plugin:a]
+            environment = OTHER=of-plugin-a
+            """)
+        #expect(Set(configuration.environmentSecrets) == ["of-all-plugins", "of-plugin-a"])
+        HiddenSecrets.add(configuration.environmentSecrets)
+        #expect(HiddenSecrets.hidden(in: "no such user: of-plugin-a") == "no such user: (hidden)")
+    }
+
     @Test func theSandboxCanBeChosenForAllAndForOne() throws {
         let all = try load("isolation = sandbox\n[plugin:a]\nisolation = in-process\n")
         #expect(all.pluginDefaults.isolation == .sandbox)

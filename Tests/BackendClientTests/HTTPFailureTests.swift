@@ -45,6 +45,11 @@ import Testing
             name: "endless header", answer: .raw(Data(("HTTP/1.1 200 OK\r\n" + header(megabytes: 1)).utf8)),
             code: "http.invalid_response"),
         Case(
+            name: "something behind the end of what is compressed",
+            answer: .response(
+                status: 200, headers: ["Content-Encoding": "gzip"],
+                body: Gzip.zeros(1000) + Data(repeating: 0x78, count: 60_000)), code: "http.invalid_response"),
+        Case(
             name: "broken compression",
             answer: .response(status: 200, headers: ["Content-Encoding": "gzip"], body: Data("no gzip at all".utf8)),
             code: "http.invalid_response"),

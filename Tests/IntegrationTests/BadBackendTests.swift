@@ -35,6 +35,27 @@ import Testing
         Case(name: "a connection that is closed", answer: .close, code: "http.connection_lost"),
     ]
 
+    /// The token that goes with what a plugin asks for is for `/api` alone.
+    @Test func aPluginReachesNothingOutsideOfTheAPI() async throws {
+        let backend = try ScriptedBackend()
+        let script = """
+            class Plugin:
+                def __init__(self, api):
+                    self.api = api
+
+                def call(self):
+                    try:
+                        return self.api.sendRequest("../../other", "GET")
+                    except Exception as error:
+                        return getattr(error, "code", None) or repr(error)
+            """
+        backend.addPlugin("caller", script: script, functions: ["call"])
+        backend.addTask(#"{"id": "outside", "command": "caller.call", "cron": null, "arguments": "{}"}"#)
+        try await TestAgent.once(serverURL: backend.server.url, folder: TemporaryFolder())
+        #expect(try backend.results(of: "outside").map(\.data) == ["api.invalid_path"])
+        #expect(!backend.server.requests.contains { $0.target.contains("other") })
+    }
+
     /// What is asked, and it answered well.
     enum Question: String, Sendable, CaseIterable {
         case agent = "/api/agent"

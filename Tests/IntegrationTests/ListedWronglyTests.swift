@@ -57,6 +57,30 @@ import Testing
         #expect(try backend.results(of: "bad").count == 3)
     }
 
+    /// A poll a second must not fill the log.
+    @Test func aBackendThatFailsIsToldOfOnceAndAgainWhenItFailsOtherwise() async throws {
+        let backend = try ScriptedBackend()
+        let folder = try TemporaryFolder()
+        let agent = try await TestAgent.start(serverURL: backend.server.url, folder: folder)
+        func warnings() -> [String] {
+            agent.log.entries.filter { $0.level == .warning && "\($0.message)".contains("could not be asked") }
+                .map { "\($0.message)" }
+        }
+        backend.server.route("/api/agent", .json("{}", status: 401))
+        for _ in 0..<5 { await agent.runtime.synchronizer.synchronize() }
+        #expect(warnings().count == 1)
+        backend.server.route("/api/agent", .json("{}", status: 503))
+        for _ in 0..<5 { await agent.runtime.synchronizer.synchronize() }
+        #expect(warnings().count == 2)
+        backend.server.route(
+            "/api/agent", .json(#"{"data": {"id": "a", "name": null, "team_id": null, "plugins": []}}"#))
+        await agent.runtime.synchronizer.synchronize()
+        backend.server.route("/api/agent", .json("{}", status: 503))
+        await agent.runtime.synchronizer.synchronize()
+        #expect(warnings().count == 3)
+        await agent.runtime.close()
+    }
+
     @Test func idsThatOnlyLookTheSameAreTwoTasks() async throws {
         let backend = try ScriptedBackend()
         backend.addTask("{\"id\": \"caf\u{E9}\", \"command\": \"good-plugin.hello\"}")
