@@ -71,11 +71,7 @@ final class CallJob: Job, @unchecked Sendable {
         result = code.around {
             callSlot.call(
                 invocation.function, of: version.instance, arguments: invocation.arguments, id: id,
-<<<<<<< HEAD
                 outputLimit: outputLimit, resultLimit: resultLimit, runName: invocation.runID, gil: gil)
-=======
-                outputLimit: outputLimit, resultLimit: resultLimit, gil: gil)
->>>>>>> hub/main
         }
     }
 

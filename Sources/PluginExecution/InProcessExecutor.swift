@@ -61,19 +61,9 @@ public final class InProcessExecutor: Executor {
         outputLimit: Int = 1 << 20, resultLimit: Int = 16 << 20, shutdownLimit: Duration = .seconds(10),
         observer: (any CallObserver)? = nil, onWedged: @escaping @Sendable () -> Void
     ) throws(PythonEmbeddingError) {
-<<<<<<< HEAD
         try self.init(
             interpreter: interpreter, workers: workers, policy: policy, outputLimit: outputLimit,
             shutdownLimit: shutdownLimit, observer: observer, events: ExecutorEvents(onWedged: onWedged))
-=======
-        self.interpreter = interpreter
-        self.outputLimit = outputLimit
-        self.resultLimit = resultLimit
-        self.shutdownLimit = shutdownLimit
-        self.observer = observer
-        ForkedChild.watch()
-        pool = try WorkerPool(interpreter: interpreter, workers: workers, policy: policy, onWedged: onWedged)
->>>>>>> hub/main
     }
 
     deinit {

@@ -122,7 +122,6 @@ final class Bootstrap: @unchecked Sendable {
         guard let spawned = gil.string(BootstrapScript.spawnedSource) else { throw failure(gil: gil) }
         PyDict_SetItemString(globals, "spawned_source", spawned)
         rb_decref(spawned)
-<<<<<<< HEAD
         guard let owner = HostFunctions.makeThreadOwnerFunction(gil: gil),
             let began = HostFunctions.makeThreadBeganFunction(gil: gil),
             let ended = HostFunctions.makeThreadEndedFunction(gil: gil)
@@ -131,8 +130,6 @@ final class Bootstrap: @unchecked Sendable {
         PyDict_SetItemString(globals, "host_thread_began", began.pointer)
         PyDict_SetItemString(globals, "host_thread_ended", ended.pointer)
         guard ProgramFunctions.define(in: globals) else { throw failure(gil: gil) }
-=======
->>>>>>> hub/main
         // Borrowed; the interpreter has a list there.
         guard let searchPath = PySys_GetObject("path") else { throw failure(gil: gil) }
         for (index, folder) in pythonPath.enumerated() {

@@ -62,19 +62,13 @@ public final class CallSlot: @unchecked Sendable {
         pthread_sigmask(SIG_SETMASK, nil, &mask)
         signalMask = mask
         bootstrap.shared.add(self)
-<<<<<<< HEAD
         ProgramFunctions.add(self)
-=======
->>>>>>> hub/main
     }
 
     /// Gives the slot's objects back. The slot must not be used afterwards.
     public func close(gil: borrowing GIL) {
         bootstrap.shared.remove(self)
-<<<<<<< HEAD
         ProgramFunctions.remove(self)
-=======
->>>>>>> hub/main
         rb_decref(encoder)
         rb_decref(encoderMarkers)
         rb_decref(encoderRoom)
@@ -90,19 +84,12 @@ public final class CallSlot: @unchecked Sendable {
     ///   - outputLimit: bytes of UTF-8 kept of each stream.
     ///   - resultLimit: bytes of UTF-8 that the result may have. Beside the plugin's own objects no more than about twice
     ///     as much is used to find that it has more.
-<<<<<<< HEAD
     ///   - runName: names the run to the programs that it starts; nil for a number.
     public func call(
         _ function: String, of plugin: PluginInstance, arguments: String, id: UInt64, outputLimit: Int = 1 << 20,
         resultLimit: Int = 16 << 20, runName: String? = nil, gil: borrowing GIL
     ) -> CallResult {
         self.runName = runName
-=======
-    public func call(
-        _ function: String, of plugin: PluginInstance, arguments: String, id: UInt64, outputLimit: Int = 1 << 20,
-        resultLimit: Int = 16 << 20, gil: borrowing GIL
-    ) -> CallResult {
->>>>>>> hub/main
         let run = withinCall(id: id, plugin: plugin, outputLimit: outputLimit, gil: gil) {
             self.value(of: function, plugin: plugin, arguments: arguments, limit: resultLimit, gil: GIL())
         }
@@ -126,10 +113,7 @@ public final class CallSlot: @unchecked Sendable {
         let signals = SignalDispositions()
         defer { signals.restore() }
         let moduleName = PluginInstance.moduleName(forPluginID: pluginID)
-<<<<<<< HEAD
         runName = nil
-=======
->>>>>>> hub/main
         let run = withinCall(id: id, plugin: nil, outputLimit: outputLimit, gil: gil) {
             self.loadWithinCall(
                 script: script, path: path, pluginID: pluginID, moduleName: moduleName, gil: GIL())
@@ -261,10 +245,7 @@ public final class CallSlot: @unchecked Sendable {
             hasInjected = false
         }
         let output = finishOutput(call.pointer, gil: gil)
-<<<<<<< HEAD
         if programs != nil { StartedPrograms.remove(slot: self, call: id) }
-=======
->>>>>>> hub/main
         bootstrap.shared.check(gil: gil)
         return .success((value, output.stdout, output.stderr))
     }
@@ -283,7 +264,6 @@ public final class CallSlot: @unchecked Sendable {
         lastPlugin = plugin?.number ?? .max
     }
 
-<<<<<<< HEAD
     /// Whether that is the call that runs here now.
     func isRunning(_ call: PyPointer) -> Bool { running?.call == call }
 
@@ -304,8 +284,6 @@ public final class CallSlot: @unchecked Sendable {
         return ended
     }
 
-=======
->>>>>>> hub/main
     private func setLimit(_ limit: Int, of call: PyPointer) -> Bool {
         guard limit != 1 << 20 else { return true }
         guard let newLimit = PyLong_FromLong(limit) else { return false }

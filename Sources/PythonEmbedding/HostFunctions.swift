@@ -37,7 +37,6 @@ enum HostFunctions {
         }.map { PythonObject(owning: $0) }
     }
 
-<<<<<<< HEAD
     /// `host_thread_owner()` → the plugin that the current thread belongs to, or None.
     static func makeThreadOwnerFunction(gil: borrowing GIL) -> PythonObject? {
         let name = StaticString("host_thread_owner")
@@ -74,8 +73,6 @@ enum HostFunctions {
         }.map { PythonObject(owning: $0) }
     }
 
-=======
->>>>>>> hub/main
     private static func request(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
         let gil = GIL()
         guard let arguments, count == 4, let plugin = arguments[0], let method = arguments[1], let path = arguments[2],

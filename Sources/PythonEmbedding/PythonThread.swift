@@ -1,3 +1,4 @@
+internal import CPython
 internal import Foundation
 import Glibc
 

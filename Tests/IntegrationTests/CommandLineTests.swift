@@ -126,14 +126,11 @@ import Testing
                 raise ValueError("no such thing")
             def steer(self):
                 raise ValueError("\\x1b]0;title\\x07\\x9b31m\\u202e")
-<<<<<<< HEAD
             def key(self):
                 print("before")
                 return {}["missing"]
             def missing_module(self):
                 import no_such_module_here
-=======
->>>>>>> hub/main
         """
 
     @Test func aFileIsCalledAsTheAgentWould() async throws {

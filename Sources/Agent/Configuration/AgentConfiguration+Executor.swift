@@ -16,13 +16,8 @@ extension AgentConfiguration {
         observer: (any CallObserver)? = nil, events: ExecutorEvents
     ) throws(PythonEmbeddingError) -> TieredExecutor {
         let inProcess = try InProcessExecutor(
-<<<<<<< HEAD
             interpreter: interpreter, workers: workers, workersMax: workersMax, resultLimit: resultLimit,
             observer: observer, events: events)
-=======
-            interpreter: interpreter, workers: workers, resultLimit: resultLimit, observer: observer,
-            onWedged: onWedged)
->>>>>>> hub/main
         let sandboxHost = sandboxHost
         let (idleTimeout, resultLimit) = (sandbox.idleTimeout, resultLimit)
         return TieredExecutor(inProcess: inProcess) { () throws(PythonEmbeddingError) in

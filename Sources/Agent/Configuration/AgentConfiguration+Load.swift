@@ -69,10 +69,7 @@ struct ConfigurationLoader {
         readSandbox()
         readPlugins()
         refuseExposedFiles()
-<<<<<<< HEAD
         refuseLinksOfPlugins()
-=======
->>>>>>> hub/main
         refuseUntrustedFiles()
         refuseUnusedDefaults()
         if let first = problems.first { throw ConfigurationError(first, Array(problems.dropFirst())) }

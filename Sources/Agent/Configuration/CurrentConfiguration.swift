@@ -82,10 +82,7 @@ final class CurrentConfiguration: Sendable {
             differ(.historyDays, \.historyDays), differ(.historyLimit, \.historyLimit),
             differ(.missedRuns, \.missedRuns), differ(.outboxLimit, \.outboxLimit),
             differ(.resultLimit, \.resultLimit), differ(.shutdownGrace, \.shutdownGrace),
-<<<<<<< HEAD
-            differ(.shutdownGrace, \.shutdownGrace), differ(.keepPrograms, \.pluginDefaults.keepsPrograms),
-=======
->>>>>>> hub/main
+            differ(.keepPrograms, \.pluginDefaults.keepsPrograms),
         ]
         let (oneSections, otherSections) = (one.pluginSections, other.pluginSections)
         let sections =

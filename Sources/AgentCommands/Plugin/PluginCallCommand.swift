@@ -135,11 +135,7 @@ struct PluginCallCommand: AsyncParsableCommand {
             write(try ListRenderer.json(result) + "\n")
             return
         }
-<<<<<<< HEAD
         Terminal.write(outcome.stdout, on: standardOutput)
-=======
-        write(outcome.stdout)
->>>>>>> hub/main
         Terminal.write(outcome.stderr, on: .standardError)
         if let error = outcome.error {
             if let traceback = error.traceback { Terminal.writeError(traceback) }

@@ -1,8 +1,5 @@
 import AgentModel
-<<<<<<< HEAD
 import Dispatch
-=======
->>>>>>> hub/main
 import Foundation
 import Glibc
 import ProcessLogging
@@ -12,7 +9,6 @@ import Synchronization
 enum Terminal {
     /// A line on standard error, after what has been logged before it. Waits for a reader, but not for ever.
     static func writeError(_ line: String) {
-<<<<<<< HEAD
         LogOutput.standardError.write(sanitized(line) + "\n")
         LogOutput.standardError.flush(within: errorPatience)
     }
@@ -37,9 +33,6 @@ enum Terminal {
             fflush(nil)
         }
         LogOutput.standardError.flush(within: exitPatience)
-=======
-        FileHandle.standardError.write(Data((sanitized(line) + "\n").utf8))
->>>>>>> hub/main
     }
 
     /// Keeps standard output for results: whatever writes to descriptor 1 directly (C code of a plugin, programs
@@ -61,14 +54,5 @@ enum Terminal {
     static func write(_ text: String, on output: FileHandle) {
         let shown = isatty(output.fileDescriptor) == 1 ? sanitized(text) : text
         output.write(Data(shown.utf8))
-<<<<<<< HEAD
-    }
-
-    /// What a plugin wrote, for a file or program as it is, for a person's screen sanitized.
-    static func write(_ text: String, on output: FileHandle) {
-        let shown = isatty(output.fileDescriptor) == 1 ? sanitized(text) : text
-        output.write(Data(shown.utf8))
-=======
->>>>>>> hub/main
     }
 }
