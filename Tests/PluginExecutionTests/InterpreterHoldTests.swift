@@ -114,6 +114,28 @@ import Testing
         }
     }
 
+    /// What is given back may run a plugin's code, which may never end.
+    @Test func aDestructorThatBlocksIsWaitedForOnlyShortly() async {
+        await #expect(processExitsWith: .success) {
+            let fixture = try ExecutorFixture(.inProcess, onWedged: { _exit(70) })
+            let other = try PluginID("beside")
+            try await fixture.load(Self.script, id: other)
+            try await fixture.load(
+                """
+                \(Gates.script)
+                class Plugin:
+                    def __del__(self, gate=gate):
+                        gate("destructor").set()
+                        gate("never").wait()
+                """)
+            _ = await fixture.executor.unload(fixture.id)
+            while !fixture.isOpen("destructor") { await Task.yield() }
+            await (fixture.executor as? InProcessExecutor)?.collectGarbage()
+            guard await fixture.execute("brief", #"{"name": "x"}"#, of: other).data == "1" else { _exit(2) }
+            await fixture.executor.shutDown()
+        }
+    }
+
     /// Neither questions to the interpreter nor the end of the executor wait for one that is held for good.
     @Test func loadedPluginsAreShutDownWithoutAHeldInterpreter() async {
         await #expect(processExitsWith: .success) {
