@@ -66,10 +66,10 @@ public enum ProgramEnd {
     }
 
     private static func list(beginningWith prefix: String) -> [String] {
-        var text = [CChar](repeating: 0, count: 256 << 10)
-        let length = rb_list_program_marks(prefix, &text, text.count)
-        return text.prefix(length).split(separator: CChar(bitPattern: 10)).map { line in
-            String(decoding: line.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let text = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256 << 10) { buffer in
+            let length = rb_list_program_marks(prefix, buffer.baseAddress!, buffer.count)
+            return String(decoding: UnsafeRawBufferPointer(start: buffer.baseAddress, count: length), as: UTF8.self)
         }
+        return text.split(separator: "\n").map(String.init)
     }
 }
