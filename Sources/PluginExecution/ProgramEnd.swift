@@ -50,11 +50,11 @@ public enum ProgramEnd {
         }
     }
 
-    /// How many programs are there that runs of this process left when they returned. Milliseconds: it looks at all
-    /// processes of the host.
-    public static func countLeft() -> Int {
-        let running = RunPrograms.runningMarks
-        return list(beginningWith: RunPrograms.session).count { !running.contains($0) }
+    /// The runs, once for each program of theirs that there is, of an agent's own process, in any process: as they were
+    /// called in their invocations, or numbers. Milliseconds: it looks at all processes of the host. It sees only those of
+    /// this process's user, or all where that is root.
+    public static func runs(withProgramsOfAgent process: Int32) -> [String] {
+        list(beginningWith: "\(process)-").compactMap { mark in mark.split(separator: ":").last.map(String.init) }
     }
 
     private static func end(_ mark: String, isSuffix: Bool, grace: Int32, limit: Int32) -> Int {
