@@ -94,11 +94,11 @@ import Testing
 
             // Who keeps the others from running is written down, although nothing of Python runs any more.
             status = try await poll(["status", "--set", "auth=no"], in: folder.path) { lines in
-                lines.first?.at("executor.held.plugin") as? String == "wedger"
+                lines.first?.at("executor.hold.plugin") as? String == "wedger"
             }[0]
-            #expect(status.at("executor.held.run") != nil)
+            #expect(status.at("executor.hold.run_id") != nil)
             #expect(
-                (status.at("executor.uses.first") as? [[String: Any]])?.contains {
+                (status.at("executor.uses") as? [[String: Any]])?.contains {
                     $0["plugin"] as? String == "wedger" && $0["kind"] as? String == "call" && $0["since"] != nil
                 } == true, "\(status)")
 
