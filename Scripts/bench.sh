@@ -121,7 +121,7 @@ awk -v floor="$floor" -v handover="$handover" -v call="$call" -v roundtrip="$rou
         row("sandbox: replacing a wedged child", replacement / 1e6, 20, "ms", "from its end to the next answer")
         row("cron: next fire time, median", cron / 1e3, 1, "µs", "over the vectors of the tests")
         row("load 1,000 plugins of 10 commands", load / 1e9, 2, "s", "")
-        row("memory they add", memory / 1024, 60, "MB", "resident")
+        row("memory of an idle plugin, at 1,000", memory / 1000, 100, "KiB", "resident, its thread included")
         printf "%-40s %10.0f %10s %-4s\n", "one-offs, neither journal nor delivery", 1e13 / neither, "", "/s"
         printf "%-40s %10.0f %10s %-4s\n", "one-offs, journal and no delivery", 1e13 / journal, "", "/s"
         printf "%-40s %10.0f %10s %-4s\n", "one-offs, delivered without journal", 1e13 / delivery, "", "/s"

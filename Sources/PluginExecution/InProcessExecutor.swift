@@ -63,7 +63,8 @@ public final class InProcessExecutor: Executor {
     ) throws(PythonEmbeddingError) {
         try self.init(
             interpreter: interpreter, workers: workers, policy: policy, outputLimit: outputLimit,
-            shutdownLimit: shutdownLimit, observer: observer, events: ExecutorEvents(onWedged: onWedged))
+            resultLimit: resultLimit, shutdownLimit: shutdownLimit, observer: observer,
+            events: ExecutorEvents(onWedged: onWedged))
     }
 
     deinit {

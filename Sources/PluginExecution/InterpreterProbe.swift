@@ -55,7 +55,7 @@ struct InterpreterProbe {
         lastSuspects = nil
     }
 
-    /// Who may hold the GIL, by what the threads have done since the last sample; nil before there are two.
+    /// Who may hold the GIL, by what the threads have done since it was first asked; nil before that.
     mutating func suspects(
         at now: ContinuousClock.Instant, in pool: WorkerPool, every interval: Duration
     ) -> Suspects? {
@@ -65,9 +65,8 @@ struct InterpreterProbe {
         }
         let time = before.at.duration(to: now)
         guard time >= interval / 2 else { return lastSuspects }
-        let threads = ThreadSample.all()
-        sample = (now, threads)
-        let suspects = Suspects(before: before.threads, after: threads, time: time, pool: pool)
+        // Always from the first one on: on a busy machine a short time says little.
+        let suspects = Suspects(before: before.threads, after: ThreadSample.all(), time: time, pool: pool)
         lastSuspects = suspects
         return suspects
     }
@@ -108,6 +107,8 @@ struct Suspects {
 
     /// Whether the worker's call may be what holds the GIL: on its own thread, or on one that its plugin started.
     func includes(_ worker: Worker) -> Bool {
+        // Where nothing is known, none can be ruled out.
+        if threads.isEmpty { return true }
         if threads.contains(worker.threadNumber) { return true }
         guard let plugin = worker.running?.job.plugin.rawValue else { return false }
         return threads.contains { owners[$0]?.name != nil && owners[$0]?.plugin == plugin }

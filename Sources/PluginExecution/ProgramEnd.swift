@@ -50,11 +50,11 @@ public enum ProgramEnd {
         }
     }
 
-    /// How many programs are there that runs of this process left when they returned. Milliseconds: it looks at all
-    /// processes of the host.
-    public static func countLeft() -> Int {
-        let running = RunPrograms.runningMarks
-        return list(beginningWith: RunPrograms.session).count { !running.contains($0) }
+    /// The runs, once for each program of theirs that there is, of an agent's own process, in any process: as they were
+    /// called in their invocations, or numbers. Milliseconds: it looks at all processes of the host. It sees only those of
+    /// this process's user, or all where that is root.
+    public static func runs(withProgramsOfAgent process: Int32) -> [String] {
+        list(beginningWith: "\(process)-").compactMap { mark in mark.split(separator: ":").last.map(String.init) }
     }
 
     private static func end(_ mark: String, isSuffix: Bool, grace: Int32, limit: Int32) -> Int {
@@ -66,10 +66,10 @@ public enum ProgramEnd {
     }
 
     private static func list(beginningWith prefix: String) -> [String] {
-        var text = [CChar](repeating: 0, count: 256 << 10)
-        let length = rb_list_program_marks(prefix, &text, text.count)
-        return text.prefix(length).split(separator: CChar(bitPattern: 10)).map { line in
-            String(decoding: line.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let text = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256 << 10) { buffer in
+            let length = rb_list_program_marks(prefix, buffer.baseAddress!, buffer.count)
+            return String(decoding: UnsafeRawBufferPointer(start: buffer.baseAddress, count: length), as: UTF8.self)
         }
+        return text.split(separator: "\n").map(String.init)
     }
 }

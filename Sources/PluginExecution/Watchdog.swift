@@ -118,7 +118,7 @@ struct Watchdog {
             }
         }
         let hold = suspects.hold(in: pool, since: Date(timeIntervalSinceNow: -silence.seconds))
-        if silence >= pool.policy.interpreterGrace / 3, pool.hold.map({ !$0.isBySame(as: hold) }) ?? true {
+        if silence >= pool.policy.interpreterGrace / 3, pool.hold.map({ $0.isOther(than: hold) }) ?? true {
             pool.hold = hold
             actions.append(.tellHold(hold))
         }
@@ -142,7 +142,7 @@ struct Watchdog {
     private func endActions(
         hold: InterpreterHold, holders: [Worker], at now: ContinuousClock.Instant
     ) -> [Action] {
-        var end: [Action] = pool.hold == hold ? [] : [.tellHold(hold)]
+        var end: [Action] = pool.hold.map { $0.isOther(than: hold) } ?? true ? [.tellHold(hold)] : []
         // Before their lanes move up.
         let refused = pool.close()
         for worker in Array(pool.workers.values) {
@@ -259,7 +259,9 @@ struct Watchdog {
 }
 
 extension InterpreterHold {
-    func isBySame(as other: InterpreterHold) -> Bool {
-        plugin == other.plugin && runID == other.runID && thread == other.thread
+    /// Whether the other names another holder, and not only none.
+    func isOther(than other: InterpreterHold) -> Bool {
+        guard other.plugin != nil || other.thread != nil else { return false }
+        return plugin != other.plugin || runID != other.runID || thread != other.thread
     }
 }

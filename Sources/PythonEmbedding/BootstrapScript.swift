@@ -130,6 +130,9 @@ enum BootstrapScript {
             def write(self, text):
                 if not isinstance(text, str):
                     raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+                if not text:
+                    # `print("", end="")` comes here twice.
+                    return 0
                 capture = self.capture()
                 if capture is None:
                     self.write_to_host(text)

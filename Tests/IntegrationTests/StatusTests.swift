@@ -92,6 +92,16 @@ import Testing
             let contact = try #require((status.at("backend.at") as? String).flatMap(RFC3339.date))
             #expect(contact > before.addingTimeInterval(-1) && contact < Date().addingTimeInterval(1))
 
+            // Who keeps the others from running is written down, although nothing of Python runs any more.
+            status = try await poll(["status", "--set", "auth=no"], in: folder.path) { lines in
+                lines.first?.at("executor.hold.plugin") as? String == "wedger"
+            }[0]
+            #expect(status.at("executor.hold.run_id") != nil)
+            #expect(
+                (status.at("executor.uses") as? [[String: Any]])?.contains {
+                    $0["plugin"] as? String == "wedger" && $0["kind"] as? String == "call" && $0["since"] != nil
+                } == true, "\(status)")
+
             // A daemon that can do nothing at all.
             kill(process, SIGSTOP)
             status = try await self.status(in: folder)

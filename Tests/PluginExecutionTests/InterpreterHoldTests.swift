@@ -29,15 +29,25 @@ import Testing
                 return "done"
             def brief(self, name):
                 gate(name).set()
-                time.sleep(0.3)
+                time.sleep(1)
                 return 1
             def start(self):
-                threading.Thread(target=sum, args=(range(10 ** 13),), name="keeper", daemon=True).start()
+                threading.Thread(target=self.keep_for_good, name="keeper", daemon=True).start()
                 return "started"
+            def keep_for_good(self):
+                time.sleep(0.2)
+                sum(range(10 ** 13))
             def wedge(self, name):
                 gate(name).set()
                 sum(range(10 ** 13))
         """
+
+    private static func waitUntilHeld() async throws {
+        let interpreter = try PythonInterpreter.start()
+        while await interpreter.perform(within: .milliseconds(500), { _ in true }) == true {
+            try await Task.sleep(for: .milliseconds(10))
+        }
+    }
 
     private static func never() async {
         let never = AsyncStream<Void>.makeStream()
@@ -86,17 +96,16 @@ import Testing
             try await fixture.load(Self.script, id: other)
             guard await fixture.execute("start").data == "started" else { _exit(5) }
             // Not before its thread has the interpreter.
-            let interpreter = try PythonInterpreter.start()
-            while await interpreter.perform(within: .milliseconds(500), { _ in true }) == true {}
+            try await Self.waitUntilHeld()
             refused.push(await fixture.execute("brief", #"{"name": "x"}"#, of: other))
             await Self.never()
         }
     }
 
-    /// Neither questions to the interpreter nor the end of the executor wait for one that is held for good.
-    @Test func shuttingDownWaitsForNoHeldInterpreter() async {
+    /// A call that holds the interpreter is reported soon after all calls are stopped, whatever its limit.
+    @Test func aHeldInterpreterKeepsNoCallFromBeingStopped() async {
         await #expect(processExitsWith: .success) {
-            let fixture = try ExecutorFixture(.inProcess, interpreterGrace: .seconds(1), onWedged: { _exit(70) })
+            let fixture = try ExecutorFixture(.inProcess, interpreterGrace: .seconds(1))
             try await fixture.load(Self.script)
             async let wedged = fixture.execute("wedge", #"{"name": "wedge"}"#)
             while !fixture.isOpen("wedge") { await Task.yield() }
@@ -105,6 +114,29 @@ import Testing
         }
     }
 
+    /// What is given back may run a plugin's code, which may never end.
+    @Test func aDestructorThatBlocksIsWaitedForOnlyShortly() async {
+        await #expect(processExitsWith: .success) {
+            let fixture = try ExecutorFixture(.inProcess, onWedged: { _exit(70) })
+            let other = try PluginID("beside")
+            try await fixture.load(Self.script, id: other)
+            try await fixture.load(
+                """
+                \(Gates.script)
+                class Plugin:
+                    def __del__(self, gate=gate):
+                        gate("destructor").set()
+                        gate("never").wait()
+                """)
+            _ = await fixture.executor.unload(fixture.id)
+            while !fixture.isOpen("destructor") { await Task.yield() }
+            await (fixture.executor as? InProcessExecutor)?.collectGarbage()
+            guard await fixture.execute("brief", #"{"name": "x"}"#, of: other).data == "1" else { _exit(2) }
+            await fixture.executor.shutDown()
+        }
+    }
+
+    /// Neither questions to the interpreter nor the end of the executor wait for one that is held for good.
     @Test func loadedPluginsAreShutDownWithoutAHeldInterpreter() async {
         await #expect(processExitsWith: .success) {
             let fixture = try ExecutorFixture(.inProcess, interpreterGrace: .seconds(2), onWedged: { _exit(70) })
@@ -115,10 +147,11 @@ import Testing
                     def __init__(self):
                         threading.Thread(target=self.hold, daemon=True).start()
                     def hold(self):
-                        time.sleep(0.0005)
+                        time.sleep(0.2)
                         sum(range(10 ** 13))
                     def run(self): return 1
                 """)
+            try await Self.waitUntilHeld()
             _ = await fixture.executor.missingFunctions(among: ["run"], of: fixture.id)
             await fixture.executor.shutDown()
         }

@@ -84,7 +84,7 @@ import Testing
             code: "task.output_limit"),
         Case(
             name: "a program writes without end", body: "subprocess.run(['cat', '/dev/zero'])", status: .outputLimit,
-            code: "task.output_limit"),
+            code: "task.output_limit", keepsProcess: true),
         Case(
             name: "holds the GIL in C", body: "sum(range(10 ** 12))", status: .timedOut, code: "task.timed_out",
             part: "child_ended", timeLimit: .milliseconds(300)),

@@ -228,7 +228,6 @@ import Testing
                 guard
                     outcomes.contains(where: {
                         $0.status == .interrupted && $0.error?.code == "run.interrupted"
-                            && $0.error?.message.contains("the plugin \"plugin-") == true
                     })
                 else { exit(2) }
                 exit(75)

@@ -30,6 +30,7 @@ extension StatusReport {
                     + "\(Self.words(of: use.state)) for \(age(use.since))"
             }
         }
+        if leftPrograms > 0 { fields.print("programs", "\(leftPrograms) that runs have left when they returned") }
         fields.print("queued", "\(queued)")
         list("waiting", waiting.total, waiting.first) { "\($0.task)  \($0.command): \($0.reason)" }
         list("plugins", plugins.total, plugins.first, line: Self.text(of:))

@@ -2,6 +2,7 @@ import Agent
 import AgentModel
 import DeviceAuthorization
 import Foundation
+import PluginExecution
 import RunJournal
 
 /// Everything that `status` shows, as its JSON has it.
@@ -18,8 +19,6 @@ struct StatusReport: Encodable {
     let waiting: AgentStatus.Listing<AgentStatus.Waiting>
     let schedules: AgentStatus.Listing<AgentStatus.Schedule>
     let running: Running
-    /// Nil where the agent doesn't run.
-    let executor: AgentStatus.Executor?
     var outbox: Outbox
     /// When the agent last wrote down what only it knows; nil where it never did.
     let recordedAt: Date?
@@ -34,11 +33,14 @@ struct StatusReport: Encodable {
     var executor: AgentStatus.ExecutorState?
     /// Plugins of which calls could not be stopped since the agent was started.
     var stuckPlugins: [String] = []
+    /// Programs that runs have left in the agent's own process when they returned, as far as this user may see them.
+    var leftPrograms = 0
 
     enum CodingKeys: String, CodingKey {
         case problems, agent, login, backend, plugins, queued, waiting, schedules, running, outbox, now, quarantine
         case ends, notices, executor
         case stuckPlugins = "stuck_plugins"
+        case leftPrograms = "left_programs"
         case recordedAt = "recorded_at"
     }
 
@@ -234,13 +236,17 @@ struct StatusReport: Encodable {
                 rejected.filter { $0.error?.code == "plugin.stuck" && $0.start.startedAt >= start }
                     .compactMap(\.start.pluginID))
         }
+        var leftPrograms = 0
+        if agent.state == .running, let process = agent.processID {
+            let present = Set(running.map(\.runID.rawValue))
+            leftPrograms = ProgramEnd.runs(withProgramsOfAgent: process).count { !present.contains($0) }
+        }
         return StatusReport(
             agent: agent, login: Login(login),
             backend: status.contact, plugins: status.plugins, queued: status.queued, waiting: status.waiting,
             schedules: status.schedules,
             running: Running(
                 total: running.count, first: running.prefix(AgentStatus.listLimit).map { Run($0, now: now) }),
-            executor: agent.state == .running ? status.executor : nil,
             outbox: Outbox(
                 pending: counts.pending, deadLetters: counts.deadLetters, bytes: counts.outboxBytes,
                 oldest: counts.oldestPending,
@@ -249,7 +255,8 @@ struct StatusReport: Encodable {
             quarantine: try await reader.pluginCrashes().values.filter(\.isQuarantined)
                 .sorted { $0.pluginID < $1.pluginID }.map(Quarantined.init),
             ends: status.ends, notices: status.notices,
-            executor: agent.state == .running ? status.executor : nil, stuckPlugins: stuck.sorted())
+            executor: agent.state == .running ? status.executor : nil, stuckPlugins: stuck.sorted(),
+            leftPrograms: leftPrograms)
     }
 }
 
