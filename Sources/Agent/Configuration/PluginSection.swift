@@ -120,6 +120,7 @@ extension PluginSettings {
         case .plugin(.isolation): isolation = other.isolation
         case .plugin(.taskTimeout): taskTimeout = other.taskTimeout
         case .plugin(.concurrency): concurrency = other.concurrency
+        case .plugin(.keepPrograms): keepsPrograms = other.keepsPrograms
         case .policy(.readPaths): policy.readPaths = other.policy.readPaths
         case .policy(.writePaths): policy.writePaths = other.policy.writePaths
         case .policy(.network): policy.network = other.policy.network
