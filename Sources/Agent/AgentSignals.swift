@@ -1,4 +1,5 @@
 import CSignals
+public import Dispatch
 import Foundation
 import Glibc
 import Logging
@@ -70,16 +71,22 @@ private final class StopLimit: Sendable {
         LogOutput.standardError.flush(within: .milliseconds(500))
         _exit(0)
     }
+}
 
-    /// Has a function called at each SIGINT (Ctrl-C) from now on, with how many have come, until the task is cancelled.
-    public static func onInterrupt(_ body: @escaping @Sendable (Int) -> Void) async -> Task<Void, Never> {
-        let signals = await UnixSignalsSequence(trapping: .sigint)
-        return Task {
-            var count = 0
-            for await _ in signals {
-                count += 1
-                body(count)
-            }
+extension AgentSignals {
+    /// Has a function called at each SIGINT (Ctrl-C) from now on, with how many have come, until the source is cancelled.
+    public static func onInterrupt(_ body: @escaping @Sendable (Int) -> Void) -> any DispatchSourceSignal {
+        signal(SIGINT, SIG_IGN)
+        let count = Mutex(0)
+        let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
+        source.setEventHandler {
+            body(
+                count.withLock { count in
+                    count += 1
+                    return count
+                })
         }
+        source.resume()
+        return source
     }
 }

@@ -97,7 +97,7 @@ public struct BackendServer: Sendable {
     /// What the system said, without the name of the function in front that swift-nio has asked it by.
     private static func problem(of error: any Error) -> String {
         let text = "\(error)"
-        return text.prefixMatch(of: /\w+\([\w:]*\): /).map { String(text[$0.range.upperBound...]) } ?? text
+        return text.prefixMatch(of: #/\w+\([\w:]*\): /#).map { String(text[$0.range.upperBound...]) } ?? text
     }
 
     private func close() async throws {

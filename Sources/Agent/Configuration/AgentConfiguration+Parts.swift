@@ -58,7 +58,7 @@ extension AgentConfiguration {
     /// The values of `environment` that may be secrets, which neither a log nor an error shows. Paths and settings of the
     /// language are none, and would take the sense out of many lines.
     var environmentSecrets: [String] {
-        ([pluginDefaults] + plugins.values).flatMap { settings in
+        ([pluginDefaults] + pluginSections.map(\.values)).flatMap { settings in
             settings.policy.environment.compactMap { name, value in
                 let isPlain =
                     value.hasPrefix("/") || ["LANG", "LANGUAGE", "TZ", "PATH", "HOME", "USER", "TERM"].contains(name)

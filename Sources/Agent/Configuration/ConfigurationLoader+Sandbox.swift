@@ -115,7 +115,7 @@ extension ConfigurationLoader {
 
     /// A link that leads where a policy's rules bind must not be a plugin's to put there.
     mutating func refuseLinksOfPlugins() {
-        let policies = [configuration.pluginDefaults.policy] + configuration.plugins.values.map(\.policy)
+        let policies = [configuration.pluginDefaults.policy] + configuration.pluginSections.map(\.values.policy)
         let writable = policies.flatMap(\.writePaths).compactMap { SandboxPath($0) }
         for followed in followedLinks {
             let owner = followed.link.owner

@@ -120,6 +120,7 @@ extension PluginSettings {
         case .plugin(.isolation): isolation = other.isolation
         case .plugin(.taskTimeout): taskTimeout = other.taskTimeout
         case .plugin(.concurrency): concurrency = other.concurrency
+        case .plugin(.keepPrograms): keepsPrograms = other.keepsPrograms
         case .policy(.readPaths): policy.readPaths = other.policy.readPaths
         case .policy(.writePaths): policy.writePaths = other.policy.writePaths
         case .policy(.network): policy.network = other.policy.network
@@ -129,6 +130,7 @@ extension PluginSettings {
         case .policy(.cpuSeconds): policy.cpuTime = other.policy.cpuTime
         case .policy(.environment): policy.environment = other.policy.environment
         case .policy(.programs): policy.startsPrograms = other.policy.startsPrograms
+        case .policy(.proc): policy.hasProc = other.policy.hasProc
         case .policy(.api): policy.api = other.policy.api
         }
     }
