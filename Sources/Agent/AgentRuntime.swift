@@ -57,8 +57,7 @@ public struct AgentRuntime: Sendable {
         // Before anything is run again beside them.
         await ProgramEnd.endLeft(byRuns: recovery.interrupted.map(\.runID.rawValue))
         RunPrograms.setLateOutput { text in
-            logger.info(
-                "a program or a library of a plugin wrote what belongs to no run", metadata: ["output": "\(text)"])
+            logger.info("a program or a library of a plugin wrote what belongs to no run: \(quoted(text, limit: 500))")
         }
         for name in configuration.unknownEnvironmentNames {
             logger.warning(

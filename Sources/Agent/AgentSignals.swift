@@ -1,4 +1,5 @@
 import CSignals
+public import Dispatch
 import Foundation
 import Glibc
 import Logging
@@ -42,19 +43,6 @@ public struct AgentSignals: Sendable {
         return signals
     }
 
-    /// For a command that makes one call: has a function called at the first SIGINT (Ctrl-C) or SIGTERM, on a thread of its
-    /// own. A second one ends the process at once, with the status 128 and the signal's number.
-    ///
-    /// - Throws: `POSIXError` where the handlers can't be installed.
-    public static func onInterrupt(_ body: @escaping @Sendable () -> Void) throws {
-        let error = rb_signals_install()
-        guard error == 0 else { throw POSIXError(POSIXErrorCode(rawValue: error) ?? .EINVAL) }
-        Thread.detachNewThread {
-            while rb_signals_wait() == SIGHUP {}
-            body()
-        }
-    }
-
     /// Sets how long the end may take, as it is asked at the first signal, and what becomes of the process then.
     func setStopLimit(_ duration: @escaping @Sendable () -> Duration, logger: Logger) {
         limit.set(duration, logger: logger)
@@ -82,5 +70,23 @@ private final class StopLimit: Sendable {
             """, metadata: ["code": "agent.stop_timed_out", "seconds": "\(duration / .seconds(1))"])
         LogOutput.standardError.flush(within: .milliseconds(500))
         _exit(0)
+    }
+}
+
+extension AgentSignals {
+    /// Has a function called at each SIGINT (Ctrl-C) from now on, with how many have come, until the source is cancelled.
+    public static func onInterrupt(_ body: @escaping @Sendable (Int) -> Void) -> any DispatchSourceSignal {
+        signal(SIGINT, SIG_IGN)
+        let count = Mutex(0)
+        let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
+        source.setEventHandler {
+            body(
+                count.withLock { count in
+                    count += 1
+                    return count
+                })
+        }
+        source.resume()
+        return source
     }
 }

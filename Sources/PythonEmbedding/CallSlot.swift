@@ -122,6 +122,8 @@ public final class CallSlot: @unchecked Sendable {
         switch run {
         case .success(let run):
             let output = run.stdout + run.stderr
+            // What its constructor has set on this thread is its own.
+            if case .success(let plugin) = run.value { lastPlugin = plugin.number }
             return run.value.map { ($0, output) }.mapError { failure in
                 var failure = failure
                 failure.output = output

@@ -130,6 +130,7 @@ extension PluginSettings {
         case .policy(.cpuSeconds): policy.cpuTime = other.policy.cpuTime
         case .policy(.environment): policy.environment = other.policy.environment
         case .policy(.programs): policy.startsPrograms = other.policy.startsPrograms
+        case .policy(.proc): policy.hasProc = other.policy.hasProc
         case .policy(.api): policy.api = other.policy.api
         }
     }

@@ -2,6 +2,7 @@ import Agent
 import AgentModel
 import ArgumentParser
 import BackendClient
+import Dispatch
 import Foundation
 import Glibc
 import Logging
@@ -64,13 +65,15 @@ struct PluginCallCommand: AsyncParsableCommand {
         let task = TaskDocument(id: "call", command: function, cron: nil, arguments: arguments)
         let isInterrupted = Mutex(false)
         // The first Ctrl-C stops the call, so that what it has written is kept; the second one ends the process.
-        try AgentSignals.onInterrupt {
+        let interruptions = AgentSignals.onInterrupt { count in
+            if count > 1 { _exit(128 + SIGINT) }
             isInterrupted.withLock { $0 = true }
             Terminal.writeError("interrupted: the call is being stopped; Ctrl-C again ends it at once")
             executor.stopCalls()
         }
         let outcome = await executor.execute(
             Invocation(pluginID: image.id, function: function, arguments: try task.normalizedArguments()))
+        interruptions.cancel()
         let wasInterrupted = isInterrupted.withLock { $0 }
         if !wasInterrupted { await executor.shutDown() }
         await http.shutdown()
