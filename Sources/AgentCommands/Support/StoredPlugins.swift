@@ -30,15 +30,19 @@ struct StoredPlugins {
         store = try PluginStore(
             path: configuration.pluginDirectory, backend: nil,
             logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() })
-        do throws(RunJournalError) {
-            let reader = try await RunJournal.openReadOnly(directory: configuration.stateDirectory)
-            crashes = try await reader.pluginCrashes()
-            sectionNames = AgentStatus(snapshots: try await reader.snapshots()).sectionNames
-        } catch {
-            // No agent has run yet, or it was an older one: the plugins can be listed all the same.
-            crashes = [:]
-            sectionNames = [:]
-        }
+        // Where no agent has run yet, or it was an older one, the plugins can be listed all the same.
+        let kept = try? await Self.kept(in: configuration.stateDirectory)
+        crashes = kept?.crashes ?? [:]
+        sectionNames = kept?.sectionNames ?? [:]
+    }
+
+    /// What the journal has of plugins.
+    private static func kept(
+        in stateDirectory: String
+    ) async throws(RunJournalError) -> (crashes: [String: PluginCrashes], sectionNames: [String: String]) {
+        let reader = try await RunJournal.openReadOnly(directory: stateDirectory)
+        let status = AgentStatus(snapshots: try await reader.snapshots())
+        return (try await reader.pluginCrashes(), status.sectionNames)
     }
 
     /// Nil where no agent has made the directory yet: there are no plugins then.
