@@ -80,8 +80,17 @@ struct OAuthClient: Sendable {
     }
 
     func requestCode() async -> OAuthAnswer<DeviceCode> {
-        await answer(of: deviceCodeURL, [("scope", scope)], secret: nil) { $0.deviceCode($1) }
+        // Who approves the code sees it. A server that doesn't know the parameter ignores it (RFC 6749, section 3.1).
+        await answer(of: deviceCodeURL, [("scope", scope)] + Self.hostName, secret: nil) { $0.deviceCode($1) }
     }
+
+    /// This host's name (gethostname(2)), where it has one.
+    private static let hostName: [(name: String, value: String)] = {
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, name.count - 1) == 0 else { return [] }
+        let text = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return text.isEmpty ? [] : [("host_name", text)]
+    }()
 
     func redeem(_ code: DeviceCode) async -> OAuthAnswer<TokenSet> {
         // The scope again, because there are servers that read it only here.

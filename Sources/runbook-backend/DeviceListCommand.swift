@@ -38,9 +38,14 @@ struct DeviceListCommand: AsyncParsableCommand {
         } else {
             for login in logins {
                 StandardOutput.write(
-                    "\(login.userCode)  \(login.state.rawValue)  from \(login.address)  client \(quoted(login.clientID))"
-                        + "  until \(RFC3339.string(from: login.expiresAt))")
+                    "\(login.userCode)  \(login.state.rawValue)  from \(login.address)\(Self.host(of: login))  client "
+                        + "\(quoted(login.clientID))  until \(RFC3339.string(from: login.expiresAt))")
             }
         }
+    }
+
+    /// As it calls itself.
+    private static func host(of login: DeviceLogin) -> String {
+        login.hostName.map { "  host \(quoted($0))" } ?? ""
     }
 }

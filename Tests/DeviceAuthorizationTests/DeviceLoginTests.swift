@@ -43,7 +43,10 @@ import Testing
         #expect(Array(sleeps.prefix(3)) == [.seconds(5), .seconds(5), .seconds(10)])
         #expect(sleeps[3] >= .seconds(20) && sleeps[4] >= .seconds(40))
         let forms = fixture.server.requests.map(LoginFixture.form)
-        #expect(forms.first == ["client_id": "runbook-agent", "scope": ""])
+        // With the host's name, for who approves the code.
+        let first = try #require(forms.first)
+        #expect(first["host_name"]?.isEmpty == false)
+        #expect(first.filter { $0.key != "host_name" } == ["client_id": "runbook-agent", "scope": ""])
         #expect(
             forms.last == [
                 "client_id": "runbook-agent", "scope": "", "device_code": "dc-secret",

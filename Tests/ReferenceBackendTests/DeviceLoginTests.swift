@@ -31,6 +31,21 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        ("kitchen.example", "kitchen.example"), ("a\u{1B}[31m", nil), ("two words", nil), ("", nil),
+        (String(repeating: "x", count: 254), nil),
+    ])
+    func `the name that a host gives itself is shown to who decides`(_ sent: String, _ shown: String?) async throws {
+        try await LiveBackend.withLiveBackend(authentication: .device) { backend in
+            let answer = try await DeviceClient(backend).post(
+                "/oauth/device/code", [("client_id", "abc"), ("host_name", sent)])
+            // A login doesn't fail for a name.
+            #expect(answer.status == 200)
+            let logins = try await backend.service.deviceLogins()
+            #expect(logins.elements.map(\.hostName) == [shown])
+        }
+    }
+
     struct BadRequest: Sendable, CustomTestStringConvertible {
         var name: String
         var path = "/oauth/token"

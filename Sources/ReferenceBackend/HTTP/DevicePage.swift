@@ -51,6 +51,7 @@ enum DevicePage {
             <dl>
               <dt>Client</dt><dd>\(login.clientID)</dd>
               <dt>Scope</dt><dd>\(login.scope.isEmpty ? "none" : login.scope)</dd>
+              <dt>Host</dt><dd>\(login.hostName ?? "(it doesn't say)")</dd>
               <dt>Address</dt><dd>\(login.address)</dd>
               <dt>Asked</dt><dd>\(age(of: login, at: now))</dd>
             </dl>

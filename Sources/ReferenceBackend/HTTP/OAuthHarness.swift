@@ -28,8 +28,12 @@ struct OAuthHarness: Sendable {
     ) async throws -> Response {
         let clientID = try required("client_id", in: form)
         let scope = try scope(in: form) ?? ""
+        // One that is too long or not of a name's characters is left out: a login doesn't fail for it.
+        let hostName = form["host_name"].flatMap { name in
+            (1...253).contains(name.utf8.count) && name.utf8.allSatisfy { (0x21...0x7E).contains($0) } ? name : nil
+        }
         let authorization = try await service.beginLogin(
-            clientID: clientID, scope: scope, address: context.clientAddress)
+            clientID: clientID, scope: scope, address: context.clientAddress, hostName: hostName)
         let page = site.devicePage(for: request)
         return try reply(
             DeviceCodeReply(

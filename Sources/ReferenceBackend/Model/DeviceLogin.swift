@@ -28,6 +28,8 @@ public struct DeviceLogin: Equatable, Sendable {
     public var agentID: String?
     public var createdAt: Date
     public var expiresAt: Date
+    /// As the host calls itself, which nothing vouches for; nil where it doesn't say.
+    public var hostName: String?
 }
 
 extension DeviceLogin: Encodable {
@@ -38,6 +40,7 @@ extension DeviceLogin: Encodable {
         case agentID = "agent_id"
         case createdAt = "created_at"
         case expiresAt = "expires_at"
+        case hostName = "host_name"
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -50,6 +53,7 @@ extension DeviceLogin: Encodable {
         try container.encode(agentID, forKey: .agentID)
         try container.encode(RFC3339.string(from: createdAt), forKey: .createdAt)
         try container.encode(RFC3339.string(from: expiresAt), forKey: .expiresAt)
+        try container.encode(hostName, forKey: .hostName)
     }
 }
 

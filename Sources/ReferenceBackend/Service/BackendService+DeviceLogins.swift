@@ -6,9 +6,13 @@ import GRDB
 /// Logins with a device code, up to the decision (RFC 8628).
 extension BackendService {
     /// Begins a login.
-    /// - Parameter address: Where the request came from.
+    /// - Parameters:
+    ///   - address: Where the request came from.
+    ///   - hostName: As the host calls itself, which nothing vouches for.
     /// - Throws: `OAuthError`.
-    public func beginLogin(clientID: String, scope: String, address: String) async throws -> DeviceAuthorization {
+    public func beginLogin(
+        clientID: String, scope: String, address: String, hostName: String? = nil
+    ) async throws -> DeviceAuthorization {
         try checkClient(clientID)
         let address = Self.canonical(address)
         let network = Self.network(of: address)
@@ -22,12 +26,12 @@ extension BackendService {
             try database.execute(
                 sql: """
                     INSERT INTO device_login (device_code, user_code, client_id, scope, address, network, state,
-                        interval, created_at, expires_at)
-                    VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?)
+                        interval, created_at, expires_at, host_name)
+                    VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?)
                     """,
                 arguments: [
                     OpaqueToken.hash(deviceCode).hex, userCode.letters, clientID, scope, address, network, interval,
-                    now, now.addingTimeInterval(TimeInterval(lifetime)),
+                    now, now.addingTimeInterval(TimeInterval(lifetime)), hostName,
                 ])
             return userCode
         }
@@ -149,7 +153,7 @@ extension BackendService {
             userCode: UserCode(typed: letters)?.description ?? letters, clientID: row["client_id"],
             scope: row["scope"], address: row["address"],
             state: state == .pending && expiresAt <= now ? .expired : state, agentID: row["agent_id"],
-            createdAt: row["created_at"], expiresAt: expiresAt)
+            createdAt: row["created_at"], expiresAt: expiresAt, hostName: row["host_name"])
     }
 
     // Among all that are kept and not only the live ones, so that a code never means two logins within the hour.

@@ -52,6 +52,9 @@ extension BackendDatabase {
                     )
                     """)
         }
+        migrator.registerMigration("8: what hosts that log in call themselves") { database in
+            try database.execute(sql: "ALTER TABLE device_login ADD COLUMN host_name TEXT")
+        }
         return migrator
     }
 
