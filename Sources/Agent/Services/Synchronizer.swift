@@ -378,7 +378,7 @@ public actor Synchronizer: Service {
         guard reported[taskID] != error.message else { return true }
         logger.error(
             "the task can't run as it is listed: \(error.message)",
-            metadata: ["task": "\(taskID)", "code": "\(error.code)"])
+            metadata: ["task_id": "\(taskID)", "code": "\(error.code)"])
         let start = RunStart(
             taskID: taskID.text, isOneOff: false, command: rejection.command, startedAt: parts.clock.now)
         let result = TaskResult(
