@@ -222,12 +222,14 @@ extension RecoveryReport {
         for run in takenBack {
             logger.info(
                 "a task had its turn ahead when the last agent ended and had not begun; it runs when it is listed again",
-                metadata: ["task": "\(run.taskID)"])
+                metadata: ["task_id": "\(run.taskID)"])
         }
         for run in interrupted {
             logger.warning(
                 "a run was cut off by the end of the last agent and is reported",
-                metadata: ["task": "\(run.taskID)", "run": "\(run.runID)", "status": "\(run.status?.rawValue ?? "")"])
+                metadata: [
+                    "task_id": "\(run.taskID)", "run_id": "\(run.runID)", "status": "\(run.status?.rawValue ?? "")",
+                ])
         }
         if let damage {
             logger.critical(

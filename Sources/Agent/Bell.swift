@@ -63,7 +63,7 @@ final class Bell: Sendable {
         if let hold {
             var metadata: Logger.Metadata = ["code": "python.held", "since": "\(RFC3339.string(from: hold.since))"]
             if let plugin = hold.plugin { metadata["plugin"] = "\(plugin)" }
-            if let run = hold.runID { metadata["run"] = "\(run)" }
+            if let run = hold.runID { metadata["run_id"] = "\(run)" }
             parts.logger.warning(
                 "\(hold.holder) holds the interpreter's lock, and nothing else can run in the agent's process meanwhile",
                 metadata: metadata)

@@ -195,6 +195,12 @@ public final class InProcessExecutor: Executor {
         pool.stopCalls()
     }
 
+    /// - Parameter count: how many calls elsewhere that are at it for so long wait in the kernel. Others may take their
+    ///   places as those of calls here.
+    func setCountWaitingElsewhere(_ count: @escaping @Sendable (Duration) -> Int) {
+        pool.setCountWaitingElsewhere(count)
+    }
+
     /// Who holds a thread of the executor, and since when.
     public var use: ExecutorUse { pool.use(at: .now) }
 

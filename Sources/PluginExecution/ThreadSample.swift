@@ -41,7 +41,17 @@ struct ThreadSample {
     static func processorTime(of thread: Int32) -> UInt64? {
         guard thread > 0 else { return nil }
         // The kernel's number of the clock of a thread (clock_gettime(2), pthread_getcpuclockid(3)).
-        let clock = clockid_t(~thread) << 3 | 6
+        return time(of: clockid_t(~thread) << 3 | 6)
+    }
+
+    /// Of a whole process, all its threads together; nil where it has ended.
+    static func processorTime(ofProcess process: Int32) -> UInt64? {
+        guard process > 0 else { return nil }
+        // As with a thread's (clock_getcpuclockid(3)).
+        return time(of: clockid_t(~process) << 3 | 2)
+    }
+
+    private static func time(of clock: clockid_t) -> UInt64? {
         var time = timespec()
         guard clock_gettime(clock, &time) == 0 else { return nil }
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)

@@ -54,6 +54,7 @@ public final class TieredExecutor: Executor {
                 if let sandbox = state.sandbox { return sandbox }
                 let sandbox = try makeSandbox()
                 state.sandbox = sandbox
+                inProcess.setCountWaitingElsewhere { [weak sandbox] grace in sandbox?.countWaiting(after: grace) ?? 0 }
                 if state.startsNothing { sandbox.stopStarting() }
                 return sandbox
             }
@@ -83,8 +84,14 @@ public final class TieredExecutor: Executor {
     /// Gives back the memory of modules that are gone. Milliseconds: once after several plugins were unloaded.
     public func collectGarbage() async { await inProcess.collectGarbage() }
 
-    /// How the threads of the in-process tier are used.
-    public var use: ExecutorUse { inProcess.use }
+    /// Who holds a thread of either tier, and since when.
+    public var use: ExecutorUse {
+        var use = inProcess.use
+        if let sandbox = state.withLock({ $0.sandbox }) {
+            use.uses = (use.uses + sandbox.uses).sorted { $0.since < $1.since }
+        }
+        return use
+    }
 
     // MARK: Calls
 

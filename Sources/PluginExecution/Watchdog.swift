@@ -70,7 +70,8 @@ struct Watchdog {
             }
             if probe.isDue(at: now, every: pool.policy.beat) {
                 actions.append(.probe)
-                if let workers = pool.setWaiting(countWaiting(at: now)) { actions.append(.tellWorkers(workers)) }
+                let waiting = countWaiting(at: now) + pool.countWaitingElsewhere(pool.policy.kernelGrace)
+                if let workers = pool.setWaiting(waiting) { actions.append(.tellWorkers(workers)) }
                 pool.placeReady()
             }
         } else if let end = watchHold(at: now, &probe, &actions) {

@@ -45,6 +45,8 @@ final class WorkerPool: @unchecked Sendable {
     /// When the watchdog looks next; nil while it sleeps without an end.
     var watchdogWake: ContinuousClock.Instant?
     var hold: InterpreterHold?
+    /// How many calls wait in the kernel that are under way elsewhere, and for so long at least.
+    private(set) var countWaitingElsewhere: @Sendable (Duration) -> Int = { _ in 0 }
 
     /// - Parameters:
     ///   - count: permits.
@@ -462,6 +464,11 @@ final class WorkerPool: @unchecked Sendable {
         running.job.lane?.stuck += 1
         ended(running.job)
         return running
+    }
+
+    /// - Parameter count: called with the lock held.
+    func setCountWaitingElsewhere(_ count: @escaping @Sendable (Duration) -> Int) {
+        withLock { countWaitingElsewhere = count }
     }
 
     /// With the lock held: so many calls wait in the kernel, and others may take their places.

@@ -117,6 +117,12 @@ final class Bootstrap: @unchecked Sendable {
         }
         guard let request = HostFunctions.makeRequestFunction(gil: gil) else { throw failure(gil: gil) }
         PyDict_SetItemString(globals, "host_request", request.pointer)
+        let echo = HostFunctions.echo.withLock { $0 }
+        for (name, descriptor) in [("echo_out", echo.out), ("echo_err", echo.err)] {
+            guard let number = PyLong_FromLong(Int(descriptor)) else { throw failure(gil: gil) }
+            PyDict_SetItemString(globals, name, number)
+            rb_decref(number)
+        }
         guard let measure = HostFunctions.makeMeasureFunction(gil: gil) else { throw failure(gil: gil) }
         PyDict_SetItemString(globals, "host_measure", measure.pointer)
         guard let spawned = gil.string(BootstrapScript.spawnedSource) else { throw failure(gil: gil) }

@@ -38,21 +38,26 @@ enum BootstrapScript {
         class Capture:
             """What one call wrote to one stream, up to a limit of UTF-8 bytes."""
 
-            __slots__ = ("kept", "size", "limit", "decoder")
+            __slots__ = ("kept", "size", "limit", "decoder", "echo")
 
-            def __init__(self, limit):
+            def __init__(self, limit, echo=-1):
                 # One object however many writes there are, empty ones included.
                 self.kept = io.StringIO()
                 self.size = 0
                 self.limit = limit
                 self.decoder = None
+                # A descriptor that it is written to at once as well; -1 in the agent.
+                self.echo = echo
 
             def write(self, text):
                 # Characters are counted: no text has fewer bytes than that. `encoded` cuts to bytes.
                 room = self.limit + 1 - self.size
                 self.size += len(text)
                 if room > 0:
-                    self.kept.write(text if len(text) <= room else text[:room])
+                    part = text if len(text) <= room else text[:room]
+                    self.kept.write(part)
+                    if self.echo >= 0:
+                        write_at_once(self.echo, part)
                 elif self.size > FLOOD * self.limit:
                     # It would go on until its time limit.
                     raise OutputLimitExceeded(f"{FLOOD * self.limit} characters")
@@ -89,6 +94,19 @@ enum BootstrapScript {
         }
 
 
+        def write_at_once(descriptor, text):
+            """What `plugin call` shows while the call runs: for a terminal without what would move its cursor."""
+            if os.isatty(descriptor):
+                text = text.translate(CONTROL_CHARACTERS)
+            data = text.encode("utf-8", "replace")
+            try:
+                while data:
+                    data = data[os.write(descriptor, data) :]
+            except OSError:
+                # Nobody reads any more; what is kept is kept.
+                pass
+
+
         class CapturedBuffer(io.RawIOBase):
             """The `buffer` of a captured stream, for plugins that write bytes."""
 
@@ -120,6 +138,7 @@ enum BootstrapScript {
 
             def __init__(self, name, host_stream):
                 self.attribute = "out" if name == "stdout" else "err"
+                self.echo = echo_out if name == "stdout" else echo_err
                 self.host_stream = host_stream
                 self.name = f"<{name}>"
                 self.buffer = CapturedBuffer(self)
@@ -148,7 +167,7 @@ enum BootstrapScript {
                 capture = getattr(call, self.attribute)
                 if capture is None:
                     # One step, so that two threads of the call never make one each.
-                    capture = call.__dict__.setdefault(self.attribute, Capture(call.limit))
+                    capture = call.__dict__.setdefault(self.attribute, Capture(call.limit, self.echo))
                 return capture
 
             def write_to_host(self, text):

@@ -382,9 +382,12 @@ public final class CallSlot: @unchecked Sendable {
     /// The JSON of an `int`, without the encoder's list of pieces.
     private func decimal(_ value: PyPointer, limit: Int, gil: borrowing GIL) -> Result<String?, CallFailure> {
         guard rb_json_room(value, limit, 0) >= 0 else { return .failure(.resultTooLarge(limit: limit)) }
-        guard let text = PyObject_Repr(value) else { return .failure(encodeFailure(gil: gil)) }
-        let ownedText = PythonObject(owning: text)
-        return .success(gil.text(of: ownedText.pointer))
+        guard let digits = PyObject_Repr(value) else { return .failure(encodeFailure(gil: gil)) }
+        let ownedDigits = PythonObject(owning: digits)
+        guard let text = gil.text(of: ownedDigits.pointer, limit: limit) else {
+            return .failure(.resultTooLarge(limit: limit))
+        }
+        return .success(text)
     }
 
     private func encode(_ value: PyPointer, limit: Int, gil: borrowing GIL) -> Result<String?, CallFailure> {

@@ -5,6 +5,9 @@ internal import Synchronization
 enum HostFunctions {
     private static let host = Mutex<any PluginHost>(DetachedHost())
 
+    /// Descriptors for what calls write, beside what is kept of it, by the names of the captures; -1 for none.
+    static let echo = Mutex<(out: Int32, err: Int32)>((-1, -1))
+
     static func setHost(_ newHost: any PluginHost) {
         host.withLock { $0 = newHost }
     }

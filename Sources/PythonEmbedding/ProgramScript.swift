@@ -56,8 +56,8 @@ enum ProgramScript {
                 raise TimeLimitExceeded("the run is being stopped and may start no more programs")
             out, err, mark, out_pipe, err_pipe = answer
             if type(call.out) is not ProgramCapture:
-                call.out = ProgramCapture(call.out or Capture(call.limit), out_pipe)
-                call.err = ProgramCapture(call.err or Capture(call.limit), err_pipe)
+                call.out = ProgramCapture(call.out or Capture(call.limit, echo_out), out_pipe)
+                call.err = ProgramCapture(call.err or Capture(call.limit, echo_err), err_pipe)
             return out, err, mark
 
 

@@ -75,6 +75,9 @@ public final class SandboxChild: @unchecked Sendable {
 
     // MARK: Using
 
+    /// The process that holds the interpreter; 0 where that isn't known.
+    public var interpreterProcess: Int32 { interpreter }
+
     /// Gives a closure the control channel, which several threads use.
     public func withControl<Value, Failure: Error>(
         _ body: (WireChannel) throws(Failure) -> Value

@@ -103,6 +103,6 @@ struct ServeCommand: AsyncParsableCommand {
             """
             result stored: \(quoted(run.command)) \(run.result.status?.rawValue ?? "with no status"), data \
             \(quoted(run.result.data ?? "null", limit: 100))
-            """, metadata: ["task": "\(quoted(run.taskID))"])
+            """, metadata: ["task_id": "\(quoted(run.taskID))"])
     }
 }

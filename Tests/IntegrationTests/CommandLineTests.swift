@@ -250,6 +250,37 @@ import Testing
         #expect(output.stdout == "printed\n", "\(output.stderr)")
     }
 
+    @Test func aCallIsShownWhileItRuns() async throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path("p.py")
+        try """
+        import time
+        print("while loading")
+        class Plugin:
+            def wait(self):
+                print("printed")
+                while True: time.sleep(0.01)
+        """.write(toFile: file, atomically: true, encoding: .utf8)
+        let shown = folder.path("shown")
+        let output = try await AgentProcess.run(
+            [], directory: folder.path,
+            command: [
+                "/bin/sh", "-c", #"exec "$0" plugin call "$1" wait >shown"#, AgentProcess.executable.string, file,
+            ]
+        ) { process in
+            let deadline = ContinuousClock.now.advanced(by: .seconds(60))
+            var text = ""
+            while !text.contains("printed"), ContinuousClock.now < deadline {
+                text = (try? String(contentsOfFile: shown, encoding: .utf8)) ?? ""
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(text == "while loading\nprinted\n")
+            kill(process, SIGINT)
+        }
+        #expect(output.status == 130, "\(output.stderr)")
+        #expect(try String(contentsOfFile: shown, encoding: .utf8) == "while loading\nprinted\n")
+    }
+
     // MARK: The store
 
     @Test func storedPluginsAreListedShownAndVerified() async throws {

@@ -56,9 +56,9 @@ import Testing
             await withTaskGroup(of: Void.self) { group in
                 for id in others {
                     group.addTask {
-                        // Mostly written over and over, which ends a run as well.
+                        // One that takes a module from under the others' hands fails.
                         let outcome = await fixture.execute("again", of: id, timeLimit: .milliseconds(30))
-                        #expect([.timedOut, .outputLimit].contains(outcome.status))
+                        #expect([.timedOut, .outputLimit, .failed].contains(outcome.status))
                     }
                 }
             }

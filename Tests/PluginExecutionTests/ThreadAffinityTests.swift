@@ -1,7 +1,9 @@
 import AgentModel
 import AgentTestSupport
+import Glibc
 import PluginExecution
 import PythonEmbedding
+import Synchronization
 import Testing
 
 /// Each loaded plugin has a thread of its own, from its constructor to its `shutdown`.
@@ -74,6 +76,38 @@ import Testing
         fixture.open("every worker")
         #expect(await held.status == .succeeded)
         await fixture.executor.shutDown()
+    }
+
+    @Test func aSandboxedCallThatWaitsInTheKernelIsReplacedToo() async throws {
+        let fixture = try ExecutorFixture(.sandbox, workers: 2)
+        let workers = Mutex(1)
+        let inProcess = try InProcessExecutor(
+            interpreter: .start(), workers: 1, workersMax: 2,
+            policy: TimeLimitPolicy(interpreterGrace: .seconds(6), kernelGrace: .milliseconds(100)),
+            events: ExecutorEvents(onWedged: {}, onWorkers: { count in workers.withLock { $0 = count } }))
+        let sandbox = try #require(fixture.executor as? SandboxExecutor)
+        let executor = TieredExecutor(inProcess: inProcess) { sandbox }
+        let path = fixture.folder.path("lock")
+        let lock = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0o666)
+        fchmod(lock, 0o666)
+        flock(lock, LOCK_EX)
+        try await executor.load(
+            fixture.image(
+                """
+                import fcntl
+                class Plugin:
+                    def wait(self, path):
+                        with open(path, "w") as file: fcntl.flock(file, fcntl.LOCK_EX)
+                        return "locked"
+                """))
+        async let waiting = executor.execute(
+            Invocation(pluginID: fixture.id, function: "wait", arguments: #"{"path": "\#(path)"}"#))
+        while workers.withLock({ $0 }) < 2 { try await Task.sleep(for: .milliseconds(50)) }
+        #expect(executor.use.uses.map(\.plugin) == [fixture.id])
+        #expect(executor.use.uses.first?.state == .waiting)
+        close(lock)
+        #expect(await waiting.data == "locked")
+        await executor.shutDown()
     }
 
     /// A call that waits in the kernel keeps its worker, and another may run beside it.

@@ -22,7 +22,9 @@ extension AgentConfiguration {
         let (idleTimeout, resultLimit) = (sandbox.idleTimeout, resultLimit)
         return TieredExecutor(inProcess: inProcess) { () throws(PythonEmbeddingError) in
             try SandboxExecutor(
-                host: sandboxHost, workers: workers, resultLimit: resultLimit, idleTimeout: idleTimeout, requests: host,
+                // The dispatcher gives no more out than may run at the same time.
+                host: sandboxHost, workers: max(workers, workersMax ?? workers), resultLimit: resultLimit,
+                idleTimeout: idleTimeout, requests: host,
                 observer: observer)
         }
     }

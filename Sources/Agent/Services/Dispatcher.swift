@@ -174,7 +174,7 @@ public actor Dispatcher: Service {
             if let fireTime = run.scheduledFor {
                 logger.warning(
                     "a fire time is passed over: the task is still queued or running",
-                    metadata: ["task": "\(run.task.id)", "scheduled_for": "\(RFC3339.string(from: fireTime))"])
+                    metadata: ["task_id": "\(run.task.id)", "scheduled_for": "\(RFC3339.string(from: fireTime))"])
                 return
             }
             // A one-off that was changed before its turn runs as it is now.
@@ -358,7 +358,7 @@ public actor Dispatcher: Service {
             logger.log(
                 level: isLoading || reasons.updateValue(reason, forKey: run.task.key) == reason ? .debug : .info,
                 "a task waits for its plugin",
-                metadata: ["task": "\(run.task.id)", "command": "\(run.task.command)", "reason": "\(reason)"])
+                metadata: ["task_id": "\(run.task.id)", "command": "\(run.task.command)", "reason": "\(reason)"])
             if held[run.task.key]?.run == run { startWaiting(run) }
             return
         }

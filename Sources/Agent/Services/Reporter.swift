@@ -192,7 +192,7 @@ public actor Reporter: Service {
     }
 
     private func deliver(_ delivery: Delivery) async {
-        let metadata: Logger.Metadata = ["task": "\(delivery.taskID)", "run": "\(delivery.runID)"]
+        let metadata: Logger.Metadata = ["task_id": "\(delivery.taskID)", "run_id": "\(delivery.runID)"]
         let outcome = await send(delivery, metadata: metadata)
         // The next one needn't wait until this one's end is written down.
         let delay = note(outcome, of: delivery)

@@ -54,7 +54,7 @@ struct RunExecution {
             guard decision == .go else { return .ended(.notRun) }
             logger.info(
                 "run started",
-                metadata: ["task": "\(task.id)", "run": "\(start.runID)", "command": "\(task.command)"])
+                metadata: ["task_id": "\(task.id)", "run_id": "\(start.runID)", "command": "\(task.command)"])
             invocation.runID = start.runID.rawValue
             if start.isOneOff {
                 let id = task.key
@@ -94,12 +94,12 @@ struct RunExecution {
         if let error, !Self.withdrawals.contains(error.code) {
             logger.warning(
                 "the run could not begin, and is tried again when the task is listed again: \(error.message)",
-                metadata: ["task": "\(task.id)", "run": "\(start.runID)", "code": "\(error.code)"])
+                metadata: ["task_id": "\(task.id)", "run_id": "\(start.runID)", "code": "\(error.code)"])
             return .notRun
         }
         logger.info(
             "the run is taken back before its turn; it runs when the task is listed again",
-            metadata: ["task": "\(task.id)", "run": "\(start.runID)"])
+            metadata: ["task_id": "\(task.id)", "run_id": "\(start.runID)"])
         return .notRun
     }
 
@@ -149,7 +149,7 @@ struct RunExecution {
     private func report(_ result: TaskResult) {
         parts.onResult()
         var metadata: Logger.Metadata = [
-            "task": "\(task.id)", "run": "\(result.runID ?? "")", "command": "\(task.command)",
+            "task_id": "\(task.id)", "run_id": "\(result.runID ?? "")", "command": "\(task.command)",
             "status": "\(result.status?.rawValue ?? "")",
             "duration_ms":
                 "\((result.durationMilliseconds ?? 0).formatted(.number.precision(.fractionLength(1)).grouping(.never)))",

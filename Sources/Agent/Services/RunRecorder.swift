@@ -31,7 +31,7 @@ struct RunRecorder {
                 let isLast = isStopping || error == .closed || error.isFinal
                 logger.error(
                     "the run could not be recorded\(isLast ? "" : " and is tried again"): \(error.message)",
-                    metadata: ["task": "\(taskID)", "code": "\(error.code)"])
+                    metadata: ["task_id": "\(taskID)", "code": "\(error.code)"])
                 if !hasFailed { await onFailure() }
                 hasFailed = true
                 if isLast {

@@ -62,7 +62,7 @@ public actor Synchronizer: Service {
     private var reported: [TaskID: String] = [:]
     /// What was said about lists, so that the log doesn't repeat it at every poll.
     private var saidBefore: Set<String> = []
-    /// Why the last round failed; nil after one that did not.
+    /// How the last round failed; nil after one that did not.
     private var saidFailure: String?
 
     /// - Parameter pollInterval: between two synchronizations, ±10 %.
@@ -159,12 +159,20 @@ public actor Synchronizer: Service {
     private func report(_ error: BackendError) async {
         await parts.onRound(error)
         // Once, and again when it is another reason. What to do about a missing login is said once per code.
-        let isNew = saidFailure != error.message
-        saidFailure = error.message
+        let failure = Self.kind(of: error)
+        let isNew = saidFailure != failure
+        saidFailure = failure
         logger.log(
             level: error.code == "login.required" || !isNew ? .debug : .warning,
             "the backend could not be asked, and is asked again at the next poll: \(error.message)",
             metadata: ["code": "\(error.code)"])
+    }
+
+    /// What two failures have in common that differ in how long they took or in how many bytes had come.
+    private static func kind(of error: BackendError) -> String {
+        let words = error.code + String(error.message.filter { !$0.isNumber })
+        guard case .status(_, let status, _, _) = error else { return words }
+        return words + String(status)
     }
 
     // MARK: The agent
@@ -378,7 +386,7 @@ public actor Synchronizer: Service {
         guard reported[taskID] != error.message else { return true }
         logger.error(
             "the task can't run as it is listed: \(error.message)",
-            metadata: ["task": "\(taskID)", "code": "\(error.code)"])
+            metadata: ["task_id": "\(taskID)", "code": "\(error.code)"])
         let start = RunStart(
             taskID: taskID.text, isOneOff: false, command: rejection.command, startedAt: parts.clock.now)
         let result = TaskResult(

@@ -16,8 +16,8 @@ struct PluginCallCommand: AsyncParsableCommand {
         commandName: "call", abstract: "Call a method of a plugin here and now, as the agent would.",
         discussion: """
             The plugin is a stored one, by its id, or a file: a script (.py) or a plugin document (.json), which is
-            checked against its SHA-512. Its output goes to standard output and standard error. Nothing is journalled
-            or delivered. The settings of a script in a file are those of the section [plugin:file], if there is one.
+            checked against its SHA-512. Its output goes to standard output and standard error, in the agent's process
+            while it runs and in the sandbox when it ends. Ctrl-C stops the call. Nothing is journalled or delivered. The settings of a script in a file are those of the section [plugin:file], if there is one.
 
             EXAMPLE
               runbook-agent plugin call ./disk.py disk_usage --arguments '{"path": "/var"}'
@@ -53,7 +53,11 @@ struct PluginCallCommand: AsyncParsableCommand {
         let image = try await image(configuration)
         let http = try HTTPClient(configuration.http())
         let host = try host(configuration, http: http)
-        let interpreter = try PythonInterpreter.start(pythonPath: configuration.pythonPath, host: host)
+        // In its own process it is written while the call runs; a sandboxed one answers when it ends.
+        let streams = !output.json && image.sandbox == nil
+        let interpreter = try PythonInterpreter.start(
+            pythonPath: configuration.pythonPath, host: host,
+            echo: streams ? (standardOutput.fileDescriptor, STDERR_FILENO) : nil)
         let executor = try configuration.makeExecutor(
             interpreter: interpreter, workers: 1, host: host,
             events: ExecutorEvents(onWedged: {
@@ -61,7 +65,8 @@ struct PluginCallCommand: AsyncParsableCommand {
                 _exit(ExitStatus.wedged)
             }))
         // What the script writes while it is loaded stands in front of what the method writes.
-        Terminal.write(try await load(image, executor), on: .standardError)
+        let loadingOutput = try await load(image, executor)
+        if !streams { Terminal.write(loadingOutput, on: .standardError) }
         let task = TaskDocument(id: "call", command: function, cron: nil, arguments: arguments)
         let isInterrupted = Mutex(false)
         // The first Ctrl-C stops the call, so that what it has written is kept; the second one ends the process.
@@ -77,7 +82,7 @@ struct PluginCallCommand: AsyncParsableCommand {
         let wasInterrupted = isInterrupted.withLock { $0 }
         if !wasInterrupted { await executor.shutDown() }
         await http.shutdown()
-        try show(outcome, on: standardOutput)
+        try show(outcome, isWritten: streams, on: standardOutput)
         if wasInterrupted { throw ExitCode(128 + SIGINT) }
         guard outcome.status == .succeeded else { throw ExitCode.failure }
     }
@@ -125,7 +130,8 @@ struct PluginCallCommand: AsyncParsableCommand {
             client: try BackendClient(serverURL: serverURL, http: http, credentials: session ?? NoCredentials()))
     }
 
-    private func show(_ outcome: Outcome, on standardOutput: FileHandle) throws {
+    /// - Parameter isWritten: whether what the call wrote was written while it ran.
+    private func show(_ outcome: Outcome, isWritten: Bool, on standardOutput: FileHandle) throws {
         func write(_ text: String) { Terminal.write(text, on: standardOutput) }
         if output.json {
             let result = TaskResult(
@@ -136,8 +142,10 @@ struct PluginCallCommand: AsyncParsableCommand {
             write(try ListRenderer.json(result) + "\n")
             return
         }
-        Terminal.write(outcome.stdout, on: standardOutput)
-        Terminal.write(outcome.stderr, on: .standardError)
+        if !isWritten {
+            write(outcome.stdout)
+            Terminal.write(outcome.stderr, on: .standardError)
+        }
         if let error = outcome.error {
             if let traceback = error.traceback { Terminal.writeError(traceback) }
             Terminal.writeError("error: \(error.sentence) [\(error.code)]")

@@ -26,7 +26,7 @@ extension StatusReport {
         }
         if let uses = executor?.uses, !uses.isEmpty {
             list("workers", uses.count, uses) { use in
-                "\(use.plugin)  \(use.kind)\(use.run.map { " \($0)" } ?? "")  "
+                "\(use.plugin)  \(use.kind)\(use.run.map { " " + ShortID.text(of: $0) } ?? "")  "
                     + "\(Self.words(of: use.state)) for \(age(use.since))"
             }
         }

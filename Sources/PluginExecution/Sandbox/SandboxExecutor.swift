@@ -24,6 +24,7 @@ public final class SandboxExecutor: Executor {
     private let turns = BlockingLock(())
     private let calls = BlockingQueue<SandboxedCall?>()
     private let workers: Int
+    private let running = SandboxUses()
     private let observer: (any CallObserver)?
     private let stopping: StopRequest
     private let stopSignal: StopSignal
@@ -278,6 +279,8 @@ public final class SandboxExecutor: Executor {
         observer?.codeBegins(
             of: invocation.pluginID, runID: invocation.runID, scriptHash: version.image.scriptHash)
         observer?.codeEnded()
+        running.begin(id, plugin: invocation.pluginID, runID: invocation.runID, process: child.interpreterProcess)
+        defer { running.end(id) }
         let (date, start) = (Date(), ContinuousClock.now)
         var (raw, notes) = (SandboxExchange.RawOutput(), CallNotes())
         let end = parts.exchange(
@@ -308,6 +311,12 @@ public final class SandboxExecutor: Executor {
         if outcome.status == .outOfMemory || notes.contains(.scratchIsFull) { version.replace(child) }
         return outcome
     }
+
+    /// How many calls that are at it for so long wait in the kernel, by what they have done since this was last asked.
+    func countWaiting(after grace: Duration) -> Int { running.countWaiting(after: grace) }
+
+    /// The calls under way, the longest first.
+    var uses: [WorkerUse] { running.all }
 
     // MARK: Stopping
 
