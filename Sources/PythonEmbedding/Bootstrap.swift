@@ -1,4 +1,5 @@
 internal import CPython
+import Synchronization
 
 /// The names that ``BootstrapScript`` leaves behind, kept for the life of the process.
 ///

@@ -1,6 +1,7 @@
 import AgentModel
 internal import CPython
 internal import Glibc
+import Synchronization
 
 /// The one CPython of this process.
 ///
