@@ -89,8 +89,11 @@ enum BootstrapScript {
             plugin = None
 
 
+        # As `withoutControlCharacters` of AgentModel: what the direction of writing is reversed by too.
         CONTROL_CHARACTERS = {
-            number: "\ufffd" for number in (*range(0x20), *range(0x7F, 0xA0)) if chr(number) not in "\n\t"
+            number: "\ufffd"
+            for number in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+            if chr(number) not in "\n\t"
         }
 
 
