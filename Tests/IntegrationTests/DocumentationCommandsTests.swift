@@ -66,7 +66,16 @@ import Testing
     /// The page as one script.
     private static func script(of blocks: [Block]) -> String {
         var lines = [
-            "set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT",
+            // With process groups (-m), so that what is in the background is ended with its children.
+            "set -euo pipefail", "set -m",
+            "trap 'for job in $(jobs -p); do kill -- -$job 2>/dev/null || true; done' EXIT",
+            // On a port that is free.
+            #"""
+            runbook-backend() {
+                if [ "$1" = serve ]; then set -- "$@" --listen 127.0.0.1:8787; fi
+                command runbook-backend "$@"
+            }
+            """#,
             // `status` exits with 1 where something is wrong, as that no agent runs on these pages.
             #"runbook-agent() { command runbook-agent "$@" || { local code=$?; [ "$1" = status ] && [ $code = 1 ]; }; }"#,
         ]
