@@ -71,7 +71,7 @@ public struct PythonException: Error, Hashable, Sendable {
         }
         let package = name.prefix { $0 != "." }
         return "; the agent's Python has no module \(package): install it for all, such as with \"apt install "
-            + "python3-\(package.lowercased())\", or into a folder with \"pip install --target FOLDER \(package)\" and set "
+            + "python3-\(package.lowercased().replacing("_", with: "-"))\", or into a folder with \"pip install --target FOLDER \(package)\" and set "
             + "python_path = FOLDER"
     }
 }

@@ -82,7 +82,10 @@ struct PluginCallCommand: AsyncParsableCommand {
         let wasInterrupted = isInterrupted.withLock { $0 }
         if !wasInterrupted { await executor.shutDown() }
         await http.shutdown()
-        try show(outcome, isWritten: streams, on: standardOutput)
+        var shown = outcome
+        // The error would be of an agent that is stopped; the traceback says where it was.
+        if wasInterrupted { shown.error?.message = "the call was interrupted" }
+        try show(shown, isWritten: streams, on: standardOutput)
         if wasInterrupted { throw ExitCode(128 + SIGINT) }
         guard outcome.status == .succeeded else { throw ExitCode.failure }
     }

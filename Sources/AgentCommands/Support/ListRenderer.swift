@@ -66,7 +66,9 @@ struct ListRenderer {
                 return column == row.count - 1
                     ? cell : cell.padding(toLength: widths[column], withPad: " ", startingAt: 0)
             }
-            Swift.print(cells.joined(separator: "  "))
+            var line = cells.joined(separator: "  ")
+            while line.last == " " { line.removeLast() }
+            Swift.print(line)
         }
     }
 
