@@ -2,6 +2,7 @@ import AgentModel
 import AgentTestSupport
 import Cryptography
 import Foundation
+import SystemPackage
 import Testing
 
 /// What a person types and sees.

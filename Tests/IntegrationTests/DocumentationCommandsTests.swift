@@ -1,5 +1,6 @@
 import AgentTestSupport
 import Foundation
+import SystemPackage
 import Testing
 
 /// Every command in README and docs is run, as it stands there.

@@ -2,6 +2,8 @@ import Agent
 import AgentModel
 import AgentTestSupport
 import Foundation
+import InMemoryLogging
+import Logging
 import Testing
 
 /// A task that can't run as it is listed: the backend waits for a result of it and goes on listing it.
