@@ -139,7 +139,7 @@ import Testing
     /// Neither questions to the interpreter nor the end of the executor wait for one that is held for good.
     @Test func loadedPluginsAreShutDownWithoutAHeldInterpreter() async {
         await #expect(processExitsWith: .success) {
-            let fixture = try ExecutorFixture(.inProcess, interpreterGrace: .seconds(2), onWedged: { _exit(70) })
+            let fixture = try ExecutorFixture(.inProcess, interpreterGrace: .seconds(6), onWedged: { _exit(70) })
             try await fixture.load(
                 """
                 import threading, time
