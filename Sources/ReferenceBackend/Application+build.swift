@@ -34,7 +34,8 @@ private func buildRouter(
     _ configuration: BackendConfiguration, service: BackendService
 ) -> Router<BackendRequestContext> {
     let router = Router(context: BackendRequestContext.self, options: [.autoGenerateHeadEndpoints])
-    let budget = BodyBudget(capacity: configuration.limits.maximumBodies)
+    let budget = BodyBudget(
+        capacity: configuration.limits.maximumBodies, patience: .seconds(configuration.limits.bodyPatience))
     let site = Site(publicOrigin: configuration.login.publicOrigin, listen: configuration.listen)
     router.add(middleware: LogRequestsMiddleware(.debug))
     router.add(middleware: ClientAddressMiddleware(trustedProxies: configuration.trustedProxies))

@@ -18,6 +18,9 @@ public struct ServerLimits: Sendable {
     /// What the runs of one agent may take on disk, in bytes.
     public var maximumAgentStorage: Int
 
+    /// How long a large body waits for room in memory before it is refused, in seconds.
+    var bodyPatience: Double = 30
+
     public static let defaultMaximumConnections = 1000
     public static let defaultHeadTimeout: Double = 10
     public static let defaultIdleTimeout: Double = 75

@@ -110,34 +110,39 @@ import Testing
         }
     }
 
-    @Test func `large bodies wait for each other, and small ones for none`() async throws {
-        let limits = ServerLimits(bodyTimeout: 600, maximumBodies: 1_000_000)
+    @Test func `large bodies are held back where there is no room, and small ones are not`() async throws {
+        var limits = ServerLimits(bodyTimeout: 600, maximumBodies: 1_000_000)
+        limits.bodyPatience = 0.5
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, limits: limits) { backend in
             let path = "/api/agent/task/\(QuickstartSeed.squareTask)"
-            let first = try RawConnection(to: backend.port)
             let text = #"{"data": ""# + String(repeating: "x", count: 599_980) + #""}"#
-            first.send(Self.head("POST", path, "Content-Length: \(text.utf8.count)") + "{")
-            let second = try RawConnection(to: backend.port)
-            second.send(Self.head("POST", path, "Content-Length: \(text.utf8.count)"))
+            var both: [RawConnection] = []
+            for _ in 0..<2 {
+                let connection = try RawConnection(to: backend.port)
+                connection.send(Self.head("POST", path, "Content-Length: \(text.utf8.count)") + "{")
+                both.append(connection)
+            }
             let client = try TestClient(backend)
             for number in 0..<20 {
                 let small = try await client.send(
                     .post, path, json: ["data": "small", "run_id": .string("run-\(number)")])
                 #expect(small.status == 201)
             }
-            func sendAll(_ text: Substring, over connection: RawConnection) async throws {
-                var rest = Data(text.utf8)
-                try await eventually("all is sent", within: .seconds(60)) {
-                    rest = Data(rest.dropFirst(connection.send(rest)))
-                    return rest.isEmpty
-                }
+            // Whichever came second finds no room, for as long as the first isn't done.
+            try await eventually("one is refused", within: .seconds(60)) {
+                for connection in both { connection.receive() }
+                return both.contains { !$0.received.isEmpty }
             }
-            second.receive()
-            #expect(second.received.isEmpty)
-            try await sendAll(text.dropFirst(), over: first)
-            #expect(try await first.status() == 201)
-            try await sendAll(text[...], over: second)
-            #expect(try await second.status() == 201)
+            let refused = try #require(both.first { !$0.received.isEmpty })
+            #expect(try await refused.status() == 503)
+            #expect(String(decoding: refused.received, as: UTF8.self).contains("backend.busy"))
+            let served = try #require(both.first { $0.received.isEmpty })
+            var rest = Data(text.utf8.dropFirst())
+            try await eventually("all is sent", within: .seconds(60)) {
+                rest = Data(rest.dropFirst(served.send(rest)))
+                return rest.isEmpty
+            }
+            #expect(try await served.status() == 201)
             let large = try RawConnection(to: backend.port)
             large.send(Self.head("POST", path, "Content-Length: 100000000000"))
             #expect(try await large.status() == 413)
