@@ -52,6 +52,12 @@ extension AgentRuntime {
         var hasFailed = false
         do {
             try await group.run()
+        } catch let error as ServiceGroupError
+            where error.errorCode == .serviceFinishedUnexpectedly && bell.isAgentStopping
+        {
+            // One that ended before its turn, as the dispatcher does where the interpreter is wedged. The others have been
+            // cancelled, and what they had to write is written below.
+            logger.debug("a part of the agent ended before its turn: \(error)")
         } catch {
             hasFailed = true
             logger.critical(

@@ -49,6 +49,8 @@ final class Bell: Sendable {
     /// The agent was told to stop: a wedged interpreter is no reason to be started again.
     func agentIsStopping() { isStopping.store(true, ordering: .releasing) }
 
+    var isAgentStopping: Bool { isStopping.load(ordering: .acquiring) }
+
     func pluginIsDamaged(_ id: PluginID) {
         guard let parts = parts.withLock({ $0 }) else { return }
         Task {
@@ -95,7 +97,7 @@ final class Bell: Sendable {
             }
             _ = recorded.wait(timeout: .now() + Self.recordLimit)
         }
-        if isStopping.load(ordering: .acquiring) { return }
+        if isAgentStopping { return }
         LogOutput.standardError.flush(within: .seconds(1))
         _exit(ExitStatus.wedged)
     }
