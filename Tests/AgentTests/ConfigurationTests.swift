@@ -201,7 +201,7 @@ import Testing
         "token_path = oauth", "token_path = //evil.example/t", "device_code_path = https://evil.example/",
         "revocation_path = /r?x", "allow_insecure = perhaps", "auth = maybe", "auth = 2", "workers = 0",
         "workers = 257", "workers = four", "workers =", "workers = -1",
-        "poll_interval = 0", "poll_interval = 1e9", "poll_interval = nan", "poll_interval = 60s", "task_timeout = -1",
+        "poll_interval = 0", "poll_interval = 1e9", "poll_interval = nan", "poll_interval = 60sec", "task_timeout = -1",
         "isolation = none", "result_format = xml", "server_url = backend.example", "server_url = ftp://h",
         "server_url = http://h:0", "server_url = http://h:99999", "server_url = https://h:x/api",
         "server_url = http://b\u{FC}cher.example",
