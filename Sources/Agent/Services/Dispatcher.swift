@@ -292,8 +292,8 @@ public actor Dispatcher: Service {
 
     /// Starts nothing more and returns when nothing runs: every outcome is in the journal.
     public func settled() async {
+        // `run` goes on until it is told to end: a service that ends before its turn makes the others be cancelled.
         stopStarting()
-        startsContinuation.finish()
         await ended()
     }
 
