@@ -92,7 +92,8 @@ final class Bell: Sendable {
                 metadata: ["code": "python.wedged"])
             Task {
                 await parts.dispatcher.settled()
-                await parts.recorder.stoppedByWedge()
+                // An agent that was told to stop says so itself.
+                if !self.isAgentStopping { await parts.recorder.stoppedByWedge() }
                 recorded.signal()
             }
             _ = recorded.wait(timeout: .now() + Self.recordLimit)
