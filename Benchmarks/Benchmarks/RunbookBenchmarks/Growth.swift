@@ -130,8 +130,8 @@ private struct LoadedAgent {
             workers: 4, logger: quietLogger)
         self.dispatcher = dispatcher
         loader = PluginLoader(
-            store: store, executor: executor, catalog: catalog, settings: { _ in PluginSettings() }, crashes: { [:] },
-            redownloads: false, clock: SystemWallClock.shared, collectGarbage: {},
+            store: store, executor: executor, catalog: catalog, settings: { _, _ in PluginSettings() },
+            forget: { _ in }, crashes: { [:] }, redownloads: false, clock: SystemWallClock.shared, collectGarbage: {},
             onChange: { Task { await dispatcher.catalogChanged() } }, logger: quietLogger)
         if isLoaded { await load() }
     }
@@ -153,7 +153,7 @@ private struct IdleExecutor: Executor {
     }
     func missingFunctions(among functions: [String], of id: PluginID) async -> [String] { [] }
     func isolation(of id: PluginID) -> String { "none" }
-    func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?) {}
+    func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?, keepsPrograms: Bool?) {}
     func stopStarting() {}
     func stopCalls() {}
     func shutDown() async {}

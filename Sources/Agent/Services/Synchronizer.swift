@@ -54,7 +54,9 @@ public actor Synchronizer: Service {
     private var agent: (document: AgentDocument, etag: String?)?
     private var tasksETag: String?
     /// The task list as it was last read, without its duplicates.
-    private var tasks: [TaskDocument] = []
+    private var tasks: [TaskDocument] = [] { didSet { commands = nil } }
+    /// By task, of that list; made where it is asked for.
+    private var commands: [TaskID: String]?
     /// Whether every task of the list has been handed on since the agent's start.
     private var hasTasks = false
     private var knownSchedules: [TaskID: Date] = [:]
@@ -79,7 +81,12 @@ public actor Synchronizer: Service {
     }
 
     /// The command of a task of the list as it was last read; nil for any other.
-    func command(of task: TaskID) -> String? { tasks.first { $0.key == task }?.command }
+    func command(of task: TaskID) -> String? {
+        // Not through the list each time: a plugin may ask for every task of a long one.
+        let known = commands ?? Dictionary(tasks.map { ($0.key, $0.command) }) { first, _ in first }
+        commands = known
+        return known[task]
+    }
 
     /// Synchronizes soon, without waiting for the interval.
     public nonisolated func wake() { alarm.ring() }
