@@ -239,7 +239,7 @@ extension SandboxPlan {
                     }
                 plan.processes = UInt64(policy.processes)
                 plan.file_size = UInt64(max(policy.scratch, 64 << 20))
-                plan.open_files = UInt64(256 + 2 * channels)
+                plan.open_files = UInt64(256 + 2 * (channels - 1))
                 plan.may_start_programs = policy.startsPrograms ? 1 : 0
                 plan.has_proc = policy.hasProc ? 1 : 0
                 (plan.user, plan.group) = (user?.user ?? 0, user?.group ?? 0)
