@@ -22,19 +22,24 @@ struct OneOffTasks: Sendable {
     /// How many stand in an array before there are twice as many arrays: 8 KiB.
     private static let shardSize = 512
 
-    private var shardBits = Self.firstShardBits
+    private var shardBits: Int
     /// By the first bits of the fingerprint.
-    private var shards: [[Fingerprint]] = Array(repeating: [], count: 1 << Self.firstShardBits)
+    private var shards: [[Fingerprint]]
     private(set) var count = 0
 
-    init() {}
+    /// - Parameter shardBits: the binary logarithm of how many arrays there are at first.
+    init(shardBits: Int = Self.firstShardBits) {
+        self.shardBits = shardBits
+        shards = Array(repeating: [], count: 1 << shardBits)
+    }
 
     /// All at once, which takes less than one after the other.
     ///
     /// - Parameter count: how many there will be, or about.
-    init(expecting count: Int, _ next: () throws -> String?) rethrows {
-        while count / (1 << shardBits) >= Self.shardSize / 2 { shardBits += 1 }
-        shards = Array(repeating: [], count: 1 << shardBits)
+    init(expecting count: Int, shardBits: Int = Self.firstShardBits, _ next: () throws -> String?) rethrows {
+        self.init(shardBits: shardBits)
+        while count / (1 << self.shardBits) >= Self.shardSize / 2 { self.shardBits += 1 }
+        shards = Array(repeating: [], count: 1 << self.shardBits)
         let share = count / shards.count
         for index in shards.indices { shards[index].reserveCapacity(share + share / 8) }
         while let taskID = try next() {
