@@ -62,6 +62,50 @@ import Testing
         }
     }
 
+    @Test func `what is left of a request that was answered early is read, but not for ever`() async throws {
+        let limits = ServerLimits(idleTimeout: 600, bodyTimeout: 0.4)
+        try await LiveBackend.withLiveBackend(limits: limits) { backend in
+            for fields in [[], ["Connection: close"]] {
+                // More than the kernel's buffers hold.
+                let size = 30_000_000
+                let head = (["Host: 127.0.0.1", "Content-Length: \(size)"] + fields).map { $0 + "\r\n" }.joined()
+                let half = try RawConnection(to: backend.port)
+                half.send("POST /nowhere HTTP/1.1\r\n\(head)\r\nx")
+                #expect(try await half.status() == 404)
+                try await half.untilClosed("half")
+                let whole = try RawConnection(to: backend.port)
+                whole.send("POST /nowhere HTTP/1.1\r\n\(head)\r\n")
+                var rest = Data(repeating: 0x20, count: size)
+                try await eventually("all is sent", within: .seconds(60)) {
+                    // The answer comes while it is being sent; a slow machine may meet the limit of time, which is right too.
+                    whole.receive()
+                    rest = Data(rest.dropFirst(whole.send(rest)))
+                    return rest.isEmpty || whole.isClosed
+                }
+                #expect(try await whole.status() == 404)
+            }
+        }
+    }
+
+    @Test func `a half-sent body doesn't keep the server from stopping`() async throws {
+        let folder = try TemporaryFolder()
+        try await BackendService.open(dataFolder: folder.url).close()
+        let process = try BackendProcess([
+            "serve", "--auth", "none", "--listen", "127.0.0.1:0", "--data", folder.path, "--body-timeout", "86400",
+        ])
+        let line = try #require(await process.lines.first { $0.hasPrefix("runbook-backend listens on ") })
+        let port = try #require(line.split(separator: ":").last.flatMap { Int($0) })
+        let connection = try RawConnection(to: port)
+        let agent = try RawConnection(to: port)
+        agent.send(Self.head("GET", "/api/agent"))
+        #expect(try await agent.status() == 200)
+        connection.send(Self.head("POST", "/api/agent/task/x", "Content-Length: 1000") + "{")
+        // Until its head has been read, which nothing shows.
+        try await Task.sleep(for: .milliseconds(300))
+        process.signal(SIGTERM)
+        #expect(try await process.exitStatus() == 0)
+    }
+
     @Test func `an answer that nobody takes ends the connection`() async throws {
         let limits = ServerLimits(bodyTimeout: 0.4, minimumRate: 100 << 20)
         try await LiveBackend.withLiveBackend(limits: limits) { backend in

@@ -22,6 +22,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var isReadingBody = false
     /// Whether the body of a request that was refused here is thrown away.
     private var isRefusing = false
+    /// Whether the request said that it is the last: then Hummingbird reads no more of it once it is answered.
+    private var isLastRequest = false
+    /// Whether what is left of such a request is thrown away here: who sends it looks at the answer only then.
+    private var isDraining = false
+    /// When the server was asked to stop.
+    private var stoppingSince: NIODeadline?
     private var isReadOutstanding = false
     private var writesOutstanding = 0
     private var bytesMoved = 0
@@ -71,6 +77,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     func channelReadComplete(context: ChannelHandlerContext) {
         isReadOutstanding = false
         context.fireChannelReadComplete()
+        if isDraining { context.read() }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is ChannelShouldQuiesceEvent { stoppingSince = .now() }
+        context.fireUserInboundEventTriggered(event)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -78,6 +90,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         switch part {
         case .head(let request):
             begin(context)
+            isLastRequest = request.headerFields[.connection] == "close"
             if table.isOverfull, request.path != "/healthz" {
                 isRefusing = true
                 return refuse(context)
@@ -86,9 +99,11 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             bytesMoved += buffer.readableBytes
             if isRefusing { return }
             if bytesMoved > maximumBody { return context.close(promise: nil) }
+            if isDraining { return }
         case .end:
             isReadingBody = false
             if isRefusing { return }
+            if isDraining { return context.close(promise: nil) }
         }
         context.fireChannelRead(data)
     }
@@ -121,7 +136,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         requestsUnderWay = max(0, requestsUnderWay - 1)
         guard requestsUnderWay == 0 else { return }
         idleSince = .now()
-        if context.channel.isActive { table.setAtWork(false, context.channel) }
+        guard context.channel.isActive else { return }
+        table.setAtWork(false, context.channel)
+        if isLastRequest, isReadingBody {
+            isDraining = true
+            context.read()
+        }
     }
 
     /// The answer where all connections are at work: before anything is made of the request.
@@ -151,12 +171,19 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private func look(_ context: ChannelHandlerContext) {
         // Only what the other end owes us counts: while we don't read, it is we who are slow.
         if isReadingBody && isReadOutstanding || writesOutstanding > 0 { waited += period.nanoseconds }
-        let isTooSlow: Bool
-        if requestsUnderWay > 0 || isReadingBody {
+        var isTooSlow: Bool
+        if requestsUnderWay == 0, isReadingBody {
+            // Answered before it was whole. Nothing comes of the rest, however fast.
+            isTooSlow = seconds((NIODeadline.now() - idleSince).nanoseconds) > limits.bodyTimeout
+        } else if requestsUnderWay > 0 {
             isTooSlow = seconds(waited) > limits.bodyTimeout + Double(bytesMoved / max(1, limits.minimumRate))
         } else {
             let idle = seconds((NIODeadline.now() - idleSince).nanoseconds)
             isTooSlow = idle > (hadRequest ? limits.idleTimeout : limits.headTimeout)
+        }
+        if let stoppingSince, isReadingBody || writesOutstanding > 0 {
+            // The end of the server doesn't wait for long for the other end.
+            isTooSlow = isTooSlow || seconds((NIODeadline.now() - stoppingSince).nanoseconds) > Self.stopTimeout
         }
         if isTooSlow {
             context.close(promise: nil)
@@ -164,6 +191,9 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             schedule(context)
         }
     }
+
+    /// How long a body or an answer that is under way may take when the server stops, in seconds.
+    private static let stopTimeout: Double = 5
 
     private func seconds(_ nanoseconds: Int64) -> Double { Double(nanoseconds) / 1e9 }
 }
