@@ -81,6 +81,8 @@ final class CallJob: Job, @unchecked Sendable {
             return continuation.resume(
                 returning: .notBegun(.notLoaded(invocation.pluginID), status: .rejected))
         }
+        // The injection may have been spared it, but it has been stopped where its programs were ended.
+        let step = step ?? (result.programs?.wasStopped == true ? .injected : nil)
         // A run that was stopped is over with everything that it started.
         if let programs = result.programs, step != nil || !keepsPrograms { ProgramEnd.begin(programs) }
         resume(

@@ -37,7 +37,8 @@ public final class RunPrograms: Sendable {
     /// From now on the call may start no program any more: it is being stopped.
     public func stop() { isStopped.store(true, ordering: .releasing) }
 
-    fileprivate var mayStart: Bool { !isStopped.load(ordering: .acquiring) }
+    /// Whether they have been ended, or are being, with the run.
+    public var wasStopped: Bool { isStopped.load(ordering: .acquiring) }
 
     /// Whether they wrote so much that nobody reads them any more.
     var isFlooded: Bool { output.isFlooded || errors.isFlooded }
@@ -141,7 +142,7 @@ enum ProgramFunctions {
         guard let slot = slots.slots.values.first(where: { $0.isRunning(call) }),
             let programs = slot.programsOfRunningCall()
         else { return PythonObject(borrowing: rb_none()).take() }
-        guard programs.mayStart else { return PyBool_FromLong(0) }
+        guard !programs.wasStopped else { return PyBool_FromLong(0) }
         return gil.tuple(
             PyLong_FromLong(Int(programs.output.writingEnd)), PyLong_FromLong(Int(programs.errors.writingEnd)),
             gil.string(programs.mark), PyLong_FromLong(programs.output.number),
