@@ -7,7 +7,7 @@ import Sandbox
 import Testing
 
 /// What programs inherit that plugins start, whose output theirs is, and when they end.
-@Suite struct ProgramTests {
+@Suite(.serialized) struct ProgramTests {
     // MARK: What they inherit
 
     @Test(arguments: Tier.allCases)

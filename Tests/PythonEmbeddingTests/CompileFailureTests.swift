@@ -125,6 +125,7 @@ import Testing
         var command = ["swiftc", "-emit-sil", "-o", "/dev/null", "-swift-version", "6"]
         command += ["-I", built.appending(path: "Modules").path()]
         command += ["-Xcc", "-fmodule-map-file=\(package.path())/Modules/CPython/module.modulemap"]
+        command += ["-Xcc", "-fmodule-map-file=\(built.path())/CPrograms.build/module.modulemap"]
         for header in headers.split(whereSeparator: { $0.isWhitespace }) { command += ["-Xcc", String(header)] }
         return try await run(command + [file.path()], in: folder)
     }
