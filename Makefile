@@ -26,8 +26,7 @@ test: ## Run every test; as root those of the executors as an ordinary user too
 	$(SWIFT) build -j $(JOBS) --build-tests
 	Scripts/check-imports.sh
 	$(SWIFT) test --skip-build --filter 'ChaosTests|LoadTests'
-	$(SWIFT) test --skip-build --filter InterruptionTests # its plugins want the interpreter for themselves
-	$(SWIFT) test --skip-build --skip 'ChaosTests|LoadTests|InterruptionTests'
+	$(SWIFT) test --skip-build --skip 'ChaosTests|LoadTests'
 	Scripts/test-as-user.sh
 
 test-login: ## Test the login in a real browser (ARGS="-k denied")

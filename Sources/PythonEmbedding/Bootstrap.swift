@@ -20,6 +20,8 @@ final class Bootstrap: @unchecked Sendable {
     let resultTooLarge: PyPointer
     /// In which functions no exception may be injected: a dictionary of sets of names, by file.
     let uninterruptible: PyPointer
+    /// A dictionary of the threads whose exception waits until they have left such a function.
+    let waitingInjections: PyPointer
     let limitName: PyPointer
     let stopRequestedName: PyPointer
     let finishedName: PyPointer
@@ -75,6 +77,7 @@ final class Bootstrap: @unchecked Sendable {
         resetThread = try name("reset_thread")
         guard let functions = PyObject_CallNoArgs(try name("uninterruptible")) else { throw Self.failure(gil: gil) }
         uninterruptible = functions
+        waitingInjections = try name("waiting_injections")
         describeFunction = try name("describe")
         limitName = try interned("limit")
         stopRequestedName = try interned("stop_requested")

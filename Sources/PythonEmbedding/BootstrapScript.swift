@@ -9,6 +9,7 @@ enum BootstrapScript {
         import codecs
         import contextvars
         import enum
+        import functools
         import importlib.machinery
         import io
         import json
@@ -302,14 +303,59 @@ enum BootstrapScript {
             function has returned.
             """
             locks = frozenset(("acquire", "release", "__enter__", "__exit__", "_acquire_restore", "_release_save"))
+            logging_file = logging.Handler.acquire.__code__.co_filename
+            library = os.path.dirname(os.path.dirname(logging_file))
             return {
-                logging.Handler.acquire.__code__.co_filename: locks | {"_acquireLock", "_releaseLock", "handle"},
+                # `_clear_cache` has no `try` behind its lock.
+                logging_file: locks | {"_acquireLock", "_releaseLock", "_clear_cache", "handle"},
                 threading.Condition.wait.__code__.co_filename: locks,
+                # These take a lock and do more than that.
+                f"{library}/tempfile.py": frozenset(("_get_candidate_names", "_gettempdir")),
+                # What it leaves behind keeps a set of weak references from being cleared up.
+                f"{library}/_weakrefset.py": locks,
                 # The lock of a module that is being imported, and the one of all imports.
                 "<frozen importlib._bootstrap>": None,
-                # Of our own: what a module is entered under and taken away from.
-                __file__: frozenset(("load_plugin", "put_back", "start", "running_in", "run_in_context")),
+                # Of our own: what a module is entered under and taken away from, and what gives back a lock.
+                __file__: frozenset(
+                    ("load_plugin", "put_back", "start", "running_in", "run_in_context", "give_back")
+                ),
             }
+
+
+        # Threads, by their number, whose call was in such a function when an exception was injected.
+        waiting_injections = {}
+
+
+        def raise_waiting_injection():
+            if waiting_injections.pop(threading.get_ident(), None) is not None:
+                raise TimeLimitExceeded()
+
+
+        def raising_afterwards(release):
+            """Has a function that gives a lock back raise the exception that waited for that.
+
+            A call that does nothing but take locks is at hardly any other place where it may be raised.
+            """
+
+            def give_back(*arguments, **keywords):
+                result = release(*arguments, **keywords)
+                if waiting_injections:
+                    raise_waiting_injection()
+                return result
+
+            return functools.wraps(release)(give_back)
+
+
+        def raise_injections_where_locks_are_given_back():
+            # Python 3.13 takes the lock of the module logging with `with`, which calls no Python function.
+            if hasattr(logging, "_releaseLock"):
+                logging._releaseLock = raising_afterwards(logging._releaseLock)
+            for owner, name in (
+                (logging.Handler, "release"),
+                (threading.Condition, "__exit__"),
+                (importlib._bootstrap._ModuleLockManager, "__exit__"),
+            ):
+                setattr(owner, name, raising_afterwards(getattr(owner, name)))
 
 
         def reset_thread():
@@ -637,6 +683,7 @@ enum BootstrapScript {
 
             install_streams()
             carry_context_into_threads()
+            raise_injections_where_locks_are_given_back()
             install_modules()
             sys.meta_path.insert(0, SpawnFinder)
             """#

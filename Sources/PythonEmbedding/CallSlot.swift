@@ -26,6 +26,8 @@ public final class CallSlot: @unchecked Sendable {
     private var runName: String?
     /// Whether an exception was aimed at this thread that may not have been raised yet.
     private var hasInjected = false
+    /// Its key among the exceptions that wait for a safe place, while one does.
+    private var waitingKey: PyPointer?
 
     /// What was asked for a call that did not run: it has ended, or its thread still waits for the GIL.
     private var early: (id: UInt64, step: EarlyStep)?
@@ -169,33 +171,54 @@ public final class CallSlot: @unchecked Sendable {
     /// still to come, that is its first one.
     ///
     /// Where the call is inside of a function that must not be interrupted (the script's `uninterruptible`) the exception
-    /// waits for the end of that, up to ``injectionPatience``.
+    /// waits for the end of that. What gives back a lock raises it itself; and every millisecond it is looked whether the
+    /// call is somewhere else, up to ``injectionPatience``.
     @discardableResult
     public func inject(into id: UInt64, gil: borrowing GIL) -> Bool {
         guard let running, running.id == id else {
             early = (id, .inject)
             return false
         }
-        return injectWhereSafe(into: id, until: .now + Self.injectionPatience, gil: gil)
+        hasInjected = true
+        guard rb_must_not_interrupt(state, bootstrap.uninterruptible) != 0 else { return raise() }
+        guard waitingKey == nil else { return true }
+        guard let key = PyLong_FromUnsignedLong(threadID) else {
+            PyErr_Clear()
+            return false
+        }
+        waitingKey = key
+        if PyDict_SetItem(bootstrap.waitingInjections, key, rb_true()) != 0 { PyErr_Clear() }
+        lookAgain(at: id, until: .now + Self.injectionPatience)
+        return true
     }
 
     /// Longer than a call is given after an injection.
     private static let injectionPatience = Duration.seconds(10)
 
-    private func injectWhereSafe(into id: UInt64, until end: ContinuousClock.Instant, gil: borrowing GIL) -> Bool {
-        guard rb_must_not_interrupt(state, bootstrap.uninterruptible) != 0 else {
-            hasInjected = true
-            return PyThreadState_SetAsyncExc(threadID, bootstrap.timeLimitExceeded) == 1
-        }
-        guard ContinuousClock.now < end else { return false }
-        // On the control thread, behind what else waits for it.
+    private func raise() -> Bool { PyThreadState_SetAsyncExc(threadID, bootstrap.timeLimitExceeded) == 1 }
+
+    /// On the control thread, behind what else waits for it.
+    private func lookAgain(at id: UInt64, until end: ContinuousClock.Instant) {
         interpreter.enqueue { [self] gil in
             // The call needs the GIL to get on.
             gil.released { _ = usleep(1000) }
-            guard let running, running.id == id else { return }
-            _ = injectWhereSafe(into: id, until: end, gil: gil)
+            guard let running, running.id == id, let waitingKey,
+                PyDict_Contains(bootstrap.waitingInjections, waitingKey) == 1
+            else { return }
+            if rb_must_not_interrupt(state, bootstrap.uninterruptible) == 0 {
+                endWaiting()
+                _ = raise()
+            } else if ContinuousClock.now < end {
+                lookAgain(at: id, until: end)
+            }
         }
-        return true
+    }
+
+    private func endWaiting() {
+        guard let key = waitingKey else { return }
+        waitingKey = nil
+        if PyDict_DelItem(bootstrap.waitingInjections, key) != 0 { PyErr_Clear() }
+        rb_decref(key)
     }
 
     // MARK: Inside
@@ -243,6 +266,7 @@ public final class CallSlot: @unchecked Sendable {
         rb_end_tracing(state)
         running = nil
         if hasInjected {
+            endWaiting()
             rb_clear_injected_exception(threadID)
             hasInjected = false
         }
