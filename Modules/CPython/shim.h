@@ -59,8 +59,18 @@ static inline PyObject *rb_take_exception(void) {
 
 static inline void rb_set_error(PyObject *type, const char *message) { PyErr_SetString(type, message); }
 
-// Whether a pending SetAsyncExc was aimed at this thread: the number of thread states that were changed.
-static inline int rb_clear_injected_exception(unsigned long thread) { return PyThreadState_SetAsyncExc(thread, NULL); }
+// Takes away an exception that was injected into a thread and not raised yet. Not by PyThreadState_SetAsyncExc, which
+// looks for the thread's number: see `rb_has_twin`.
+static inline void rb_clear_injected_exception(PyThreadState *state) { Py_CLEAR(state->async_exc); }
+
+// Whether another thread state has the same number. One that a thread has just made for a thread it starts has its
+// maker's until it runs, and PyThreadState_SetAsyncExc would take it for its maker.
+static inline int rb_has_twin(PyThreadState *state) {
+    PyInterpreterState *interpreter = PyThreadState_GetInterpreter(state);
+    for (PyThreadState *other = PyInterpreterState_ThreadHead(interpreter); other != NULL; other = PyThreadState_Next(other))
+        if (other != state && other->thread_id == state->thread_id) return 1;
+    return 0;
+}
 
 static inline unsigned long rb_thread_id(PyThreadState *state) { return state->thread_id; }
 
@@ -84,13 +94,15 @@ static inline PyObject *rb_make_function(const char *name, rb_fastcall function)
 
 // MARK: What is bound to a thread
 
-// The innermost Python function of a thread: whether an exception that is injected now could be raised in one of those
-// that must not be interrupted. `functions` maps the file of a function's code to a set of names, or to None for all.
+// Whether an exception that is injected into a thread now could be raised in another thread, or in a function that must
+// not be interrupted, which the thread's innermost Python function tells. `functions` maps the file of a function's code to
+// a set of names, or to None for all.
 //
 // The thread doesn't run while the caller holds the GIL. It raises the exception where it waits for the GIL, which is in
 // this function, or when the C code that this function has called returns; if that C code calls a Python function first,
 // at the very start of that one, when nothing has been done in it. So the answer holds until the GIL is let go.
 static inline int rb_must_not_interrupt(PyThreadState *state, PyObject *functions) {
+    if (rb_has_twin(state)) return 1;
     PyFrameObject *frame = PyThreadState_GetFrame(state);
     if (frame == NULL) return 0;
     PyCodeObject *code = PyFrame_GetCode(frame);

@@ -234,7 +234,7 @@ public final class CallSlot: @unchecked Sendable {
     ) -> Result<Run<Value>, PythonException> {
         resetThread(for: plugin, gil: gil)
         // An exception injected too late for the last call, by us or by a plugin's thread, must not kill this one.
-        rb_clear_injected_exception(threadID)
+        rb_clear_injected_exception(state)
         guard let newContext = PyContext_New() else { return .failure(gil.takeException(describedBy: bootstrap)) }
         let context = PythonObject(owning: newContext)
         guard PyContext_Enter(context.pointer) == 0 else {
@@ -267,7 +267,7 @@ public final class CallSlot: @unchecked Sendable {
         running = nil
         if hasInjected {
             endWaiting()
-            rb_clear_injected_exception(threadID)
+            rb_clear_injected_exception(state)
             hasInjected = false
         }
         let output = finishOutput(call.pointer, gil: gil)

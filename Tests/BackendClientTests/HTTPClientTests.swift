@@ -202,9 +202,13 @@ import Testing
 
     @Test func shutdownEndsWhatIsUnderWayAndRefusesMore() async throws {
         server.route("/wait", .silence)
+        // More requests than it has under way at the same time: the others wait for their turn.
+        var configuration = HTTPClient.Configuration(proxies: ProxySettings())
+        configuration.concurrency = 8
+        let client = try HTTPClient(configuration)
         let request = try request("/wait")
-        let tasks = (0..<20).map { _ in Task { [client] in try await client.send(request) } }
-        await server.waitForRequests(client.configuration.concurrency)
+        let tasks = (0..<20).map { _ in Task { try await client.send(request) } }
+        await server.waitForRequests(configuration.concurrency)
         await client.shutdown()
         for task in tasks {
             let error = await #expect(throws: HTTPClientError.self) { try await task.value }
