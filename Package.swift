@@ -13,6 +13,7 @@ let package = Package(
         .library(name: "AgentModel", targets: ["AgentModel"]),
         .library(name: "BackendClient", targets: ["BackendClient"]),
         .library(name: "CPython", targets: ["CPython"]),
+        .library(name: "Threads", targets: ["Threads"]),
         .library(name: "Cryptography", targets: ["Cryptography"]),
         .library(name: "CronSchedule", targets: ["CronSchedule"]),
         .library(name: "PythonEmbedding", targets: ["PythonEmbedding"]),
@@ -51,47 +52,57 @@ let package = Package(
 
         // MARK: Leaves
 
-        .target(name: "AgentModel"),
-        .target(name: "CronSchedule", dependencies: ["AgentModel"]),
-        .target(name: "Cryptography", dependencies: ["AgentModel", "COpenSSL"]),
-        .target(name: "PythonEmbedding", dependencies: ["AgentModel", "CPrograms", "CPython"]),
+        .target(name: "Threads"),
+        .target(name: "Diagnostics", dependencies: ["Threads"]),
+        .target(name: "AgentModel", dependencies: ["Diagnostics"]),
+        .target(name: "CronSchedule", dependencies: ["Diagnostics"]),
+        .target(name: "Cryptography", dependencies: ["Diagnostics", "COpenSSL"]),
+        .target(
+            name: "PythonEmbedding", dependencies: ["AgentModel", "Diagnostics", "CPrograms", "CPython", "Threads"]),
         .target(
             name: "BackendClient",
-            dependencies: ["AgentModel", "CCurl", .product(name: "Logging", package: "swift-log")]),
+            dependencies: [
+                "AgentModel", "CCurl", "Diagnostics", "Threads", .product(name: "Logging", package: "swift-log"),
+            ]),
 
         .target(
-            name: "ProcessLogging", dependencies: ["AgentModel", .product(name: "Logging", package: "swift-log")]),
+            name: "ProcessLogging",
+            dependencies: ["Diagnostics", .product(name: "Logging", package: "swift-log")]),
 
         .target(name: "CPrograms"),
         .target(name: "CSandbox"),
-        .target(name: "Sandbox", dependencies: ["AgentModel", "CPrograms", "CSandbox"]),
+        .target(name: "Sandbox", dependencies: ["AgentModel", "Diagnostics", "CPrograms", "CSandbox", "Threads"]),
 
         // MARK: What stands on the leaves
 
         .target(
             name: "DeviceAuthorization",
             dependencies: [
-                "AgentModel", "BackendClient", "Cryptography", .product(name: "Logging", package: "swift-log"),
+                "AgentModel", "BackendClient", "Diagnostics", "Cryptography",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
             name: "PluginStore",
             dependencies: [
-                "AgentModel", "BackendClient", "Cryptography", .product(name: "Logging", package: "swift-log"),
+                "AgentModel", "BackendClient", "Diagnostics", "Cryptography",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
             name: "PluginExecution",
             dependencies: [
-                "AgentModel", "CPrograms", "PythonEmbedding", "Sandbox",
+                "AgentModel", "Diagnostics", "CPrograms", "PythonEmbedding", "Sandbox", "Threads",
                 .product(name: "DequeModule", package: "swift-collections"),
             ]),
         .target(
-            name: "SandboxEscapes", dependencies: ["AgentModel", "PluginExecution", "PythonEmbedding", "Sandbox"],
+            name: "SandboxEscapes",
+            dependencies: ["AgentModel", "Diagnostics", "PluginExecution", "PythonEmbedding", "Sandbox"],
             resources: [.embedInCode("escapes.py")]),
         .target(name: "CCallTrace"),
         .target(
             name: "RunJournal",
             dependencies: [
-                "AgentModel", "CCallTrace", .product(name: "DequeModule", package: "swift-collections"),
+                "AgentModel", "CCallTrace", "Diagnostics", "Threads",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "GRDB", package: "GRDB.swift"),
             ]),
 
@@ -101,10 +112,9 @@ let package = Package(
         .target(
             name: "Agent",
             dependencies: [
-                "AgentModel", "BackendClient", "CProcess", "CronSchedule", "CSignals", "Cryptography",
-                "DeviceAuthorization",
-                "PluginExecution", "PluginStore", "ProcessLogging", "PythonEmbedding", "RunJournal", "Sandbox",
-                .product(name: "Configuration", package: "swift-configuration"),
+                "AgentModel", "BackendClient", "Diagnostics", "CProcess", "CronSchedule", "Cryptography", "CSignals",
+                "DeviceAuthorization", "PluginExecution", "PluginStore", "ProcessLogging", "PythonEmbedding",
+                "RunJournal", "Sandbox", "Threads", .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
@@ -113,9 +123,9 @@ let package = Package(
         .target(
             name: "AgentCommands",
             dependencies: [
-                "Agent", "AgentModel", "BackendClient", "CronSchedule", "Cryptography", "DeviceAuthorization",
-                "PluginExecution", "PluginStore", "ProcessLogging", "PythonEmbedding", "RunJournal", "Sandbox",
-                "SandboxEscapes",
+                "Agent", "AgentModel", "BackendClient", "Diagnostics", "CronSchedule", "Cryptography",
+                "DeviceAuthorization", "PluginExecution", "PluginStore", "ProcessLogging", "PythonEmbedding",
+                "RunJournal", "Sandbox", "SandboxEscapes", "Threads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -127,9 +137,8 @@ let package = Package(
         .target(
             name: "ReferenceBackend",
             dependencies: [
-                "AgentModel", "CronSchedule", "Cryptography",
-                .product(name: "GRDB", package: "GRDB.swift"),
-                .product(name: "Hummingbird", package: "hummingbird"),
+                "AgentModel", "Diagnostics", "CronSchedule", "Cryptography",
+                .product(name: "GRDB", package: "GRDB.swift"), .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
@@ -137,7 +146,7 @@ let package = Package(
         .executableTarget(
             name: "runbook-backend",
             dependencies: [
-                "AgentModel", "ProcessLogging", "ReferenceBackend",
+                "AgentModel", "Diagnostics", "ProcessLogging", "ReferenceBackend",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -147,36 +156,39 @@ let package = Package(
         .target(
             name: "AgentTestSupport",
             dependencies: [
-                "Agent", "AgentModel", "DeviceAuthorization", "ReferenceBackend",
+                "Agent", "AgentModel", "Diagnostics", "DeviceAuthorization", "ReferenceBackend", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .target(name: "PythonCallCases", dependencies: ["PythonEmbedding"]),
         .target(
             name: "ReliabilityTesting",
             dependencies: [
-                "AgentModel", "AgentTestSupport", "BackendClient", "Cryptography", "ReferenceBackend", "RunJournal",
-                .product(name: "GRDB", package: "GRDB.swift"),
+                "AgentModel", "AgentTestSupport", "BackendClient", "Diagnostics", "Cryptography", "ReferenceBackend",
+                "RunJournal", "Threads", .product(name: "GRDB", package: "GRDB.swift"),
             ]),
         .executableTarget(
             name: "chaos",
             dependencies: [
-                "ReliabilityTesting", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "ReliabilityTesting", "Threads", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
-        .testTarget(name: "AgentModelTests", dependencies: ["AgentModel"]),
+        .testTarget(name: "AgentModelTests", dependencies: ["AgentModel", "Diagnostics"]),
         .testTarget(
-            name: "CronScheduleTests", dependencies: ["AgentModel", "CronSchedule"], exclude: ["Vectors"]),
+            name: "CronScheduleTests", dependencies: ["AgentModel", "Diagnostics", "CronSchedule", "Threads"],
+            exclude: ["Vectors"]),
         .testTarget(name: "CryptographyTests", dependencies: ["AgentModel", "Cryptography"]),
         .testTarget(
             name: "PythonEmbeddingTests",
             dependencies: [
-                "AgentModel", "PythonCallCases", "PythonEmbedding", "PluginExecution",
+                "AgentModel", "PluginExecution", "PythonCallCases", "PythonEmbedding", "Threads",
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
         .testTarget(
             name: "BackendClientTests",
             dependencies: [
-                "AgentModel", "AgentTestSupport", "BackendClient", .product(name: "Logging", package: "swift-log"),
+                "Diagnostics",
+                "AgentModel", "AgentTestSupport", "BackendClient", "Threads",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(
             name: "DeviceAuthorizationTests",
@@ -194,14 +206,14 @@ let package = Package(
             name: "PluginExecutionTests",
             dependencies: [
                 "AgentModel", "AgentTestSupport", "PluginExecution", "PythonCallCases", "PythonEmbedding", "Sandbox",
-                "runbook-agent",
+                "Threads", "runbook-agent",
             ]),
         .testTarget(name: "SandboxTests", dependencies: ["AgentModel", "AgentTestSupport", "Sandbox"]),
         .testTarget(
             name: "SandboxEscapesTests",
             dependencies: [
-                "Sandbox", "SandboxEscapes", .product(name: "Subprocess", package: "swift-subprocess"),
-                .product(name: "SystemPackage", package: "swift-system"), "runbook-agent",
+                "Sandbox", "SandboxEscapes", "runbook-agent", .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
             ]),
         .testTarget(
             name: "RunJournalTests",
@@ -210,8 +222,8 @@ let package = Package(
         .testTarget(
             name: "AgentTests",
             dependencies: [
-                "Agent", "AgentModel", "AgentTestSupport", "BackendClient", "CronSchedule", "ProcessLogging",
-                "RunJournal", "Sandbox",
+                "Agent", "AgentModel", "AgentTestSupport", "BackendClient", "Diagnostics", "CronSchedule",
+                "ProcessLogging", "RunJournal", "Sandbox",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
@@ -220,24 +232,43 @@ let package = Package(
         .testTarget(
             name: "ReferenceBackendTests",
             dependencies: [
+                "Diagnostics",
                 "AgentModel", "AgentTestSupport", "BackendClient", "Cryptography", "ReferenceBackend",
-                .product(name: "GRDB", package: "GRDB.swift"),
+                "runbook-backend", .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
-                .product(name: "Logging", package: "swift-log"), "runbook-backend",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "Agent", "AgentModel", "AgentTestSupport", "Cryptography", "ReferenceBackend", "ReliabilityTesting",
-                "RunJournal", .product(name: "GRDB", package: "GRDB.swift"),
-                .product(name: "InMemoryLogging", package: "swift-log"),
+                "Agent", "AgentModel", "AgentTestSupport", "Diagnostics", "Cryptography", "ReferenceBackend",
+                "ReliabilityTesting", "RunJournal", "runbook-agent", "runbook-backend",
+                .product(name: "GRDB", package: "GRDB.swift"), .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
-                .product(name: "SystemPackage", package: "swift-system"), "runbook-agent", "runbook-backend",
+                .product(name: "SystemPackage", package: "swift-system"),
             ]),
     ],
     swiftLanguageModes: [.v6]
 )
+
+// Where the sources are. What is in one folder uses what is in the same folder and in those above it, and nothing below:
+// `Scripts/check-imports.sh` sees to that.
+let folders: KeyValuePairs = [
+    "Sources/Support": ["Diagnostics", "CronSchedule", "Cryptography", "ProcessLogging", "Threads"],
+    "Sources/Contract": ["AgentModel"],
+    "Sources/Client": ["BackendClient", "DeviceAuthorization"],
+    "Sources/Plugins": [
+        "CPrograms", "CSandbox", "PluginExecution", "PluginStore", "PythonEmbedding", "Sandbox", "SandboxEscapes",
+    ],
+    "Sources/Journal": ["CCallTrace", "RunJournal"],
+    "Sources/Agent": ["Agent", "AgentCommands", "CInitProcess", "CSignals", "runbook-agent"],
+    "Sources/Backend": ["ReferenceBackend", "runbook-backend"],
+    "Tests/Support": ["AgentTestSupport", "PythonCallCases", "ReliabilityTesting", "chaos"],
+]
+for (folder, names) in folders {
+    for target in package.targets where names.contains(target.name) { target.path = "\(folder)/\(target.name)" }
+}
 
 for target in package.targets where target.type != .system {
     target.swiftSettings =

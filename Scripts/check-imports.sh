@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Refuses an import that Package.swift doesn't declare, and an import of a C library outside its one target.
+# Refuses an import that Package.swift doesn't declare, an import of a C library outside its one target, and a dependency
+# of a folder of `Sources` on one that stands below it in Package.swift.
 #
 # The compiler finds modules of the whole build folder, so an import that isn't declared builds by luck.
 set -euo pipefail
@@ -13,18 +14,30 @@ swift package dump-package >"$packages"
 failed=0
 complain() { echo "$1" >&2; failed=1; }
 
-# A line a dependency: target, then the module's name. Read from the manifest itself.
-declared=$(awk '
+# A line for each dependency, target and module, and one for each target and its folder. Read from the manifest itself.
+described=$(awk '
     /^  "targets" : \[/ { in_targets = 1 }
     !in_targets { next }
     /"dependencies" : \[/ { in_dependencies = 1 }
     in_dependencies && /"(byName|product|target)" : \[/ { getline; gsub(/[",]|^ +| +$/, ""); names[++count] = $0 }
     /^      "name" : / {
-        gsub(/[",]|"name" : |^ +| +$/, ""); sub(/^name : /, "")
-        for (i = 1; i <= count; i++) print $0, names[i]
-        print $0, ""
+        gsub(/[",]|"name" : |^ +| +$/, ""); sub(/^name : /, ""); target = $0
+        for (i = 1; i <= count; i++) print "uses", target, names[i]
+        print "uses", target, ""
         count = 0; in_dependencies = 0
+    }
+    /^      "path" : / {
+        gsub(/[",]|^ +| +$/, ""); sub(/^path : /, ""); gsub(/\\\//, "/")
+        print "lies", target, $0
     }' "$packages")
+declared=$(sed -n 's/^uses //p' <<<"$described")
+
+# Without a folder of its own a target is a folder of Tests.
+folder_of() { # target
+    local folder
+    folder=$(sed -n "s/^lies $1 //p" <<<"$described")
+    echo "${folder:-Tests/$1}"
+}
 
 allowed() { # target module
     [[ "$2" =~ ^($system)$ ]] && return 0
@@ -36,17 +49,37 @@ allowed() { # target module
 # What stands before a module's name: `@preconcurrency public import struct `.
 before='(@[A-Za-z_]+(\([^)]*\))? +)*((public|package|internal|private|fileprivate) +)?import +((struct|class|enum|func|protocol|let|var|typealias) +)?'
 
-while IFS=: read -r file _ line; do
-    folder=${file#*/}
-    target=${folder%%/*}
-    module=$(sed -E "s/^$before([A-Za-z_0-9]+).*/\\7/" <<<"$line")
-    allowed "$target" "$module" || complain "$file imports $module, which Package.swift does not declare for $target"
-done < <(grep -rnE "^$before" Sources Tests --include='*.swift')
+for target in $(cut -d' ' -f1 <<<"$declared" | sort -u); do
+    folder=$(folder_of "$target")
+    case $folder in Modules/*) continue ;; esac
+    while IFS=: read -r file _ line; do
+        module=$(sed -E "s/^$before([A-Za-z_0-9]+).*/\\7/" <<<"$line")
+        allowed "$target" "$module" ||
+            complain "$file imports $module, which Package.swift does not declare for $target"
+    done < <(grep -rnE "^$before" "$folder" --include='*.swift')
+done
+
+# The folders of `Sources`, from those that know least to those that know most.
+layers=$(sed -nE 's/^    "Sources\/([A-Za-z]+)": .*/\1/p' Package.swift)
+layer_of() { # target
+    local folder
+    folder=$(folder_of "$1")
+    case $folder in
+        Sources/*) folder=${folder#Sources/}; grep -nxF "${folder%%/*}" <<<"$layers" | cut -d: -f1 ;;
+    esac
+}
+while read -r target module; do
+    [ -n "$module" ] || continue
+    own=$(layer_of "$target")
+    other=$(layer_of "$module")
+    [ -z "$own" ] || [ -z "$other" ] || [ "$other" -le "$own" ] ||
+        complain "$target depends on $module, which lies in a folder below its own"
+done <<<"$declared"
 
 only_importer() { # module target
     local others
     others=$(grep -rlE "^[[:space:]]*$before$1\b" Sources --include='*.swift' |
-        grep -v "^Sources/$2/" || true)
+        grep -v "^$(folder_of "$2")/" || true)
     [ -z "$others" ] || complain "$1 may only be imported by $2, and is by: $others"
 }
 only_importer CPython PythonEmbedding

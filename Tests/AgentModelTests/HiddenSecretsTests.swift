@@ -1,4 +1,5 @@
 import AgentModel
+import Diagnostics
 import Testing
 
 @Suite struct HiddenSecretsTests {

@@ -2,6 +2,7 @@ import Agent
 import AgentModel
 import AgentTestSupport
 import CronSchedule
+import Diagnostics
 import Foundation
 import Synchronization
 import Testing

@@ -1,7 +1,9 @@
 import AgentModel
 import AgentTestSupport
+import Diagnostics
 import Foundation
 import Testing
+import Threads
 
 @testable import BackendClient
 

@@ -1,3 +1,4 @@
+import Diagnostics
 import AgentModel
 import AgentTestSupport
 import BackendClient

@@ -1,5 +1,6 @@
 import AgentModel
 import CronSchedule
+import Diagnostics
 import Testing
 
 @Suite("Errors in expressions")

@@ -1,6 +1,7 @@
 import AgentModel
 import AgentTestSupport
 import Cryptography
+import Diagnostics
 import Foundation
 import Testing
 

@@ -1,6 +1,7 @@
 import Agent
 import AgentModel
 import AgentTestSupport
+import Diagnostics
 import Foundation
 import ReferenceBackend
 import Testing

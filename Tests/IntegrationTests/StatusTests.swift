@@ -1,5 +1,6 @@
 import AgentModel
 import AgentTestSupport
+import Diagnostics
 import Foundation
 import RunJournal
 import Testing

@@ -25,7 +25,9 @@ import Testing
         Case(name: "a queue is used that both use", body: "shared.put(1)\nshared.get()"),
         Case(
             name: "the names of temporary files are made",
-            body: "tempfile._name_sequence = tempfile.tempdir = None\ntempfile._get_candidate_names()\ntempfile.gettempdir()"),
+            body:
+                "tempfile._name_sequence = tempfile.tempdir = None\ntempfile._get_candidate_names()\ntempfile.gettempdir()"
+        ),
         Case(name: "a condition is entered and left, and nothing else", body: "with condition: pass"),
     ]
 

@@ -3,6 +3,7 @@ import PluginExecution
 import PythonEmbedding
 import Sandbox
 import Testing
+import Threads
 
 /// The `api` object of a sandboxed plugin: what of it reaches the backend.
 @Suite struct SandboxRequestTests {

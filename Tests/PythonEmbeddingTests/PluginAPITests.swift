@@ -1,6 +1,7 @@
 import AgentModel
 import PythonEmbedding
 import Testing
+import Threads
 
 /// Records what plugins ask and answers by path.
 final class RecordingHost: PluginHost {

@@ -1,6 +1,7 @@
 import AgentModel
 import AgentTestSupport
 import BackendClient
+import Diagnostics
 import ReferenceBackend
 import Testing
 

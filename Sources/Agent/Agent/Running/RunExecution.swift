@@ -1,0 +1,182 @@
+import AgentModel
+import Diagnostics
+import Foundation
+import Logging
+import PluginExecution
+import PluginStore
+import RunJournal
+import Threads
+
+/// One run from its turn to its result in the outbox.
+struct RunExecution {
+    let run: PlannedRun
+    let parts: Dispatcher.Parts
+    let recorder: RunRecorder
+    let withdrawn: WithdrawnTasks
+    let logger: Logger
+
+    private var task: TaskDocument { run.task }
+
+    enum Ending {
+        case succeeded
+        case failed
+        /// It had run before, or was taken back before its turn.
+        case notRun
+        /// The agent stopped before the journal could be written.
+        case unrecorded
+        /// Its plugin went away meanwhile and may come back.
+        case postponed
+    }
+
+    /// How far a run has come.
+    enum Progress {
+        case called(RunStart, Outcome)
+        case ended(Ending)
+    }
+
+    /// Writes down that the run begins, waits for its turn and calls the plugin.
+    func call() async -> Progress {
+        var start = RunStart(
+            taskID: task.id, isOneOff: task.cron == nil, command: task.command, scheduledFor: run.scheduledFor,
+            startedAt: parts.clock.now)
+        switch await prepare() {
+        case .wait:
+            return .ended(.postponed)
+        case .reject(let error):
+            return .ended(await reject(start, error))
+        case .call(var invocation):
+            start.pluginID = invocation.pluginID.rawValue
+            start.function = invocation.function
+            start.isolation = parts.executor.isolation(of: invocation.pluginID)
+            // Nothing runs that can't be written down first.
+            let decision = await recorder.record { [start] () async throws(RunJournalError) in
+                try await parts.journal.started(start)
+            }
+            guard let decision else { return .ended(.unrecorded) }
+            guard decision == .go else { return .ended(.notRun) }
+            logger.info(
+                "run started",
+                metadata: ["task_id": "\(task.id)", "run_id": "\(start.runID)", "command": "\(task.command)"])
+            invocation.runID = start.runID.rawValue
+            if start.isOneOff {
+                let id = task.key
+                invocation.mayBegin = { [withdrawn] in !withdrawn.contains(id) }
+            }
+            return .called(start, await parts.executor.execute(invocation))
+        }
+    }
+
+    /// Puts what became of the call into the outbox.
+    func record(_ start: RunStart, _ outcome: Outcome) async -> Ending {
+        guard outcome.hasBegun || !start.isOneOff else { return await takeBack(start, outcome.error) }
+        let result = result(of: outcome, runID: start.runID)
+        let isRecorded = await recorder.record { () async throws(RunJournalError) in
+            try await parts.journal.finished(
+                start.runID, status: outcome.status, result: result, now: parts.clock.now)
+        }
+        guard isRecorded != nil else { return .unrecorded }
+        report(result)
+        return outcome.status == .succeeded ? .succeeded : .failed
+    }
+
+    private func reject(_ start: RunStart, _ error: RunError) async -> Ending {
+        let result = result(of: .rejected(error, at: start.startedAt), runID: start.runID)
+        let decision = await recorder.record { () async throws(RunJournalError) in
+            try await parts.journal.rejected(start, result: result, now: parts.clock.now)
+        }
+        guard let decision else { return .unrecorded }
+        guard decision == .go else { return .notRun }
+        report(result)
+        return .failed
+    }
+
+    private func takeBack(_ start: RunStart, _ error: RunError?) async -> Ending {
+        // Where it can't be written the next agent finds in the trace that it had not begun.
+        _ = await recorder.record { () async throws(RunJournalError) in try await parts.journal.takeBack(start) }
+        if let error, !Self.withdrawals.contains(error.code) {
+            logger.warning(
+                "the run could not begin, and is tried again when the task is listed again: \(error.message)",
+                metadata: ["task_id": "\(task.id)", "run_id": "\(start.runID)", "code": "\(error.code)"])
+            return .notRun
+        }
+        logger.info(
+            "the run is taken back before its turn; it runs when the task is listed again",
+            metadata: ["task_id": "\(task.id)", "run_id": "\(start.runID)"])
+        return .notRun
+    }
+
+    /// Why a run doesn't begin where nothing is wrong.
+    private static let withdrawals: Set = ["run.stopped", "executor.stopped"]
+
+    private enum Preparation {
+        case call(Invocation)
+        case wait
+        case reject(RunError)
+    }
+
+    private func prepare() async -> Preparation {
+        switch await parts.catalog.resolve(task.command) {
+        case .wait:
+            return .wait
+        case .reject(let error):
+            return .reject(error)
+        case .run(let plugin, let function):
+            do {
+                let arguments = try task.normalizedArguments()
+                try await parts.recheck(plugin)
+                return .call(Invocation(pluginID: plugin.id, function: function, arguments: arguments))
+            } catch let error as AgentModelError {
+                return .reject(RunError(code: error.code, message: error.message))
+            } catch {
+                let coded = error as? any CodedError
+                logger.error(
+                    "the plugin's file is not the one that was verified: \(coded?.message ?? "\(error)")",
+                    metadata: ["plugin": "\(plugin.id)", "code": "\(coded?.code ?? "plugin.file_changed")"])
+                // Nothing of it runs. What is stored is fetched again, and the run has its turn after that.
+                parts.onDamagedPlugin(plugin.id)
+                return .wait
+            }
+        }
+    }
+
+    private func result(of outcome: Outcome, runID: RunID) -> TaskResult {
+        TaskResult(
+            data: outcome.data, runID: runID.rawValue, status: outcome.status,
+            error: outcome.error?.hidingSecrets,
+            stdout: outcome.stdout, stderr: outcome.stderr, startedAt: outcome.startedAt,
+            finishedAt: outcome.finishedAt, durationMilliseconds: outcome.duration.seconds * 1000,
+            scheduledFor: run.scheduledFor, isolation: outcome.isolation, agentVersion: AgentVersion.current)
+    }
+
+    private func report(_ result: TaskResult) {
+        parts.onResult()
+        var metadata: Logger.Metadata = [
+            "task_id": "\(task.id)", "run_id": "\(result.runID ?? "")", "command": "\(task.command)",
+            "status": "\(result.status?.rawValue ?? "")",
+            "duration_ms":
+                "\((result.durationMilliseconds ?? 0).formatted(.number.precision(.fractionLength(1)).grouping(.never)))",
+        ]
+        if let error = result.error {
+            metadata["code"] = "\(error.code)"
+            logger.warning("run ended: \(error.sentence)", metadata: metadata)
+        } else {
+            metadata["data"] = "\((result.data ?? "null").prefix(100))"
+            logger.info("run ended", metadata: metadata)
+        }
+    }
+}
+
+extension RunError {
+    /// Python and the libraries that plugins use quote what they were given.
+    fileprivate var hidingSecrets: RunError {
+        RunError(
+            code: code, type: type, message: HiddenSecrets.hidden(in: message),
+            traceback: traceback.map { HiddenSecrets.hidden(in: $0) })
+    }
+}
+
+extension Outcome {
+    fileprivate static func rejected(_ error: RunError, at time: Date) -> Outcome {
+        Outcome(status: .rejected, error: error, startedAt: time, isolation: "none")
+    }
+}

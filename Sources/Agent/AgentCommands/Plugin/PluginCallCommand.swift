@@ -1,0 +1,161 @@
+import Agent
+import AgentModel
+import ArgumentParser
+import BackendClient
+import Diagnostics
+import Dispatch
+import Foundation
+import Glibc
+import Logging
+import PluginExecution
+import PluginStore
+import PythonEmbedding
+import Synchronization
+import Threads
+
+struct PluginCallCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "call", abstract: "Call a method of a plugin here and now, as the agent would.",
+        discussion: """
+            The plugin is a stored one, by its id, or a file: a script (.py) or a plugin document (.json), which is
+            checked against its SHA-512. Its output goes to standard output and standard error, in the agent's process
+            while it runs and in the sandbox when it ends. Ctrl-C stops the call. Nothing is journalled or delivered. The settings of a script in a file are those of the section [plugin:file], if there is one.
+
+            EXAMPLE
+              runbook-agent plugin call ./disk.py disk_usage --arguments '{"path": "/var"}'
+            """)
+
+    @Argument(help: ArgumentHelp("A plugin's id, or a file.", valueName: "id or file"))
+    var subject: String
+
+    @Argument(help: "The name of the method.")
+    var function: String
+
+    @Option(name: .long, help: ArgumentHelp("Keyword arguments: the JSON of an object.", valueName: "json"))
+    var arguments = "{}"
+
+    @Option(name: .long, help: ArgumentHelp("Time limit in seconds, 0 for none.", valueName: "seconds"))
+    var timeLimit: Double?
+
+    @OptionGroup var configurationOptions: ConfigurationOptions
+    @OptionGroup var output: OutputOptions
+
+    mutating func validate() throws {
+        guard CommandDocument.isPublicMethodName(function) else {
+            throw ValidationError("\(quoted(function)) is not the name of a public method")
+        }
+        if let timeLimit, !(0...31_536_000).contains(timeLimit) {
+            throw ValidationError("--time-limit is a number of seconds from 0 to 31536000")
+        }
+    }
+
+    func run() async throws {
+        let standardOutput = Terminal.reserveStandardOutput()
+        let configuration = try configurationOptions.load()
+        let image = try await image(configuration)
+        let http = try HTTPClient(configuration.http())
+        let host = try host(configuration, http: http)
+        // In its own process it is written while the call runs; a sandboxed one answers when it ends.
+        let streams = !output.json && image.sandbox == nil
+        let interpreter = try PythonInterpreter.start(
+            pythonPath: configuration.pythonPath, host: host,
+            echo: streams ? (standardOutput.fileDescriptor, STDERR_FILENO) : nil)
+        let executor = try configuration.makeExecutor(
+            interpreter: interpreter, workers: 1, host: host,
+            events: ExecutorEvents(onWedged: {
+                Terminal.writeError("error: the plugin holds the interpreter's lock past every limit [python.wedged]")
+                _exit(ExitStatus.wedged)
+            }))
+        // What the script writes while it is loaded stands in front of what the method writes.
+        let loadingOutput = try await load(image, executor)
+        if !streams { Terminal.write(loadingOutput, on: .standardError) }
+        let task = TaskDocument(id: "call", command: function, cron: nil, arguments: arguments)
+        let isInterrupted = Mutex(false)
+        // The first Ctrl-C stops the call, so that what it has written is kept; the second one ends the process.
+        let interruptions = AgentSignals.onInterrupt { count in
+            if count > 1 { _exit(128 + SIGINT) }
+            isInterrupted.withLock { $0 = true }
+            Terminal.writeError("interrupted: the call is being stopped; Ctrl-C again ends it at once")
+            executor.stopCalls()
+        }
+        let outcome = await executor.execute(
+            Invocation(pluginID: image.id, function: function, arguments: try task.normalizedArguments()))
+        interruptions.cancel()
+        let wasInterrupted = isInterrupted.withLock { $0 }
+        if !wasInterrupted { await executor.shutDown() }
+        await http.shutdown()
+        var shown = outcome
+        // The error would be of an agent that is stopped; the traceback says where it was.
+        if wasInterrupted { shown.error?.message = "the call was interrupted" }
+        try show(shown, isWritten: streams, on: standardOutput)
+        if wasInterrupted { throw ExitCode(128 + SIGINT) }
+        guard outcome.status == .succeeded else { throw ExitCode.failure }
+    }
+
+    private func load(_ image: PluginImage, _ executor: TieredExecutor) async throws -> String {
+        do throws(PluginExecutionError) {
+            return try await executor.load(image)
+        } catch {
+            guard PluginSubject(subject) == .file else { throw error }
+            if let traceback = error.traceback { Terminal.writeError(traceback) }
+            Terminal.writeError("error: \(error.messageForFile) [\(error.code)]")
+            throw ExitCode.failure
+        }
+    }
+
+    private func image(_ configuration: AgentConfiguration) async throws -> PluginImage {
+        guard PluginSubject(subject) == .file else {
+            let id = try PluginID(subject)
+            let plugin = try await StoredPlugins.holding(id, configuration).store.verify(id)
+            let settings = configuration.settings(for: id, named: plugin.document.name)
+            return PluginImage(
+                id: id, script: plugin.script, path: plugin.path, timeLimit: limit(settings),
+                keepsPrograms: settings.keepsPrograms,
+                sandbox: settings.sandboxPolicy(for: plugin.document.sandbox)?.policy)
+        }
+        let file = try PluginFile(path: subject)
+        let settings = configuration.settings(for: file.id, named: file.name)
+        return PluginImage(
+            id: file.id, script: file.script, path: file.path, timeLimit: limit(settings),
+            keepsPrograms: settings.keepsPrograms,
+            sandbox: settings.sandboxPolicy(for: file.sandbox)?.policy)
+    }
+
+    private func limit(_ settings: PluginSettings) -> Duration? {
+        guard let timeLimit else { return settings.taskTimeout }
+        return timeLimit == 0 ? nil : .seconds(timeLimit)
+    }
+
+    private func host(_ configuration: AgentConfiguration, http: HTTPClient) throws -> any PluginHost {
+        guard let serverURL = configuration.serverURL else { return DetachedHost() }
+        let session = try configuration.loginSession(
+            http: http, logger: Logger(label: "agent") { _ in SwiftLogNoOpLogHandler() })
+        if session != nil { ProcessProtection.forbidDumps() }
+        return BackendHost(
+            client: try BackendClient(serverURL: serverURL, http: http, credentials: session ?? NoCredentials()))
+    }
+
+    /// - Parameter isWritten: whether what the call wrote was written while it ran.
+    private func show(_ outcome: Outcome, isWritten: Bool, on standardOutput: FileHandle) throws {
+        func write(_ text: String) { Terminal.write(text, on: standardOutput) }
+        if output.json {
+            let result = TaskResult(
+                data: outcome.data, status: outcome.status, error: outcome.error, stdout: outcome.stdout,
+                stderr: outcome.stderr, startedAt: outcome.startedAt, finishedAt: outcome.finishedAt,
+                durationMilliseconds: outcome.duration.seconds * 1000, isolation: outcome.isolation,
+                agentVersion: AgentVersion.current)
+            write(try ListRenderer.json(result) + "\n")
+            return
+        }
+        if !isWritten {
+            write(outcome.stdout)
+            Terminal.write(outcome.stderr, on: .standardError)
+        }
+        if let error = outcome.error {
+            if let traceback = error.traceback { Terminal.writeError(traceback) }
+            Terminal.writeError("error: \(error.sentence) [\(error.code)]")
+        } else if let data = outcome.data, data != outcome.stdout {
+            write(data.hasSuffix("\n") ? data : data + "\n")
+        }
+    }
+}

@@ -1,0 +1,128 @@
+import AgentModel
+import Diagnostics
+import Foundation
+import Hummingbird
+import Logging
+
+/// The contract with agents over HTTP: `/api/agent` and what is under it.
+struct AgentHarness: Sendable {
+    let service: BackendService
+    let authentication: AgentAuthentication
+    let maximumResultSize: Int
+    let budget: BodyBudget
+    let site: Site
+
+    func addRoutes(to router: Router<BackendRequestContext>) {
+        let group = router.group("/api/agent")
+        if authentication == .none { group.add(middleware: ForeignSiteMiddleware(site: site)) }
+        group.get(use: agent)
+        group.get("/plugin/{id}", use: plugin)
+        group.get("/tasks", use: tasks)
+        group.post("/task/{id}", use: storeResult)
+    }
+
+    private func agent(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
+        let id = try await agentID(of: request, context)
+        return try JSONReply.makeConditional(try await service.agentDocument(for: id), for: request)
+    }
+
+    private func plugin(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
+        let id = try await agentID(of: request, context)
+        let plugin = try await service.pluginDocument(try context.pathParameter("id"), for: id)
+        return try JSONReply.makeConditional(plugin, for: request)
+    }
+
+    private func tasks(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
+        let id = try await agentID(of: request, context)
+        return try JSONReply.makeConditional(try await service.taskDocuments(for: id), for: request)
+    }
+
+    private func storeResult(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
+        let id = try await agentID(of: request, context)
+        let task = try context.pathParameter("id")
+        let delivery = try await budget.withBody(of: request, limit: maximumResultSize, owner: id) {
+            let result = try await result(of: request)
+            do {
+                return try await service.store(result, ofTask: task, from: id, key: idempotencyKey(of: request))
+            } catch let error as ReferenceBackendError {
+                if case .agentStorageFull = error {
+                    context.logger.warning("\(error.message)", metadata: ["agent": "\(id)"])
+                }
+                throw error
+            }
+        }
+        let receipt = Receipt(
+            id: delivery.run.id, taskID: delivery.run.taskID, runID: delivery.run.result.runID)
+        switch delivery {
+        case .stored: return try JSONReply.make(receipt, status: .created)
+        case .repeated: return try JSONReply.make(receipt, status: .ok)
+        }
+    }
+
+    /// Who is speaking.
+    private func agentID(of request: Request, _ context: BackendRequestContext) async throws -> String {
+        switch authentication {
+        case .device:
+            guard let token = request.bearerToken else { throw ReferenceBackendError.agentUnauthorized(.missing) }
+            guard let id = try await service.agentID(ofAccessToken: token) else {
+                throw ReferenceBackendError.agentUnauthorized(.invalid)
+            }
+            return id
+        case .none:
+            return try await service.agentID(atAddress: context.clientAddress)
+        }
+    }
+
+    private func result(of request: Request) async throws -> TaskResult {
+        let body = try await request.bodyData(limit: maximumResultSize)
+        guard !JSONText.isNested(body) else {
+            throw ReferenceBackendError.invalidBody(
+                problem: "objects and arrays are nested deeper than \(JSONText.maximumNesting)")
+        }
+        do {
+            return try JSONDecoder().decode(TaskResult.self, from: body)
+        } catch let error as DecodingError {
+            guard let field = error.fieldPath else {
+                throw ReferenceBackendError.invalidBody(problem: "it is not a JSON object")
+            }
+            throw ReferenceBackendError.invalidField(
+                field, problem: error.sentence.replacing(quoted(field) + " ", with: "it "))
+        }
+    }
+
+    private static let idempotencyKeyName = HTTPFields.Element.Name("Idempotency-Key")
+
+    // The draft of the header writes its value as a quoted string; our contract writes it bare.
+    private func idempotencyKey(of request: Request) -> String? {
+        guard let value = Self.idempotencyKeyName.flatMap({ request.headers[$0] }) else { return nil }
+        return value.count >= 2 && value.hasPrefix("\"") && value.hasSuffix("\"")
+            ? String(value.dropFirst().dropLast()) : value
+    }
+}
+
+/// What the agent gets back for a result.
+private struct Receipt: Encodable {
+    var id: String
+    var taskID: String
+    var runID: String?
+
+    private enum CodingKeys: String, CodingKey {
+        case id
+        case taskID = "task_id"
+        case runID = "run_id"
+    }
+}
+
+extension DecodingError {
+    /// The dotted path of what is wrong; nil where it is the whole text.
+    fileprivate var fieldPath: String? {
+        let path: [any CodingKey]
+        switch self {
+        case .keyNotFound(let key, let context): path = context.codingPath + [key]
+        case .valueNotFound(_, let context), .typeMismatch(_, let context), .dataCorrupted(let context):
+            path = context.codingPath
+        @unknown default: return nil
+        }
+        return path.isEmpty ? nil : path.map(\.stringValue).joined(separator: ".")
+    }
+}

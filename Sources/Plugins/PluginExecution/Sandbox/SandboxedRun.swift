@@ -1,0 +1,119 @@
+import AgentModel
+import Foundation
+import PythonEmbedding
+import Sandbox
+import Threads
+
+/// Makes an outcome of how an exchange with a sandboxed process ended.
+struct SandboxedRun {
+    let level: String
+    let policy: SandboxPolicy
+    let limit: Duration?
+    let startedAt: Date
+    let duration: Duration
+    let outputLimit: Int
+    /// Whether all calls are being stopped, before this one's time is up.
+    let isStopped: Bool
+
+    func outcome(of end: SandboxExchange.End<CallResult>) -> Outcome {
+        switch end {
+        case .answered(let result, let step): answered(result, step)
+        case .stopped: withoutResult(.timedOut, .timedOut(limit: limit, step: .childEnded, traceback: nil), .childEnded)
+        case .died(let ending): withoutResult(.crashed, .crashed(ending), nil)
+        case .flooded: withoutResult(.outputLimit, .flooded(64 * outputLimit), nil)
+        case .exhausted: withoutResult(.timedOut, .exhausted(policy.cpuTime ?? .zero), nil)
+        case .misbehaved: withoutResult(.crashed, .misbehaved, nil)
+        }
+    }
+
+    private func answered(_ result: CallResult, _ step: StopStep?) -> Outcome {
+        var outcome = Outcome(
+            result, stoppedBy: step, limit: limit, startedAt: startedAt, duration: duration, isolation: level)
+        if outcome.status == .failed, case .failure(.raised(let exception)) = result.value, exception.isMemoryError {
+            outcome.status = .outOfMemory
+            outcome.error = .outOfMemory(policy.memory, exception)
+        } else if case .failure(.raised(let exception)) = result.value, step == nil,
+            let hint = policy.hint(for: exception)
+        {
+            outcome.error?.message += hint
+        }
+        return stoppedWithAgent(outcome, step)
+    }
+
+    private func withoutResult(_ status: RunStatus, _ error: RunError, _ step: StopStep?) -> Outcome {
+        stoppedWithAgent(
+            Outcome(status: status, error: error, startedAt: startedAt, duration: duration, isolation: level), step)
+    }
+
+    /// One that was stopped before its time, with the agent.
+    private func stoppedWithAgent(_ outcome: Outcome, _ step: StopStep?) -> Outcome {
+        guard let step, isStopped else { return outcome }
+        var outcome = outcome
+        outcome.status = .interrupted
+        outcome.error = .stopped(step: step, traceback: outcome.error?.traceback)
+        return outcome
+    }
+}
+
+extension Outcome {
+    /// What the plugin's programs and C code wrote comes behind what Python wrote.
+    mutating func add(_ raw: SandboxExchange.RawOutput, limit: Int) {
+        Self.append(raw.output, to: &stdout, limit: limit)
+        Self.append(raw.errors, to: &stderr, limit: limit)
+    }
+
+    private static func append(_ bytes: [UInt8], to text: inout String, limit: Int) {
+        guard !bytes.isEmpty else { return }
+        let room = limit - text.utf8.count
+        guard room > 0 else { return }
+        text += String(decoding: bytes.prefix(room), as: UTF8.self)
+        if bytes.count >= room { text += "\n[output cut after \(limit) bytes]\n" }
+    }
+}
+
+extension RunError {
+    static let argumentsTooLarge = RunError(
+        code: "task.arguments_too_large",
+        message: "the arguments are larger than 4 GiB; pass the name of a file instead")
+
+    fileprivate static func crashed(_ ending: SandboxChild.Ending) -> RunError {
+        let hint =
+            switch ending {
+            case .signalled(SIGKILL): "; the host may have run out of memory"
+            case .signalled(SIGSYS): "; it made a system call that the sandbox ends a process for"
+            default: ""
+            }
+        return RunError(
+            code: "run.crashed",
+            message:
+                "the plugin ended its process \(ending.sentence)\(hint); correct the plugin: nothing else was harmed")
+    }
+
+    fileprivate static func flooded(_ limit: Int) -> RunError {
+        RunError(
+            code: "task.output_limit",
+            message: "the run wrote more than \(limit) bytes and was ended; write less, or to a file")
+    }
+
+    fileprivate static func exhausted(_ limit: Duration) -> RunError {
+        RunError(
+            code: "sandbox.cpu_limit",
+            message:
+                "the run used more than its \(limit.seconds.formatted(.number.grouping(.never))) s of processor time "
+                + "and was ended; raise 'cpu_seconds' or make it do less")
+    }
+
+    fileprivate static let misbehaved = RunError(
+        code: "sandbox.protocol",
+        message:
+            "the plugin's process sent what is no answer to the call, and was ended; correct the plugin: it writes "
+            + "to descriptors that aren't its own")
+
+    fileprivate static func outOfMemory(_ limit: Int, _ exception: PythonException) -> RunError {
+        RunError(
+            code: "sandbox.out_of_memory", type: exception.type,
+            message:
+                "the run went past its memory of \(limit >> 20) MiB; raise 'memory' in [sandbox] or in the plugin's "
+                + "section, or make it hold less at a time", traceback: exception.traceback)
+    }
+}
