@@ -91,6 +91,8 @@ import Testing
         let end = open(fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC)
         defer { close(end) }
         try await fixture.load(Self.script)
+        // Or the end of the run would end it, before it is there.
+        fixture.executor.configure(fixture.id, concurrency: 1, timeLimit: nil, keepsPrograms: true)
         close(reader)
         #expect(Self.hasReader(end))
         #expect(await fixture.execute(testCase.start).status == .succeeded)
