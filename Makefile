@@ -54,9 +54,11 @@ lint: ## Check the format, the imports and the scripts
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Benchmarks
 	Scripts/check-imports.sh
 	Scripts/check-errors.sh
+	Scripts/check-python.sh
 
 format: ## Format the sources
 	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Benchmarks
+	Scripts/check-python.sh format
 
 clean: ## Remove what was built
 	rm -rf .build Benchmarks/.build .demo

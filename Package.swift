@@ -2,6 +2,12 @@
 
 import PackageDescription
 
+/// The agent's own Python, see `EmbeddedPython`.
+let pythonModules = [
+    "api", "contract", "exceptions", "main", "output", "plugins", "processes", "programs", "results", "spawned",
+    "threads",
+]
+
 let package = Package(
     name: "runbook-agent",
     platforms: [.macOS(.v15)],
@@ -58,7 +64,8 @@ let package = Package(
         .target(name: "CronSchedule", dependencies: ["Diagnostics"]),
         .target(name: "Cryptography", dependencies: ["Diagnostics", "COpenSSL"]),
         .target(
-            name: "PythonEmbedding", dependencies: ["AgentModel", "Diagnostics", "CPrograms", "CPython", "Threads"]),
+            name: "PythonEmbedding", dependencies: ["AgentModel", "CPrograms", "CPython", "Diagnostics", "Threads"],
+            resources: pythonModules.map { .embedInCode("Python/\($0).py") }),
         .target(
             name: "BackendClient",
             dependencies: [
@@ -181,8 +188,8 @@ let package = Package(
             dependencies: [
                 "AgentModel", "PluginExecution", "PythonCallCases", "PythonEmbedding", "Threads",
                 .product(name: "Subprocess", package: "swift-subprocess"),
-                .product(name: "SystemPackage", package: "swift-system"),
-            ]),
+                .product(name: "SystemPackage", package: "swift-system"), "runbook-agent",
+            ], exclude: ["Python"]),
         .testTarget(
             name: "BackendClientTests",
             dependencies: [

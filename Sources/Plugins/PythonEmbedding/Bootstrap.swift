@@ -1,7 +1,7 @@
 internal import CPython
 import Synchronization
 
-/// The names that ``BootstrapScript`` leaves behind, kept for the life of the process.
+/// What Swift calls of the agent's own Python (``EmbeddedPython``), kept for the life of the process.
 ///
 /// Unchecked because the pointers never change, and are only followed with the GIL.
 final class Bootstrap: @unchecked Sendable {
@@ -35,50 +35,34 @@ final class Bootstrap: @unchecked Sendable {
     private let describeFunction: PyPointer
 
     init(pythonPath: [String], gil: borrowing GIL) throws(PythonEmbeddingError) {
-        guard let module = PyModule_New("__runbook__") else { throw Self.failure(gil: gil) }
-        // Kept for good, with everything it defines.
-        let globals = PyModule_GetDict(module)!
-        try Self.prepare(globals, pythonPath: pythonPath, gil: gil)
-        for (source, file) in [
-            (BootstrapScript.source, BootstrapScript.fileName), (ProgramScript.source, ProgramScript.fileName),
-        ] {
-            guard let code = Py_CompileString(source, file, Py_file_input) else { throw Self.failure(gil: gil) }
-            let ownedCode = PythonObject(owning: code)
-            guard let result = PyEval_EvalCode(ownedCode.pointer, globals, globals) else {
-                throw Self.failure(gil: gil)
-            }
-            rb_decref(result)
-        }
-
-        func name(_ name: String) throws(PythonEmbeddingError) -> PyPointer {
-            guard let object = PyDict_GetItemString(globals, name) else {
-                throw .bootstrapFailed(
-                    PythonException(type: "NameError", message: "\(name) is not defined", traceback: nil))
-            }
-            rb_incref(object)
-            return object
+        try Self.extendSearchPath(with: pythonPath, gil: gil)
+        let modules = try OwnModules(gil: gil)
+        func name(_ name: String, of module: String) throws(PythonEmbeddingError) -> PyPointer {
+            try modules.attribute(name, of: module, gil: GIL())
         }
         func interned(_ text: String) throws(PythonEmbeddingError) -> PyPointer {
             guard let object = PyUnicode_InternFromString(text) else { throw Self.failure(gil: GIL()) }
             return object
         }
-        currentCall = try name("current_call")
-        callClass = try name("Call")
-        finishOutput = try name("finish_output")
-        hasMethod = try name("has_method")
-        scanJSON = try name("scan_json")
-        makeEncoder = try name("make_encoder")
-        loadPlugin = try name("load_plugin")
-        shutDown = try name("shut_down")
-        forgetPlugin = try name("forget_plugin")
-        timeLimitExceeded = try name("TimeLimitExceeded")
-        outputLimitExceeded = try name("OutputLimitExceeded")
-        resultTooLarge = try name("ResultTooLarge")
-        resetThread = try name("reset_thread")
-        guard let functions = PyObject_CallNoArgs(try name("uninterruptible")) else { throw Self.failure(gil: gil) }
+        currentCall = try name("current_call", of: "output")
+        callClass = try name("Call", of: "output")
+        finishOutput = try name("finish_output", of: "output")
+        hasMethod = try name("has_method", of: "plugins")
+        scanJSON = try name("scan_json", of: "results")
+        makeEncoder = try name("make_encoder", of: "results")
+        loadPlugin = try name("load_plugin", of: "plugins")
+        shutDown = try name("shut_down", of: "plugins")
+        forgetPlugin = try name("forget_plugin", of: "plugins")
+        timeLimitExceeded = try name("TimeLimitExceeded", of: "contract")
+        outputLimitExceeded = try name("OutputLimitExceeded", of: "output")
+        resultTooLarge = try name("ResultTooLarge", of: "results")
+        resetThread = try name("reset_thread", of: "threads")
+        guard let functions = PyObject_CallNoArgs(try name("uninterruptible", of: "threads")) else {
+            throw Self.failure(gil: gil)
+        }
         uninterruptible = functions
-        waitingInjections = try name("waiting_injections")
-        describeFunction = try name("describe")
+        waitingInjections = try name("waiting_injections", of: "threads")
+        describeFunction = try name("describe", of: "exceptions")
         limitName = try interned("limit")
         stopRequestedName = try interned("stop_requested")
         finishedName = try interned("finished")
@@ -88,6 +72,7 @@ final class Bootstrap: @unchecked Sendable {
         emptyText = try interned("")
         zero = PyLong_FromLong(0)
         shared = try SharedAttributes(gil: gil)
+        modules.hide()
     }
 
     /// Describes an exception in words. Never raises: what the exception's own code raises is replaced.
@@ -102,44 +87,20 @@ final class Bootstrap: @unchecked Sendable {
         return Self.exception(from: owned.pointer, gil: gil)
     }
 
-    /// Reads what the script's `describe` returned.
+    /// Reads a `Description` of the module `exceptions`.
     static func exception(from description: PyPointer, gil: borrowing GIL) -> PythonException {
-        PythonException(
-            type: gil.text(of: rb_tuple_item(description, 0)), message: gil.text(of: rb_tuple_item(description, 1)),
-            traceback: gil.text(of: rb_tuple_item(description, 2)),
-            raisedInside: PyObject_IsTrue(rb_tuple_item(description, 3)) == 1,
-            isMemoryError: PyObject_IsTrue(rb_tuple_item(description, 4)) == 1)
+        enum Field { static let type = 0, message = 1, traceback = 2, raisedInside = 3, isMemoryError = 4 }
+        return PythonException(
+            type: gil.text(of: rb_tuple_item(description, Field.type)),
+            message: gil.text(of: rb_tuple_item(description, Field.message)),
+            traceback: gil.text(of: rb_tuple_item(description, Field.traceback)),
+            raisedInside: PyObject_IsTrue(rb_tuple_item(description, Field.raisedInside)) == 1,
+            isMemoryError: PyObject_IsTrue(rb_tuple_item(description, Field.isMemoryError)) == 1)
     }
 
-    private static func prepare(
-        _ globals: PyPointer, pythonPath: [String], gil: borrowing GIL
+    private static func extendSearchPath(
+        with pythonPath: [String], gil: borrowing GIL
     ) throws(PythonEmbeddingError) {
-        PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins())
-        if let file = gil.string(BootstrapScript.fileName) {
-            PyDict_SetItemString(globals, "__file__", file)
-            rb_decref(file)
-        }
-        guard let request = HostFunctions.makeRequestFunction(gil: gil) else { throw failure(gil: gil) }
-        PyDict_SetItemString(globals, "host_request", request.pointer)
-        let echo = HostFunctions.echo.withLock { $0 }
-        for (name, descriptor) in [("echo_out", echo.out), ("echo_err", echo.err)] {
-            guard let number = PyLong_FromLong(Int(descriptor)) else { throw failure(gil: gil) }
-            PyDict_SetItemString(globals, name, number)
-            rb_decref(number)
-        }
-        guard let measure = HostFunctions.makeMeasureFunction(gil: gil) else { throw failure(gil: gil) }
-        PyDict_SetItemString(globals, "host_measure", measure.pointer)
-        guard let spawned = gil.string(BootstrapScript.spawnedSource) else { throw failure(gil: gil) }
-        PyDict_SetItemString(globals, "spawned_source", spawned)
-        rb_decref(spawned)
-        guard let owner = HostFunctions.makeThreadOwnerFunction(gil: gil),
-            let began = HostFunctions.makeThreadBeganFunction(gil: gil),
-            let ended = HostFunctions.makeThreadEndedFunction(gil: gil)
-        else { throw failure(gil: gil) }
-        PyDict_SetItemString(globals, "host_thread_owner", owner.pointer)
-        PyDict_SetItemString(globals, "host_thread_began", began.pointer)
-        PyDict_SetItemString(globals, "host_thread_ended", ended.pointer)
-        guard ProgramFunctions.define(in: globals) else { throw failure(gil: gil) }
         // Borrowed; the interpreter has a list there.
         guard let searchPath = PySys_GetObject("path") else { throw failure(gil: gil) }
         for (index, folder) in pythonPath.enumerated() {
@@ -150,7 +111,7 @@ final class Bootstrap: @unchecked Sendable {
     }
 
     /// Before `describe` exists: the exception's own text.
-    private static func failure(gil: borrowing GIL) -> PythonEmbeddingError {
+    static func failure(gil: borrowing GIL) -> PythonEmbeddingError {
         guard let exception = rb_take_exception() else {
             return .bootstrapFailed(PythonException(type: "SystemError", message: "unknown", traceback: nil))
         }

@@ -17,7 +17,7 @@ public struct CallResult: Sendable {
 }
 
 extension PythonException {
-    /// As the script has it for what the call itself writes.
+    /// As the module `output` has it for what the call itself writes.
     static func flooded(limit: Int) -> PythonException {
         PythonException(type: "OutputLimitExceeded", message: "\(64 * limit) bytes", traceback: nil)
     }

@@ -49,10 +49,11 @@ public final class CallSlot: @unchecked Sendable {
         self.interpreter = interpreter
         self.threadID = threadID
         bootstrap = interpreter.bootstrap
-        guard let pair = PyObject_CallNoArgs(bootstrap.makeEncoder) else {
+        guard let made = PyObject_CallNoArgs(bootstrap.makeEncoder) else {
             throw .bootstrapFailed(gil.takeException(describedBy: interpreter.bootstrap))
         }
-        let owned = PythonObject(owning: pair)
+        let owned = PythonObject(owning: made)
+        // An `Encoder` of the module `results`.
         encoder = rb_tuple_item(owned.pointer, 0)
         encoderMarkers = rb_tuple_item(owned.pointer, 1)
         encoderRoom = rb_tuple_item(owned.pointer, 2)
@@ -170,7 +171,7 @@ public final class CallSlot: @unchecked Sendable {
     /// Raises `TimeLimitExceeded` in the call at its next bytecode. False if it doesn't run here now; where it is
     /// still to come, that is its first one.
     ///
-    /// Where the call is inside of a function that must not be interrupted (the script's `uninterruptible`) the exception
+    /// Where the call is inside of a function that must not be interrupted (`uninterruptible` of the module `threads`) the exception
     /// waits for the end of that. What gives back a lock raises it itself; and every millisecond it is looked whether the
     /// call is somewhere else, up to ``injectionPatience``.
     @discardableResult
@@ -456,27 +457,36 @@ public final class CallSlot: @unchecked Sendable {
             // The exception that was injected came when the script itself had ended.
             return .failure(scriptFailure(gil: gil))
         }
-        let owned = PythonObject(owning: result)
-        let stage = gil.text(of: rb_tuple_item(owned.pointer, 0))
+        let script = LoadedScript(tuple: PythonObject(owning: result))
+        let stage = gil.text(of: script.stage)
         guard stage == "loaded" else {
-            let description = rb_tuple_item(owned.pointer, 1)!
-            let exception = rb_tuple_item(owned.pointer, 3)!
             return .failure(
                 LoadFailure(
                     stage: LoadFailure.Stage(rawValue: stage) ?? .execute,
-                    exception: rb_is_tuple(description) != 0
-                        ? Bootstrap.exception(from: description, gil: gil)
-                        : bootstrap.describe(exception, gil: gil),
+                    exception: rb_is_tuple(script.result) != 0
+                        ? Bootstrap.exception(from: script.result, gil: gil)
+                        : bootstrap.describe(script.exception, gil: gil),
                     output: "",
-                    exceededTimeLimit: PyErr_GivenExceptionMatches(exception, bootstrap.timeLimitExceeded) != 0))
+                    exceededTimeLimit:
+                        PyErr_GivenExceptionMatches(script.exception, bootstrap.timeLimitExceeded) != 0))
         }
-        let module = PythonObject(borrowing: rb_tuple_item(owned.pointer, 1))
-        let instance = PythonObject(borrowing: rb_tuple_item(owned.pointer, 2))
+        let module = PythonObject(borrowing: script.result)
+        let instance = PythonObject(borrowing: script.instance)
         return .success(
             PluginInstance(
                 moduleName: moduleName, path: path, module: module.take(), instance: instance.take(),
                 interpreter: interpreter))
     }
+}
+
+/// A `LoadedScript` of the module `plugins`.
+private struct LoadedScript: ~Copyable {
+    let tuple: PythonObject
+
+    var stage: PyPointer { rb_tuple_item(tuple.pointer, 0) }
+    var result: PyPointer { rb_tuple_item(tuple.pointer, 1) }
+    var instance: PyPointer { rb_tuple_item(tuple.pointer, 2) }
+    var exception: PyPointer { rb_tuple_item(tuple.pointer, 3) }
 }
 
 // MARK: Failures

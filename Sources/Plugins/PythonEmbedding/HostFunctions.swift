@@ -1,7 +1,7 @@
 internal import CPython
 internal import Synchronization
 
-/// The builtin functions through which the bootstrap script calls back into Swift.
+/// The module `host`: the builtin functions through which the agent's own Python calls back into Swift.
 enum HostFunctions {
     private static let host = Mutex<any PluginHost>(DetachedHost())
 
@@ -12,76 +12,92 @@ enum HostFunctions {
         host.withLock { $0 = newHost }
     }
 
-    /// `host_request(plugin_id, method, path, body)` → `(status or None, text, code or None)`.
-    ///
-    /// - Returns: nil with a Python error set.
-    static func makeRequestFunction(gil: borrowing GIL) -> PythonObject? {
+    /// Puts them into the module's dictionary. False with a Python error set.
+    static func define(in module: PyPointer, gil: borrowing GIL) -> Bool {
+        let echo = echo.withLock { $0 }
+        return define("request", in: module) { _, arguments, count in HostFunctions.request(arguments, count) }
+            && define("measure", in: module) { _, arguments, count in HostFunctions.measure(arguments, count) }
+            && define("thread_owner", in: module) { _, _, _ in HostFunctions.threadOwner() }
+            && define("thread_began", in: module) { _, arguments, count in
+                HostFunctions.threadBegan(arguments, count)
+            }
+            && define("thread_ended", in: module) { _, _, _ in HostFunctions.threadEnded() }
+            && define("begin_program", in: module) { _, arguments, count in
+                ProgramFunctions.beginProgram(arguments, count)
+            }
+            && define("take_output", in: module) { _, arguments, count in
+                ProgramFunctions.takeOutput(arguments, count)
+            }
+            && set("echo_out", PyLong_FromLong(Int(echo.out)), in: module)
+            && set("echo_err", PyLong_FromLong(Int(echo.err)), in: module)
+            && set("sources", sources(gil: gil), in: module)
+    }
+
+    private static func define(_ name: StaticString, in module: PyPointer, _ body: rb_fastcall) -> Bool {
         // Never freed: CPython keeps the name's address.
-        let name = StaticString("host_request")
         let pointer = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
-        return rb_make_function(pointer) { _, arguments, count in
-            HostFunctions.request(arguments, count)
-        }.map { PythonObject(owning: $0) }
+        return set(String(cString: pointer), rb_make_function(pointer, body), in: module)
     }
 
-    /// `host_measure(value, room)` → what of `room` bytes is left when the value's JSON has been written; less than 0
-    /// where it takes more.
-    ///
-    /// - Returns: nil with a Python error set.
-    static func makeMeasureFunction(gil: borrowing GIL) -> PythonObject? {
-        let name = StaticString("host_measure")
-        let pointer = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
-        return rb_make_function(pointer) { _, arguments, count in
-            guard let arguments, count == 2, let value = arguments[0], let room = arguments[1] else {
-                rb_set_error(rb_exc_type_error(), "host_measure takes 2 arguments")
+    /// Takes over the reference.
+    private static func set(_ name: String, _ value: PyPointer?, in module: PyPointer) -> Bool {
+        guard let value else { return false }
+        let owned = PythonObject(owning: value)
+        return PyDict_SetItemString(module, name, owned.pointer) == 0
+    }
+
+    /// A new dictionary of the sources that other processes are sent, by the names of their modules.
+    private static func sources(gil: borrowing GIL) -> PyPointer? {
+        guard let table = PyDict_New() else { return nil }
+        for (name, source) in EmbeddedPython.sentSources {
+            guard set(name, gil.string(decoding: source), in: table) else {
+                rb_decref(table)
                 return nil
             }
-            return PyLong_FromSsize_t(rb_json_room(value, PyLong_AsSsize_t(room), 1))
-        }.map { PythonObject(owning: $0) }
+        }
+        return table
     }
 
-    /// `host_thread_owner()` → the plugin that the current thread belongs to, or None.
-    static func makeThreadOwnerFunction(gil: borrowing GIL) -> PythonObject? {
-        let name = StaticString("host_thread_owner")
-        let pointer = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
-        return rb_make_function(pointer) { _, _, _ in
-            guard let plugin = PluginThreads.current?.plugin else { return PythonObject(borrowing: rb_none()).take() }
-            return GIL().string(plugin)
-        }.map { PythonObject(owning: $0) }
+    /// `measure(value, room)` → what of `room` bytes is left when the value's JSON has been written; less than 0 where it
+    /// takes more.
+    private static func measure(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
+        guard let arguments, count == 2, let value = arguments[0], let room = arguments[1] else {
+            rb_set_error(rb_exc_type_error(), "measure takes 2 arguments")
+            return nil
+        }
+        return PyLong_FromSsize_t(rb_json_room(value, PyLong_AsSsize_t(room), 1))
     }
 
-    /// `host_thread_began(plugin_id or None, name)`: the current thread is one that a plugin started.
-    static func makeThreadBeganFunction(gil: borrowing GIL) -> PythonObject? {
-        let name = StaticString("host_thread_began")
-        let pointer = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
-        return rb_make_function(pointer) { _, arguments, count in
-            guard let arguments, count == 2, let plugin = arguments[0], let name = arguments[1] else {
-                rb_set_error(rb_exc_type_error(), "host_thread_began takes 2 arguments")
-                return nil
-            }
-            let gil = GIL()
-            PluginThreads.begin(
-                plugin: rb_is_none(plugin) != 0 ? nil : gil.text(of: plugin), name: gil.text(of: name))
-            return PythonObject(borrowing: rb_none()).take()
-        }.map { PythonObject(owning: $0) }
+    /// `thread_owner()` → the plugin that the current thread belongs to, or None.
+    private static func threadOwner() -> PyPointer? {
+        guard let plugin = PluginThreads.current?.plugin else { return PythonObject(borrowing: rb_none()).take() }
+        return GIL().string(plugin)
     }
 
-    /// `host_thread_ended()`: the current thread runs no plugin's code any more.
-    static func makeThreadEndedFunction(gil: borrowing GIL) -> PythonObject? {
-        let name = StaticString("host_thread_ended")
-        let pointer = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
-        return rb_make_function(pointer) { _, _, _ in
-            PluginThreads.remove(PythonInterpreter.currentThreadNumber)
-            return PythonObject(borrowing: rb_none()).take()
-        }.map { PythonObject(owning: $0) }
+    /// `thread_began(plugin_id or None, name)`: the current thread is one that a plugin started.
+    private static func threadBegan(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
+        guard let arguments, count == 2, let plugin = arguments[0], let name = arguments[1] else {
+            rb_set_error(rb_exc_type_error(), "thread_began takes 2 arguments")
+            return nil
+        }
+        let gil = GIL()
+        PluginThreads.begin(plugin: rb_is_none(plugin) != 0 ? nil : gil.text(of: plugin), name: gil.text(of: name))
+        return PythonObject(borrowing: rb_none()).take()
     }
 
+    /// `thread_ended()`: the current thread runs no plugin's code any more.
+    private static func threadEnded() -> PyPointer? {
+        PluginThreads.remove(PythonInterpreter.currentThreadNumber)
+        return PythonObject(borrowing: rb_none()).take()
+    }
+
+    /// `request(plugin_id, method, path, body)` → `(status or None, text, code or None)`.
     private static func request(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
         let gil = GIL()
         guard let arguments, count == 4, let plugin = arguments[0], let method = arguments[1], let path = arguments[2],
             let body = arguments[3]
         else {
-            rb_set_error(rb_exc_type_error(), "host_request takes 4 arguments")
+            rb_set_error(rb_exc_type_error(), "request takes 4 arguments")
             return nil
         }
         let pluginText = gil.text(of: plugin)

@@ -100,7 +100,7 @@ extension CallSlot {
 
 // MARK: What Python calls
 
-/// The builtin functions of ``ProgramScript``.
+/// The builtin functions of the module `programs`.
 enum ProgramFunctions {
     /// Unchecked because it is only touched with the GIL.
     private final class Slots: @unchecked Sendable {
@@ -113,31 +113,13 @@ enum ProgramFunctions {
 
     static func remove(_ slot: CallSlot) { slots.slots[ObjectIdentifier(slot)] = nil }
 
-    /// Puts them into a module's dictionary. False with a Python error set.
-    static func define(in globals: PyPointer) -> Bool {
-        define("host_begin_program", in: globals) { _, arguments, count in
-            ProgramFunctions.beginProgram(arguments, count)
-        }
-            && define("host_take_output", in: globals) { _, arguments, count in
-                ProgramFunctions.takeOutput(arguments, count)
-            }
-    }
-
-    private static func define(_ name: StaticString, in globals: PyPointer, _ body: rb_fastcall) -> Bool {
-        // Never freed: CPython keeps the name's address.
-        let pointer = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
-        guard let made = rb_make_function(pointer, body) else { return false }
-        let function = PythonObject(owning: made)
-        return PyDict_SetItemString(globals, pointer, function.pointer) == 0
-    }
-
-    /// `host_begin_program(call)` → `(descriptor for its output, for its errors, mark, number of the output's pipe, of the
+    /// `begin_program(call)` → `(descriptor for its output, for its errors, mark, number of the output's pipe, of the
     /// errors')`; None where the call doesn't run any more, or the process can give it no pipes; False where it is
     /// being stopped and may start nothing more.
-    private static func beginProgram(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
+    static func beginProgram(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
         let gil = GIL()
         guard let call = arguments?[0], count == 1 else {
-            rb_set_error(rb_exc_type_error(), "host_begin_program takes 1 argument")
+            rb_set_error(rb_exc_type_error(), "begin_program takes 1 argument")
             return nil
         }
         guard let slot = slots.slots.values.first(where: { $0.isRunning(call) }),
@@ -150,11 +132,11 @@ enum ProgramFunctions {
             PyLong_FromLong(programs.errors.number))
     }
 
-    /// `host_take_output(number of a pipe)` → the bytes that came out of it since it was asked last.
-    private static func takeOutput(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
+    /// `take_output(number of a pipe)` → the bytes that came out of it since it was asked last.
+    static func takeOutput(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
         let gil = GIL()
         guard let number = arguments?[0], count == 1 else {
-            rb_set_error(rb_exc_type_error(), "host_take_output takes 1 argument")
+            rb_set_error(rb_exc_type_error(), "take_output takes 1 argument")
             return nil
         }
         return gil.bytes(ProgramPipes.find(PyLong_AsLong(number))?.take() ?? [])

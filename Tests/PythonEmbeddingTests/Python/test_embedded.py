@@ -1,0 +1,172 @@
+"""Tests of the agent's own Python that need nothing of the agent. Its folder is the first argument."""
+
+import datetime
+import decimal
+import enum
+import json
+import logging
+import os
+import sys
+import types
+import unittest
+import uuid
+
+FOLDER = sys.argv.pop(1)
+
+
+def find_modules():
+    """Makes `_runbook` a package of that folder. Of what Swift gives, only what no module does without."""
+    package = types.ModuleType("_runbook")
+    package.__path__ = [FOLDER]
+    host = types.ModuleType("_runbook.host")
+    host.echo_out = host.echo_err = -1
+    sys.modules.update({"_runbook": package, "_runbook.host": host})
+
+
+find_modules()
+
+from _runbook import contract, exceptions, output, plugins, results, threads  # noqa: E402
+
+
+class CaptureTests(unittest.TestCase):
+    def test_text_is_kept_up_to_the_limit(self):
+        capture = output.Capture(5)
+        for part in ("abc", "def", "ghi"):
+            capture.write(part)
+        self.assertEqual(capture.encoded(), b"abcde\n[output cut after 5 bytes]\n")
+
+    def test_a_cut_splits_no_character(self):
+        capture = output.Capture(4)
+        capture.write("aäöü")
+        self.assertEqual(capture.encoded(), "aä\n[output cut after 4 bytes]\n".encode())
+
+    def test_bytes_of_one_character_may_come_apart(self):
+        capture = output.Capture(100)
+        for byte in "ä€".encode():
+            capture.write_bytes(bytes([byte]))
+        self.assertEqual(capture.encoded(), "ä€".encode())
+
+    def test_a_flood_is_stopped(self):
+        capture = output.Capture(10)
+        with self.assertRaises(output.OutputLimitExceeded):
+            for _ in range(10 * output.FLOOD):
+                capture.write("xx")
+
+
+class ResultTests(unittest.TestCase):
+    def test_values_that_json_does_not_know(self):
+        class Colour(enum.Enum):
+            RED = "red"
+
+        key = uuid.UUID(int=1)
+        for value, expected in (
+            (datetime.date(2026, 1, 2), "2026-01-02"),
+            (datetime.timedelta(minutes=1), 60.0),
+            (decimal.Decimal("1.50"), "1.50"),
+            (key, str(key)),
+            (Colour.RED, "red"),
+            (b"\xff\x41", "\ufffdA"),
+            ({3, 1, 2}, [1, 2, 3]),
+        ):
+            with self.subTest(value=value):
+                self.assertEqual(json.loads(results.result_text([value])), [expected])
+
+    def test_what_is_too_large_is_not_made(self):
+        with self.assertRaises(results.ResultTooLarge):
+            results.encode_other(bytes(1000), room=999)
+        with self.assertRaises(results.ResultTooLarge):
+            results.encode_other(set(range(1000)), room=2999)
+
+    def test_text_is_taken_as_it_is(self):
+        self.assertIsNone(results.result_text(None))
+        self.assertEqual(results.result_text("a\ud800"), "a?")
+
+
+class DescriptionTests(unittest.TestCase):
+    def test_kind_message_and_place(self):
+        try:
+            json.loads("{")
+        except ValueError as error:
+            description = exceptions.describe(error)
+        self.assertEqual(description.type, "json.decoder.JSONDecodeError")
+        self.assertIn("property name", description.message)
+        self.assertIn("test_embedded.py", description.traceback)
+        self.assertTrue(description.raised_inside)
+
+    def test_an_exception_that_can_not_be_shown(self):
+        class Broken(Exception):
+            def __str__(self):
+                raise KeyError("x")
+
+        description = exceptions.describe(Broken())
+        self.assertEqual(description.message, "(the exception's text could not be made)")
+        self.assertFalse(description.raised_inside)
+
+    def test_a_long_traceback_loses_its_middle(self):
+        def fall(depth):
+            return fall(depth - 1) + depth if depth % 2 else {"x" * 3000: fall(depth - 1)} if depth else 1 // depth
+
+        try:
+            fall(400)
+        except ZeroDivisionError as error:
+            error.add_note("y" * 200000)
+            text = exceptions.describe(error).traceback
+        self.assertLessEqual(len(text), exceptions.TEXT_LIMIT + 100)
+        self.assertIn("[traceback cut]", text)
+
+
+class MethodTests(unittest.TestCase):
+    def test_properties_are_not_called(self):
+        class Plugin:
+            @property
+            def trap(self):
+                raise AssertionError("it was called")
+
+            def run(self):
+                pass
+
+            number = 3
+
+        plugin = Plugin()
+        plugin.other = print
+        self.assertTrue(plugins.has_method(plugin, "run"))
+        self.assertTrue(plugins.has_method(plugin, "trap"))
+        self.assertTrue(plugins.has_method(plugin, "other"))
+        self.assertFalse(plugins.has_method(plugin, "number"))
+        self.assertFalse(plugins.has_method(plugin, "missing"))
+
+
+class RecordTests(unittest.TestCase):
+    def test_fields_are_attributes(self):
+        task = contract.Task({"id": "7"})
+        self.assertEqual(task.id, "7")
+        with self.assertRaises(AttributeError):
+            task.missing  # noqa: B018
+
+
+class InterruptionTests(unittest.TestCase):
+    def test_the_functions_that_lock_are_those_of_this_python(self):
+        """Each file is one of the standard library, or a module that is frozen into it, or our own."""
+        for file, names in threads.uninterruptible().items():
+            if file.startswith(("<frozen", os.path.dirname(threads.__file__))):
+                continue
+            with open(file, encoding="utf-8") as source:
+                text = source.read()
+            # Of the names that locks have in general each file has some.
+            self.assertTrue(any(f"def {name}(" in text for name in names), file)
+        specific = threads.uninterruptible()[logging.Handler.acquire.__code__.co_filename]
+        self.assertIn("_clear_cache", specific)
+
+    def test_what_gives_a_lock_back_raises_what_waits(self):
+        given_back = []
+        release = threads.raising_afterwards(lambda: given_back.append(1))
+        release()
+        threads.waiting_injections[threads.threading.get_ident()] = True
+        with self.assertRaises(contract.TimeLimitExceeded):
+            release()
+        self.assertEqual(given_back, [1, 1])
+        self.assertEqual(threads.waiting_injections, {})
+
+
+if __name__ == "__main__":
+    unittest.main()
