@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc)
 export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= $(shell echo $$((4 * $$(nproc))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-login test-thread test-address chaos soak bench lint format clean
+.PHONY: help setup build debug demo test test-login test-thread test-address chaos soak bench lint format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,13 +21,21 @@ build: setup ## Build the agent and the backend for use, in .build/release
 demo: setup ## Start the backend and the agent on this host and run the example
 	@Scripts/demo.sh
 
-test: ## Run every test; as root those of the executors as an ordinary user too
+test: ## Run every test; as root those of the executors as an ordinary user too (FILTER=OutboxTests for some)
 	@Scripts/install-dependencies.sh test
 	$(SWIFT) build -j $(JOBS) --build-tests
+ifdef FILTER
+	$(SWIFT) test --skip-build --filter '$(FILTER)'
+else
 	Scripts/check-imports.sh
 	$(SWIFT) test --skip-build --filter 'ChaosTests|LoadTests'
 	$(SWIFT) test --skip-build --skip 'ChaosTests|LoadTests'
 	Scripts/test-as-user.sh
+endif
+
+debug: ## Run the agent under gdb (ARGS="plugin call ./disk.py disk_usage")
+	$(SWIFT) build -j $(JOBS) --product runbook-agent
+	gdb -ex 'handle SIGUSR1 SIGPIPE nostop noprint' --args .build/debug/runbook-agent $(ARGS)
 
 test-login: ## Test the login in a real browser (ARGS="-k denied")
 	@Scripts/test-login.sh $(ARGS)

@@ -1,7 +1,7 @@
-import Diagnostics
 import AgentModel
 import AgentTestSupport
 import BackendClient
+import Diagnostics
 import Foundation
 import Testing
 

@@ -1,8 +1,8 @@
-import Threads
 import AgentModel
 public import Foundation
 import GRDB
 import Synchronization
+import Threads
 
 /// How often the code of a plugin took the agent down, and no run of the same method has succeeded since.
 public struct PluginCrashes: Sendable, Equatable {

@@ -1,8 +1,8 @@
-import Threads
 public import AgentModel
 public import Foundation
 import GRDB
 import Synchronization
+import Threads
 
 extension RunJournal {
     /// Writes down that a run begins. When it returns ``StartDecision/go`` the plugin's code may run.

@@ -1,8 +1,8 @@
-import Threads
 import AgentModel
 public import Foundation
 import GRDB
 import Synchronization
+import Threads
 
 /// Something that only the running agent knows, written down for those who look at the journal.
 public struct JournalSnapshot: Sendable, Equatable {

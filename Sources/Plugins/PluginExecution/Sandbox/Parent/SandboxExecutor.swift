@@ -52,7 +52,7 @@ public final class SandboxExecutor: Executor {
         stopSignal = try StopSignal()
         stopping = StopRequest()
         parts = SandboxParts(
-            nursery: try ChildNursery(host: host), work: BlockingQueue(), host: requests, policy: policy,
+            standbyPool: try StandbyChildPool(host: host), work: BlockingQueue(), host: requests, policy: policy,
             limits: AnswerLimits(result: resultLimit, output: outputLimit), shutdownLimit: shutdownLimit,
             nextID: { lastID.next() }, stopping: stopping, stopDescriptor: stopSignal.descriptor)
         let (calls, work) = (calls, parts.work)
@@ -100,7 +100,7 @@ public final class SandboxExecutor: Executor {
         guard !stopping.startsNothing.load(ordering: .acquiring), beginPending() else { throw .stopped }
         defer { endPending() }
         let version = SandboxedVersion(image: image, policy: image.sandbox ?? SandboxPolicy(), parts: parts)
-        parts.nursery.retain(version.kind)
+        parts.standbyPool.retain(version.kind)
         let result = await withCheckedContinuation { continuation in
             parts.work.push { [self] in
                 continuation.resume(
@@ -113,7 +113,7 @@ public final class SandboxExecutor: Executor {
         do {
             output = try result.get()
         } catch {
-            parts.nursery.release(version.kind)
+            parts.standbyPool.release(version.kind)
             throw error
         }
         guard install(version) else {
@@ -347,7 +347,7 @@ public final class SandboxExecutor: Executor {
             if isQuiet { continuation.resume() }
         }
         guard isFirst else { return }
-        await parts.nursery.stop()
+        await parts.standbyPool.stop()
         endThreads()
     }
 

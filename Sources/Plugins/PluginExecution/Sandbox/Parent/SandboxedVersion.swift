@@ -25,14 +25,14 @@ final class SandboxedVersion: @unchecked Sendable {
     }
 
     let image: PluginImage
-    let kind: ChildNursery.Kind
+    let kind: StandbyChildPool.Kind
     private let parts: SandboxParts
     private let state = BlockingLock(State())
 
     init(image: PluginImage, policy: SandboxPolicy, parts: SandboxParts) {
         self.image = image
         self.parts = parts
-        kind = ChildNursery.Kind(policy: policy, channels: image.concurrency)
+        kind = StandbyChildPool.Kind(policy: policy, channels: image.concurrency)
     }
 
     /// The process now, and what confines it.
@@ -168,7 +168,7 @@ final class SandboxedVersion: @unchecked Sendable {
         if state.withLock({ $0.isRetired && $0.inUse == 0 }) { return "" }
         let child: SandboxChild
         do throws(SandboxError) {
-            child = try parts.nursery.take(kind, within: bound)
+            child = try parts.standbyPool.take(kind, within: bound)
         } catch {
             throw error == .stopped ? .stopped : .sandbox(plugin: image.id, error)
         }
@@ -189,7 +189,7 @@ final class SandboxedVersion: @unchecked Sendable {
             (state.child, state.freeChannels) = (child, Array(child.calls.indices))
             return true
         }
-        if isWanted { parts.nursery.replenish(kind) } else { child.end() }
+        if isWanted { parts.standbyPool.replenish(kind) } else { child.end() }
         return output
     }
 
@@ -246,7 +246,7 @@ final class SandboxedVersion: @unchecked Sendable {
         let finish: @Sendable () -> Void = { [self] in
             parts.work.push { [self] in
                 let error = shutDown()
-                parts.nursery.release(kind)
+                parts.standbyPool.release(kind)
                 completion(error)
             }
         }
@@ -365,7 +365,7 @@ struct SandboxParts: Sendable {
     /// As in the other tier.
     static let loadLimit = Duration.seconds(60)
 
-    let nursery: ChildNursery
+    let standbyPool: StandbyChildPool
     /// Nil ends one of its threads.
     let work: BlockingQueue<(@Sendable () -> Void)?>
     let host: any PluginHost

@@ -10,7 +10,7 @@ import Threads
 ///
 /// All children are started on its one thread, which lives longer than they: the kernel ends a child with the thread
 /// that started it.
-final class ChildNursery: Sendable {
+final class StandbyChildPool: Sendable {
     struct Kind: Hashable, Sendable {
         var policy: SandboxPolicy
         var channels: Int
