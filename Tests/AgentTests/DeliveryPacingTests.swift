@@ -58,6 +58,15 @@ import Testing
         #expect(pacing.outages == 0)
     }
 
+    @Test mutating func largeResultsOnTheirWayAreBoundedByTheirBytes() {
+        widen()
+        let first = RunID()
+        pacing.send(first, size: DeliveryPacing.mostBytes, now: now)
+        #expect(pacing.turn(now: now) == .later)
+        pacing.note(.answered, of: first, now: now, using: &random)
+        #expect(pacing.turn(now: now) == .now)
+    }
+
     // MARK: Failures
 
     @Test mutating func aFailureIsTheFailureOfOneRequest() {

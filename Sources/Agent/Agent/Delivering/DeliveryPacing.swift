@@ -36,8 +36,10 @@ struct DeliveryPacing: Sendable {
 
     /// Requests that answer in the usual time, at the most.
     static let widest = 16
-    /// With those that take far longer than the others.
-    static let mostInFlight = 128
+    /// With those that take far longer than the others. The client has 256 connections at the most, and not for this alone.
+    static let mostInFlight = 224
+    /// Bytes of results on their way at the same time, past which no other is sent.
+    static let mostBytes = 64 << 20
     /// How many may be on their way now, beside those that others have overtaken.
     private(set) var width = 1
     /// How often in a row the backend wasn't there.
@@ -47,6 +49,7 @@ struct DeliveryPacing: Sendable {
 
     private struct Flight {
         let run: RunID
+        let size: Int
         /// `taken` when it was sent.
         let taken: Int
         let narrowings: Int
@@ -55,6 +58,7 @@ struct DeliveryPacing: Sendable {
     }
 
     private var flights: [Flight] = []
+    private var bytesInFlight = 0
     /// Answers since the beginning.
     private var taken = 0
     /// Those since the last change of width.
@@ -89,10 +93,11 @@ struct DeliveryPacing: Sendable {
 
     // MARK: What happens
 
-    /// A result is on its way now.
-    mutating func send(_ run: RunID, now: Date) {
+    /// A result of so many bytes is on its way now.
+    mutating func send(_ run: RunID, size: Int = 0, now: Date) {
         if occupied >= width { companions += 1 }
-        flights.append(Flight(run: run, taken: taken, narrowings: narrowings))
+        flights.append(Flight(run: run, size: size, taken: taken, narrowings: narrowings))
+        bytesInFlight += size
         lastSent = now
         guard gap > 0 else { return }
         nextTurn = now.addingTimeInterval(gap)
@@ -105,6 +110,7 @@ struct DeliveryPacing: Sendable {
     ) {
         guard let index = flights.firstIndex(where: { $0.run == run }) else { return }
         let flight = flights.remove(at: index)
+        bytesInFlight -= flight.size
         if flight.isPast {
             // Many that were on their way when the backend went are one outage. The longest of what it asks for counts.
             if let asked = verdict.retryAfter, outages > 0 {
@@ -199,7 +205,7 @@ struct DeliveryPacing: Sendable {
         if let end = pauseEnd(now: now) { return .at(end) }
         // A clock that was set back ends the wait.
         if nextTurn > now, nextTurn.timeIntervalSince(now) <= Self.firstGap { return .at(nextTurn) }
-        guard flights.count < Self.mostInFlight else { return .later }
+        guard flights.count < Self.mostInFlight, bytesInFlight < Self.mostBytes else { return .later }
         if occupied < width { return .now }
         // Whether nobody answers, or only those few, shows another one. Not many: they may hang for a minute each.
         let delay = Self.companionDelay * pow(2, Double(min(companions, 16)))

@@ -153,7 +153,7 @@ public actor Reporter: Service {
                 group.addTask { await self.writeDown() }
             }
             while pacing.turn(now: clock.now) == .now, let delivery = ready.popFirst() {
-                pacing.send(delivery.runID, now: clock.now)
+                pacing.send(delivery.runID, size: delivery.size, now: clock.now)
                 unsettled += 1
                 group.addTask { await self.deliver(delivery) }
             }
@@ -243,7 +243,9 @@ public actor Reporter: Service {
         // We broke it off ourselves: it is due as before.
         case .retry where Task.isCancelled: verdict = .cancelled
         case .retry(let after, let error):
-            delay = Backoff.delay(afterFailures: delivery.attempts + 1, notBefore: after?.seconds, using: &random)
+            delay = Backoff.delay(
+                afterFailures: delivery.attempts + 1, first: Backoff.firstOfOneResult, notBefore: after?.seconds,
+                using: &random)
             verdict = error.verdict(retryAfter: after?.seconds)
         // No result's fault: each is due as soon as the agent is let in.
         case .unauthorized: verdict = .unreachable
