@@ -58,13 +58,15 @@ let package = Package(
 
         // MARK: Leaves
 
+        .target(name: "CArguments"),
         .target(name: "Threads"),
         .target(name: "Diagnostics", dependencies: ["Threads"]),
         .target(name: "AgentModel", dependencies: ["Diagnostics"]),
         .target(name: "CronSchedule", dependencies: ["Diagnostics"]),
         .target(name: "Cryptography", dependencies: ["Diagnostics", "COpenSSL"]),
         .target(
-            name: "PythonEmbedding", dependencies: ["AgentModel", "CPrograms", "CPython", "Diagnostics", "Threads"],
+            name: "PythonEmbedding",
+            dependencies: ["AgentModel", "CArguments", "CPrograms", "CPython", "Diagnostics", "Threads"],
             resources: pythonModules.map { .embedInCode("Python/\($0).py") }),
         .target(
             name: "BackendClient",
@@ -78,7 +80,9 @@ let package = Package(
 
         .target(name: "CPrograms"),
         .target(name: "CSandbox"),
-        .target(name: "Sandbox", dependencies: ["AgentModel", "Diagnostics", "CPrograms", "CSandbox", "Threads"]),
+        .target(
+            name: "Sandbox",
+            dependencies: ["AgentModel", "CArguments", "Diagnostics", "CPrograms", "CSandbox", "Threads"]),
 
         // MARK: What stands on the leaves
 
@@ -262,7 +266,7 @@ let package = Package(
 // Where the sources are. What is in one folder uses what is in the same folder and in those above it, and nothing below:
 // `Scripts/check-imports.sh` sees to that.
 let folders: KeyValuePairs = [
-    "Sources/Support": ["Diagnostics", "CronSchedule", "Cryptography", "ProcessLogging", "Threads"],
+    "Sources/Support": ["CArguments", "Diagnostics", "CronSchedule", "Cryptography", "ProcessLogging", "Threads"],
     "Sources/Contract": ["AgentModel"],
     "Sources/Client": ["BackendClient", "DeviceAuthorization"],
     "Sources/Plugins": [

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -235,4 +236,24 @@ pid_t rb_spawn(const char *program, char *const arguments[], char *const environ
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return error == 0 ? child : -error;
+}
+
+struct library {
+    const char *name;
+    char *file;
+    size_t size;
+};
+
+static int find_library(struct dl_phdr_info *info, size_t size, void *context) {
+    (void)size;
+    struct library *library = context;
+    const char *base = strrchr(info->dlpi_name, '/');
+    if (base == NULL || strcmp(base + 1, library->name) != 0 || strlen(info->dlpi_name) >= library->size) return 0;
+    strcpy(library->file, info->dlpi_name);
+    return 1;
+}
+
+int rb_loaded_library(const char *name, char *file, size_t size) {
+    struct library library = {name, file, size};
+    return dl_iterate_phdr(find_library, &library);
 }

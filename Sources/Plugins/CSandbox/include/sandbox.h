@@ -150,6 +150,10 @@ int rb_landlock_abi(void);
 /// The namespaces that are asked about (namespaces(7)), and what is done with mounts in one of them.
 enum { RB_TRY_USER = 1, RB_TRY_PID = 2, RB_TRY_MOUNT = 4, RB_TRY_IPC = 8, RB_TRY_NETWORK = 16, RB_TRY_READ_ONLY = 32, RB_TRY_PROC = 64 };
 
+/// Writes the file of a library of that name that is loaded into this process. 0 where there is none, or where it takes more
+/// than `size` bytes (dl_iterate_phdr(3)).
+int rb_loaded_library(const char *name, char *file, size_t size);
+
 /// 0, or the errno of making such namespaces and using them as a child does, tried in a process of its own.
 int rb_try_namespaces(int namespaces);
 

@@ -1,3 +1,4 @@
+internal import CArguments
 internal import CPython
 internal import Glibc
 internal import Synchronization
@@ -21,9 +22,7 @@ public enum PythonProgram {
 
     /// Whether the first argument is one of Python's options of a letter, or a script.
     private static var isAsked: Bool {
-        guard CommandLine.argc >= 2, let first = CommandLine.unsafeArgv[1].map({ String(cString: $0) }) else {
-            return false
-        }
+        guard rb_argument_count() >= 2, let first = rb_arguments()[1].map({ String(cString: $0) }) else { return false }
         if first.hasSuffix(".py") { return true }
         let letters = first.utf8.dropFirst()
         return first.hasPrefix("-") && letters.first.map { "bBcdEiIJmOPqRsSuvWxX".utf8.contains($0) } == true
@@ -36,7 +35,7 @@ public enum PythonProgram {
         var reason = [CChar](repeating: 0, count: 512)
         let status = paths.map { UnsafePointer($0) }.withUnsafeBufferPointer { pointers in
             rb_run_program(
-                Int(CommandLine.argc), CommandLine.unsafeArgv, executable, library?.prefix, pointers.baseAddress,
+                Int(rb_argument_count()), rb_arguments(), executable, library?.prefix, pointers.baseAddress,
                 pointers.count, &reason, reason.count)
         }
         if reason[0] != 0 {
@@ -52,6 +51,9 @@ public enum PythonProgram {
         let count = buffer.withUnsafeMutableBytes { bytes in
             readlink("/proc/self/exe", bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
         }
-        return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : ""
+        if count > 0 { return String(decoding: buffer[..<count], as: UTF8.self) }
+        // In the sandbox there is no /proc, and the parent has named the whole path.
+        guard let name = rb_executed_file().map({ String(cString: $0) }), name.hasPrefix("/") else { return "" }
+        return name
     }
 }

@@ -1,3 +1,4 @@
+internal import CArguments
 internal import CSandbox
 import Glibc
 
@@ -9,7 +10,7 @@ public struct SandboxedProcess: Sendable {
 
     /// Whether this process was started as one. Cheap, and starts no thread.
     public static var isRequested: Bool {
-        CommandLine.argc == 3 && CommandLine.unsafeArgv[1].map { strcmp($0, argument) == 0 } == true
+        rb_argument_count() == 3 && rb_arguments()[1].map { strcmp($0, argument) == 0 } == true
     }
 
     private static let ready: UInt32 = 30
@@ -28,7 +29,7 @@ public struct SandboxedProcess: Sendable {
         // A handler that does nothing, because programs would inherit that it is ignored.
         signal(SIGPIPE) { _ in }
         rb_tune_allocator()
-        let channels = CommandLine.unsafeArgv[2].map { Int(atoi($0)) } ?? 0
+        let channels = rb_arguments()[2].map { Int(atoi($0)) } ?? 0
         guard (1...SandboxPlan.mostChannels).contains(channels) else { _exit(1) }
         // Nothing that the plugin starts is to have them.
         for descriptor in SandboxPlan.Descriptor.control...SandboxPlan.Descriptor.supervision(channels: channels) {

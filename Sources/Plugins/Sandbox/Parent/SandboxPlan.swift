@@ -184,12 +184,18 @@ extension SandboxPlan {
         guard let executable = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe") else {
             return []
         }
-        // Where the runtime isn't in the executable it is where the linker has found it (proc(5)).
-        let maps = (try? String(contentsOfFile: "/proc/self/maps", encoding: .utf8)) ?? ""
-        let runtime = maps.split(separator: "\n").first { $0.hasSuffix("/libswiftCore.so") }?
-            .split(separator: " ", maxSplits: 5).last.map { $0.trimmingCharacters(in: .whitespaces) }
+        // Where the runtime isn't in the executable it is where the dynamic loader has found it.
+        let runtime = loadedLibrary("libswiftCore.so")
         guard let runtime, !programFolders.contains(where: { runtime.hasPrefix($0 + "/") }) else { return [executable] }
         return [executable, (runtime as NSString).deletingLastPathComponent]
+    }
+
+    /// The file of a library of this process; nil where none of that name is loaded (dl_iterate_phdr(3)).
+    private static func loadedLibrary(_ name: String) -> String? {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) { buffer in
+            guard let file = buffer.baseAddress, rb_loaded_library(name, file, buffer.count) != 0 else { return nil }
+            return String(cString: file)
+        }
     }
 
     /// What could not be done at all.
