@@ -4,6 +4,8 @@
 #
 #   Scripts/demo.sh            until Ctrl-C
 #   Scripts/demo.sh --check    until both results are stored; exits 1 if they aren't within three minutes
+#
+# CONFIGURATION=release builds both as they are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,9 +14,11 @@ check=no
 example=Examples/quickstart
 
 echo "Building the agent and the backend; the first time takes some minutes."
-swift build --product runbook-agent
-swift build --product runbook-backend
-bin=$(swift build --show-bin-path)
+flags=()
+[ "${CONFIGURATION:-debug}" = release ] && flags=(-c release --static-swift-stdlib)
+swift build ${flags[@]+"${flags[@]}"} --product runbook-agent
+swift build ${flags[@]+"${flags[@]}"} --product runbook-backend
+bin=$(swift build ${flags[@]+"${flags[@]}"} --show-bin-path)
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/runbook-demo.XXXXXX")
 log=$work/log

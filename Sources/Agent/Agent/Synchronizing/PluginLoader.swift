@@ -300,14 +300,18 @@ public actor PluginLoader {
         let state = await catalog.state(of: id)
         if isSettled(id, state) { return Update(isThere: true) }
         if heldBack[id] != nil, case .failed? = state { return Update(isThere: await reconsider(id)) }
-        let plugin: VerifiedPlugin
-        do throws(PluginStoreError) {
-            plugin = try await current(id)
-        } catch {
+        switch await current(id) {
+        case .failure(let error):
             await fail(id, current: state, error)
             return Update(isThere: false)
+        case .success(let plugin):
+            damaged.remove(id)
+            return await update(to: plugin, from: state)
         }
-        damaged.remove(id)
+    }
+
+    private func update(to plugin: VerifiedPlugin, from state: PluginCatalog.State?) async -> Update {
+        let id = plugin.id
         if case .loaded(let loaded) = state, loaded.digest == plugin.digest, loaded.commands == plugin.commands,
             loaded.document.sandbox == plugin.document.sandbox, loaded.document.name == plugin.document.name
         {
@@ -331,11 +335,23 @@ public actor PluginLoader {
     }
 
     /// The plugin as it is stored or, where that is needed, as the backend has it now.
-    private func current(_ id: PluginID) async throws(PluginStoreError) -> VerifiedPlugin {
-        let plugin = try await store.plugin(id, forceRedownload: redownloads)
+    ///
+    /// A result and no error that is thrown: with the optimizer, Swift 6.3 gave the caller of that too small a frame, and
+    /// wrote past its end.
+    private func current(_ id: PluginID) async -> Result<VerifiedPlugin, PluginStoreError> {
+        let stored = await fetch(id, forceRedownload: redownloads)
         // What is stored is what was quarantined; the backend may have another script by now.
-        guard quarantine(of: plugin) != nil else { return plugin }
-        return (try? await store.plugin(id, forceRedownload: true)) ?? plugin
+        guard case .success(let plugin) = stored, quarantine(of: plugin) != nil else { return stored }
+        guard case .success(let published) = await fetch(id, forceRedownload: true) else { return stored }
+        return .success(published)
+    }
+
+    private func fetch(_ id: PluginID, forceRedownload: Bool) async -> Result<VerifiedPlugin, PluginStoreError> {
+        do throws(PluginStoreError) {
+            return .success(try await store.plugin(id, forceRedownload: forceRedownload))
+        } catch {
+            return .failure(error)
+        }
     }
 
     private func quarantine(of plugin: VerifiedPlugin) -> PluginCrashes? {
