@@ -58,6 +58,17 @@ import Testing
         #expect(pacing.outages == 0)
     }
 
+    /// Ten that hung failed together when their time was over, and were taken for an outage.
+    @Test mutating func whatOthersHaveOvertakenIsNoOutageWhenItFails() {
+        widen()
+        let hung = (0..<10).map { _ in RunID() }
+        for run in hung { pacing.send(run, now: now) }
+        for _ in 0..<2 * DeliveryPacing.widest { note(.answered) }
+        for run in hung { pacing.note(.failed(retryAfter: nil), of: run, now: now, using: &random) }
+        #expect(pacing.outages == 0 && pacing.width == DeliveryPacing.widest)
+        #expect(pacing.turn(now: now) == .now)
+    }
+
     @Test mutating func largeResultsOnTheirWayAreBoundedByTheirBytes() {
         widen()
         let first = RunID()

@@ -65,7 +65,8 @@ extension RunJournal {
     public func deferred(
         _ runID: RunID, until time: Date, reason: String, countsAttempt: Bool = true, now: Date = Date()
     ) async throws(RunJournalError) {
-        try await writer.perform { db in
+        // Forgotten, it would only be tried again sooner: it waits for others to share their sync.
+        try await writer.perform(.soon) { db in
             try db.cachedStatement(
                 sql: """
                     UPDATE outbox SET attempts = attempts + ?, attempted_at = ?, next_attempt = ?, reason = ?

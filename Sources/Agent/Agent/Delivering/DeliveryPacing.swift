@@ -118,6 +118,8 @@ struct DeliveryPacing: Sendable {
             }
             return
         }
+        // Answers to others that were sent later say more of the backend than that one which hung has come to nothing.
+        if verdict.isFailure, isOvertaken(flight) { return }
         switch verdict {
         case .cancelled: break
         case .answered:
@@ -216,11 +218,21 @@ struct DeliveryPacing: Sendable {
     /// How many on their way are not known to be exceptions. Whoever was overtaken by as many others as may be on their
     /// way holds back none: it is slow and not the backend.
     private var occupied: Int {
-        flights.count { !$0.isPast && taken - $0.taken < max(width, Self.fewest) }
+        flights.count { !$0.isPast && !isOvertaken($0) }
     }
+
+    private func isOvertaken(_ flight: Flight) -> Bool { taken - flight.taken >= max(width, Self.fewest) }
 }
 
 extension DeliveryPacing.Verdict {
+    /// Of one request.
+    fileprivate var isFailure: Bool {
+        switch self {
+        case .failed, .limited: true
+        case .answered, .unreachable, .cancelled: false
+        }
+    }
+
     fileprivate var retryAfter: TimeInterval? {
         switch self {
         case .failed(let asked), .limited(let asked): asked
