@@ -58,6 +58,15 @@ import Testing
         #expect(pacing.outages == 0)
     }
 
+    @Test mutating func aFailureAtTheStartIsNoOutage() {
+        for _ in 1..<DeliveryPacing.fewestFailures {
+            note(.failed(retryAfter: nil))
+            #expect(pacing.outages == 0)
+        }
+        note(.failed(retryAfter: nil))
+        #expect(pacing.outages == 1)
+    }
+
     /// Ten that hung failed together when their time was over, and were taken for an outage.
     @Test mutating func whatOthersHaveOvertakenIsNoOutageWhenItFails() {
         widen()

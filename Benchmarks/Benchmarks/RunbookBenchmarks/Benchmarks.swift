@@ -80,7 +80,12 @@ let benchmarks: @Sendable () -> Void = {
         maxDuration: .seconds(600), maxIterations: 1)
     Benchmark("400 results, flaky backend", configuration: once) { benchmark in
         benchmark.measurement(small, try await FlakyDelivery.deliver(400, to: .faultless))
-        benchmark.measurement(large, try await FlakyDelivery.deliver(400, to: .flakyAndHanging))
+        // The median of several runs: one in five has a result that hangs twice in a row.
+        var times: [Int] = []
+        for seed in 0..<5 {
+            times.append(try await FlakyDelivery.deliver(400, to: .flakyAndHanging, seed: UInt64(seed)))
+        }
+        benchmark.measurement(large, times.sorted()[times.count / 2])
     }
     Benchmark("20000 results, flaky backend", configuration: once) { benchmark in
         benchmark.measurement(small, try await FlakyDelivery.deliver(20_000, share: 0.95, to: .faultless))

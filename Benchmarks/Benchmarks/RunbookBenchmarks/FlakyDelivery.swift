@@ -19,13 +19,15 @@ enum FlakyDelivery {
     /// - Parameters:
     ///   - share: of the results; those that fail several times in a row wait for longer than all others take.
     /// - Returns: nanoseconds until the backend has this share of the results.
-    static func deliver(_ count: Int, share: Double = 1, to backend: Backend) async throws -> Int {
+    static func deliver(
+        _ count: Int, share: Double = 1, to backend: Backend, seed: UInt64 = 20_261_127
+    ) async throws -> Int {
         let folder = FileManager.default.temporaryDirectory.appending(path: "runbook-bench-\(UUID())").path
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let (journal, _) = try await RunJournal.open(directory: folder)
         try await JournalGrowth.addResults(count, to: journal)
 
-        var random = SplitMix64(state: 20_261_127)
+        var random = SplitMix64(state: seed)
         let faults = StaticServer.Fault.allCases.filter { backend == .flakyAndHanging || $0 != .silence }
         let server = try StaticServer(answers: [:], fallback: #"{"data":{"id":"1"}}"#) {
             guard backend != .faultless, Double.random(in: 0..<1, using: &random) < 0.15 else { return nil }

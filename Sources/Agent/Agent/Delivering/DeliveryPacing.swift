@@ -77,8 +77,9 @@ struct DeliveryPacing: Sendable {
 
     /// The last requests that count.
     static let window = 16
-    /// Fewer say nothing, unless all of them failed.
+    /// Fewer say nothing, unless all of them failed, and there are ``fewestFailures``.
     private static let fewest = 4
+    static let fewestFailures = 2
     /// A request that doesn't answer gets company after so many seconds, and then after twice as many.
     static let companionDelay: TimeInterval = 2
     /// Four in a second after an outage of 12 seconds or more, and each comes 2 % sooner than the last: after 12 seconds
@@ -108,7 +109,8 @@ struct DeliveryPacing: Sendable {
     mutating func note(
         _ verdict: Verdict, of run: RunID, now: Date, using random: inout some RandomNumberGenerator
     ) {
-        guard let index = flights.firstIndex(where: { $0.run == run }) else { return }
+        // Those that hang stand in front.
+        guard let index = flights.lastIndex(where: { $0.run == run }) else { return }
         let flight = flights.remove(at: index)
         bytesInFlight -= flight.size
         if flight.isPast {
@@ -130,10 +132,10 @@ struct DeliveryPacing: Sendable {
             if takenAtThisWidth >= width, width < Self.widest { change(width: width * 2) }
         case .failed(let asked):
             remember(run)
-            if mostFail { isAway(asked: asked, now: now, using: &random) }
+            if mostFail || asked != nil && allFail { isAway(asked: asked, now: now, using: &random) }
         case .limited(let asked):
             remember(run)
-            if mostFail {
+            if mostFail || asked != nil && allFail {
                 isAway(asked: asked, now: now, using: &random)
             } else if flight.narrowings == narrowings {
                 // Those that were sent before it became narrower say it again.
@@ -161,8 +163,12 @@ struct DeliveryPacing: Sendable {
 
     private var mostFail: Bool {
         let failed = last.count { $0 != nil }
-        return failed == last.count || last.count >= Self.fewest && failed * 2 > last.count
+        if last.count >= Self.fewest { return failed * 2 > last.count }
+        // One failure alone, as at the start, is no outage; while there is one, each probe says whether it goes on.
+        return allFail && (outages > 0 || failed >= Self.fewestFailures)
     }
+
+    private var allFail: Bool { !last.contains(nil) }
 
     private mutating func isAway(asked: TimeInterval?, now: Date, using random: inout some RandomNumberGenerator) {
         outages += 1
@@ -218,7 +224,13 @@ struct DeliveryPacing: Sendable {
     /// How many on their way are not known to be exceptions. Whoever was overtaken by as many others as may be on their
     /// way holds back none: it is slow and not the backend.
     private var occupied: Int {
-        flights.count { !$0.isPast && !isOvertaken($0) }
+        // In the order in which they were sent: what was overtaken, or is past, stands in front.
+        var count = 0
+        for flight in flights.reversed() {
+            if flight.isPast || isOvertaken(flight) { break }
+            count += 1
+        }
+        return count
     }
 
     private func isOvertaken(_ flight: Flight) -> Bool { taken - flight.taken >= max(width, Self.fewest) }
