@@ -1,5 +1,6 @@
 import Foundation
 import Subprocess
+import Synchronization
 import SystemPackage
 
 /// The built `runbook-agent`, run as a person runs it.
@@ -26,6 +27,9 @@ struct AgentProcess {
         FilePath(CommandLine.arguments[0]).removingLastComponent().appending(name)
     }
 
+    /// What has not ended by then is killed: a test that hangs is to fail, and to say what was printed.
+    private static let longest = Duration.seconds(300)
+
     /// Runs it to its end. Nothing of the tests' environment is passed on, not even the path.
     ///
     /// - Parameters:
@@ -38,6 +42,8 @@ struct AgentProcess {
     ) async throws -> Output {
         let variables = ["PATH": "/nowhere", "LANG": "C.UTF-8"].merging(environment) { $1 }
         let command = command ?? wrapper + [executable.string] + arguments
+        let watchdog = Mutex<Task<Void, any Error>?>(nil)
+        defer { watchdog.withLock { $0?.cancel() } }
         let result = try await Subprocess.run(
             .path(FilePath(command[0])), arguments: Arguments(Array(command.dropFirst())),
             environment: .custom(
@@ -45,7 +51,14 @@ struct AgentProcess {
             workingDirectory: directory.map { FilePath($0) }, input: .none, output: .string(limit: 1 << 24),
             error: .string(limit: 1 << 24)
         ) { execution in
-            try await body(execution.processIdentifier.value)
+            let process = execution.processIdentifier.value
+            watchdog.withLock { task in
+                task = Task {
+                    try await Task.sleep(for: longest)
+                    kill(process, SIGKILL)
+                }
+            }
+            try await body(process)
         }
         let status: Int32 =
             switch result.terminationStatus {

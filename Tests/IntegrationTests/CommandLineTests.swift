@@ -221,9 +221,10 @@ import Testing
         #expect(output.stderr.contains("network = none"), "\(output.stderr)")
     }
 
-    // Ctrl-C lost everything that had been printed.
-    @Test(arguments: ["in-process", "sandbox"])
-    func anInterruptedCallKeepsWhatItPrinted(_ isolation: String) async throws {
+    // Ctrl-C lost everything that had been printed, and on a busy host the call went on: the signal came after it was
+    // no longer the default and before it was waited for.
+    @Test(arguments: ["in-process", "sandbox"], [SIGINT, SIGTERM, SIGHUP])
+    func anInterruptedCallKeepsWhatItPrinted(_ isolation: String, _ signal: Int32) async throws {
         let folder = try TemporaryFolder()
         let file = folder.path("p.py")
         try """
@@ -247,10 +248,54 @@ import Testing
             while access(mark, F_OK) != 0, ContinuousClock.now < deadline {
                 try await Task.sleep(for: .milliseconds(10))
             }
-            kill(process, SIGINT)
+            kill(process, signal)
         }
-        #expect(output.status == 130, "\(output.stderr)")
+        #expect(output.status == 128 + signal, "\(output.stderr)")
         #expect(output.stdout == "printed\n", "\(output.stderr)")
+    }
+
+    @Test(arguments: ["in-process", "sandbox"], [SIGINT, SIGTERM, SIGHUP])
+    func whatIsStillBeingLoadedEndsAtASignal(_ isolation: String, _ signal: Int32) async throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path("p.py")
+        let mark = folder.path("marks/begun")
+        try """
+        import time
+        open("\(mark)", "w").close()
+        while True: time.sleep(0.01)
+        """.write(toFile: file, atomically: true, encoding: .utf8)
+        try FileManager.default.createDirectory(atPath: folder.path("marks"), withIntermediateDirectories: false)
+        chmod(folder.path("marks"), 0o777)
+        chmod(folder.path, 0o755)
+        try "[agent]\nisolation = \(isolation)\n[sandbox]\nmode = prefer\nwrite_paths = marks\n"
+            .write(toFile: folder.path("config.ini"), atomically: true, encoding: .utf8)
+        let output = try await AgentProcess.run(["plugin", "call", file, "wait"], directory: folder.path) { process in
+            let deadline = ContinuousClock.now.advanced(by: .seconds(60))
+            while access(mark, F_OK) != 0, ContinuousClock.now < deadline {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            kill(process, signal)
+        }
+        #expect(output.status == 128 + signal, "\(output.stderr)")
+    }
+
+    // nohup(1): what was started to outlive its terminal does.
+    @Test func anIgnoredHangUpStaysIgnored() async throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path("p.py")
+        try """
+        import os, signal
+        class Plugin:
+            def wait(self):
+                os.kill(os.getpid(), signal.SIGHUP)
+                return "went on"
+        """.write(toFile: file, atomically: true, encoding: .utf8)
+        let output = try await AgentProcess.run(
+            [], directory: folder.path,
+            command: [
+                "/bin/sh", "-c", #"trap '' HUP; exec "$0" plugin call "$1" wait"#, AgentProcess.executable.string, file,
+            ])
+        #expect(output.status == 0 && output.stdout == "went on\n", "\(output)")
     }
 
     @Test func aCallIsShownWhileItRuns() async throws {

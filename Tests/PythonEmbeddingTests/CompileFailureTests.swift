@@ -125,7 +125,12 @@ import Testing
         var command = ["swiftc", "-emit-sil", "-o", "/dev/null", "-swift-version", "6"]
         command += ["-I", built.appending(path: "Modules").path()]
         command += ["-Xcc", "-fmodule-map-file=\(package.path())/Modules/CPython/module.modulemap"]
-        command += ["-Xcc", "-fmodule-map-file=\(built.path())/CPrograms.build/module.modulemap"]
+        // Those of the targets in C.
+        for target in try FileManager.default.contentsOfDirectory(atPath: built.path()) where target.hasSuffix(".build")
+        {
+            let map = built.appending(path: "\(target)/module.modulemap").path()
+            if access(map, F_OK) == 0 { command += ["-Xcc", "-fmodule-map-file=\(map)"] }
+        }
         for header in headers.split(whereSeparator: { $0.isWhitespace }) { command += ["-Xcc", String(header)] }
         return try await run(command + [file.path()], in: folder)
     }

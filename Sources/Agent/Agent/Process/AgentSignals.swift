@@ -1,5 +1,4 @@
 import CSignals
-public import Dispatch
 import Foundation
 import Glibc
 import Logging
@@ -74,19 +73,18 @@ private final class StopLimit: Sendable {
 }
 
 extension AgentSignals {
-    /// Has a function called at each SIGINT (Ctrl-C) from now on, with how many have come, until the source is cancelled.
-    public static func onInterrupt(_ body: @escaping @Sendable (Int) -> Void) -> any DispatchSourceSignal {
-        signal(SIGINT, SIG_IGN)
-        let count = Mutex(0)
-        let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-        source.setEventHandler {
-            body(
-                count.withLock { count in
-                    count += 1
-                    return count
-                })
-        }
-        source.resume()
-        return source
+    /// Has a function called on a thread of its own at the first SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal was
+    /// closed). A second SIGINT or SIGTERM ends the process at once. SIGHUP stays ignored where it is (nohup(1)).
+    ///
+    /// In place of ``trap()``, and taken over when this returns: none that comes afterwards is lost.
+    ///
+    /// - Throws: `POSIXError` where the handlers can't be installed.
+    public static func onStop(_ body: @escaping @Sendable (Int32) -> Void) throws {
+        var hangup = sigaction()
+        sigaction(SIGHUP, nil, &hangup)
+        let error = rb_signals_install()
+        guard error == 0 else { throw POSIXError(POSIXErrorCode(rawValue: error) ?? .EINVAL) }
+        if rb_is_ignored(&hangup) { sigaction(SIGHUP, &hangup, nil) }
+        Thread.detachNewThread { body(rb_signals_wait()) }
     }
 }

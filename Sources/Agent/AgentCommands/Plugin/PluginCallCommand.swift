@@ -3,14 +3,12 @@ import AgentModel
 import ArgumentParser
 import BackendClient
 import Diagnostics
-import Dispatch
 import Foundation
 import Glibc
 import Logging
 import PluginExecution
 import PluginStore
 import PythonEmbedding
-import Synchronization
 import Threads
 
 struct PluginCallCommand: AsyncParsableCommand {
@@ -51,6 +49,8 @@ struct PluginCallCommand: AsyncParsableCommand {
 
     func run() async throws {
         let standardOutput = Terminal.reserveStandardOutput()
+        let interruption = Interruption()
+        try AgentSignals.onStop { interruption.arrived($0) }
         let configuration = try configurationOptions.load()
         let image = try await image(configuration)
         let http = try HTTPClient(configuration.http())
@@ -70,25 +70,17 @@ struct PluginCallCommand: AsyncParsableCommand {
         let loadingOutput = try await load(image, executor)
         if !streams { Terminal.write(loadingOutput, on: .standardError) }
         let task = TaskDocument(id: "call", command: function, cron: nil, arguments: arguments)
-        let isInterrupted = Mutex(false)
-        // The first Ctrl-C stops the call, so that what it has written is kept; the second one ends the process.
-        let interruptions = AgentSignals.onInterrupt { count in
-            if count > 1 { _exit(128 + SIGINT) }
-            isInterrupted.withLock { $0 = true }
-            Terminal.writeError("interrupted: the call is being stopped; Ctrl-C again ends it at once")
-            executor.stopCalls()
-        }
+        interruption.begin(executor)
         let outcome = await executor.execute(
             Invocation(pluginID: image.id, function: function, arguments: try task.normalizedArguments()))
-        interruptions.cancel()
-        let wasInterrupted = isInterrupted.withLock { $0 }
-        if !wasInterrupted { await executor.shutDown() }
+        let signal = interruption.end()
+        if signal == nil { await executor.shutDown() }
         await http.shutdown()
         var shown = outcome
         // The error would be of an agent that is stopped; the traceback says where it was.
-        if wasInterrupted { shown.error?.message = "the call was interrupted" }
+        if signal != nil { shown.error?.message = "the call was interrupted" }
         try show(shown, isWritten: streams, on: standardOutput)
-        if wasInterrupted { throw ExitCode(128 + SIGINT) }
+        if let signal { throw ExitCode(128 + signal) }
         guard outcome.status == .succeeded else { throw ExitCode.failure }
     }
 
