@@ -56,6 +56,21 @@ import Testing
         #expect(response.body == body)
     }
 
+    // Past 16 connections that carried something each request made a new one: with a backend that answers some slowly.
+    @Test func connectionsSurviveBesideManySlowAnswers() async throws {
+        server.route("/slow", .silence)
+        server.route("/quick", .json("{}"))
+        let slow = try (0..<40).map { _ in
+            let request = try request("/slow")
+            return Task { try await client.send(request) }
+        }
+        await server.waitForRequests(40)
+        for _ in 0..<30 { _ = try await client.send(try request("/quick")) }
+        #expect(server.connectionCount <= 42)
+        for task in slow { task.cancel() }
+        for task in slow { _ = try? await task.value }
+    }
+
     @Test func aHundredRequestsAtOnceShareConnections() async throws {
         server.route("/many", .json(#"{"data": 1}"#))
         let request = try request("/many")

@@ -47,7 +47,6 @@ final class TransferLoop: Sendable {
         }
         self.configuration = configuration
         multi = MultiHandle(pointer: pointer)
-        runbook_multi_set_long(pointer, CURLMOPT_MAXCONNECTS, min(configuration.concurrency, Self.keptConnections))
         try start()
     }
 
@@ -142,12 +141,19 @@ extension TransferLoop {
     private struct Work {
         var waiting: [Job] = []
         var running: [UnsafeMutableRawPointer: Transfer] = [:]
+        var mostConnections = 0
     }
 
     fileprivate func run() {
         var work = Work()
         while takeOrders(into: &work) {
             startWaiting(&work)
+            // libcurl counts those that carry something, and closes one that has become free where they are more.
+            let most = work.running.count + Self.keptConnections
+            if most != work.mostConnections {
+                runbook_multi_set_long(multi.pointer, CURLMOPT_MAXCONNECTS, most)
+                work.mostConnections = most
+            }
             var count: Int32 = 0
             curl_multi_perform(multi.pointer, &count)
             let finished = finishCompleted(&work)
