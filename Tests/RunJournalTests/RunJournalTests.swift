@@ -65,6 +65,18 @@ import Testing
         await journal.close()
     }
 
+    // All runs that the task had were read for it.
+    @Test func whatWasRejectedBeforeIsFoundByItsIndex() async throws {
+        let journal = try await directory.open()
+        let plan = try await journal.writer.perform { db in
+            try Row.fetchAll(
+                db, sql: "EXPLAIN QUERY PLAN " + RunJournal.rejectedBefore, arguments: ["t", "code", Data()]
+            ).map { $0["detail"] as String }
+        }
+        #expect(plan == ["SEARCH run USING INDEX run_rejected (task_id=?)"])
+        await journal.close()
+    }
+
     @Test func finishingTwiceChangesNothing() async throws {
         let journal = try await directory.open()
         let id = try await journal.run(oneOff("a"), data: "first")

@@ -110,14 +110,8 @@ extension RunJournal {
         return try await writer.perform { [writer] db in
             try writer.checkPlace()
             let isKnown = try Bool.fetchOne(
-                db,
-                sql: """
-                    SELECT 1 FROM run
-                    WHERE task_id = ? AND status = ? AND NOT one_off AND error_code IS ? AND error_message IS ?
-                    """,
-                arguments: [
-                    run.taskID, RunStatus.rejected.rawValue, result.error?.code, result.error?.message.bytes,
-                ])
+                db, sql: Self.rejectedBefore,
+                arguments: [run.taskID, result.error?.code, result.error?.message.bytes])
             guard isKnown == nil, try Self.begin(run, db) == .go else { return false }
             _ = try Self.finish(run.runID, status: .rejected, result: result, size: size, now: now, db)
             return true
@@ -125,6 +119,12 @@ extension RunJournal {
             if isKept { addToOutbox(size) }
         }
     }
+
+    /// The status is written out: only then is the index of rejected runs for it.
+    static let rejectedBefore = """
+        SELECT 1 FROM run
+        WHERE task_id = ? AND status = 'rejected' AND NOT one_off AND error_code IS ? AND error_message IS ?
+        """
 
     /// Keeps the fire time of a schedule that no run was started for, such as one that was skipped.
     ///

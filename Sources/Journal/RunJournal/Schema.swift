@@ -105,6 +105,10 @@ enum Schema {
                     """)
         }
         registerCrashesByFunction(&migrator)
+        migrator.registerMigration("rejected runs") { db in
+            // Whether a task was rejected before is asked for each that is, however often it has run.
+            try db.execute(sql: "CREATE INDEX run_rejected ON run(task_id) WHERE status = 'rejected'")
+        }
         return migrator
     }
 
