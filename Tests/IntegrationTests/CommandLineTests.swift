@@ -298,9 +298,12 @@ import Testing
         #expect(output.status == 0 && output.stdout == "went on\n", "\(output)")
     }
 
-    @Test func aCallIsShownWhileItRuns() async throws {
+    @Test(arguments: ["in-process", "sandbox"]) func aCallIsShownWhileItRuns(_ isolation: String) async throws {
         let folder = try TemporaryFolder()
         let file = folder.path("p.py")
+        chmod(folder.path, 0o755)
+        try "[agent]\nisolation = \(isolation)\n[sandbox]\nmode = prefer\n"
+            .write(toFile: folder.path("config.ini"), atomically: true, encoding: .utf8)
         try """
         import time
         print("while loading")

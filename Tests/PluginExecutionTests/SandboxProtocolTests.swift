@@ -3,6 +3,7 @@ import PluginExecution
 import PythonEmbedding
 import Sandbox
 import Testing
+import Threads
 
 /// A plugin that writes to the descriptors which its process speaks to the agent through.
 @Suite struct SandboxProtocolTests {
@@ -75,6 +76,10 @@ import Testing
                 for number in range(1, 64):
                     send(5, message(12, struct.pack("=QQQQ", number, 0, 0, 1) + struct.pack("=Q", 1) + b"\\xff" + text("") + text("")))
                 time.sleep(3600)
+            def says_output(self, size, times):
+                # Whichever number it is: the first that isn't its own ends the process.
+                for _ in range(times): send(5, message(14, struct.pack("=QQ", 2, 1) + text("x" * size)))
+                return "said"
             def answers_and_a_byte(self):
                 for number in range(1, 64): send(5, answer(number, "forged") + b"x")
                 time.sleep(3600)
@@ -141,6 +146,24 @@ import Testing
         #expect(await fixture.execute("innocent").data == "innocent")
         #expect(await beside == Array(repeating: "innocent", count: 20))
         #expect(await fixture.execute("recall", of: other).data == "true")
+        await fixture.executor.shutDown()
+    }
+
+    /// Only where the agent has asked for it, only of its own call, and no more than is kept.
+    @Test(arguments: [(1, 1, true), (1, 1, false), (65_537, 1, true), (65_536, 200, true)])
+    func outputThatNobodyAskedFor(_ size: Int, _ times: Int, _ isAsked: Bool) async throws {
+        let fixture = try ExecutorFixture(.sandbox)
+        try await fixture.load(Self.script)
+        let told = BlockingLock(0)
+        var invocation = Invocation(
+            pluginID: fixture.id, function: "says_output", arguments: #"{"size": \#(size), "times": \#(times)}"#)
+        if isAsked { invocation.onOutput = { _, text in told.withLock { $0 += text.utf8.count } } }
+        let outcome = await fixture.executor.execute(invocation)
+        let isRight = isAsked && size == 1
+        #expect(outcome.error?.code == (isRight ? nil : "sandbox.protocol"), "\(outcome)")
+        #expect(told.withLock { $0 } == (isRight ? 1 : 0) || times > 1)
+        #expect(told.withLock { $0 } <= 8 * ((1 << 20) + 1))
+        #expect(await fixture.execute("innocent").data == "innocent")
         await fixture.executor.shutDown()
     }
 

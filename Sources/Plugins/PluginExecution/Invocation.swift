@@ -1,4 +1,5 @@
 public import AgentModel
+public import PythonEmbedding
 
 /// One call to make: which method of which plugin, with what.
 public struct Invocation: Sendable {
@@ -12,6 +13,8 @@ public struct Invocation: Sendable {
 
     /// Names the run to the executor's observer.
     public var runID: String?
+    /// Is told what the call writes while it runs, in the order in which its outcome has it.
+    public var onOutput: OutputObserver?
 
     /// Asked right before the call begins; if not, its outcome says that it has not begun.
     public var mayBegin: @Sendable () -> Bool = { true }

@@ -1,4 +1,5 @@
 public import AgentModel
+public import PythonEmbedding
 public import Sandbox
 
 /// A verified script, ready to be loaded: exactly the bytes that were hashed.
@@ -15,6 +16,8 @@ public struct PluginImage: Sendable {
     public var timeLimit: Duration?
     /// Whether programs that a run has left when it returned stay; nil: in the agent's own process, and not in the sandbox.
     public var keepsPrograms: Bool?
+    /// Is told what the script writes while it is loaded.
+    public var onOutput: OutputObserver?
     /// What it may do in the sandbox; nil where it runs in the agent's own process.
     public var sandbox: SandboxPolicy?
 

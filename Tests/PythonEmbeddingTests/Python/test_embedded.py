@@ -19,7 +19,8 @@ def find_modules():
     package = types.ModuleType("_runbook")
     package.__path__ = [FOLDER]
     host = types.ModuleType("_runbook.host")
-    host.echo_out = host.echo_err = -1
+    host.emitted = []
+    host.emit = lambda *arguments: host.emitted.append(arguments)
     sys.modules.update({"_runbook": package, "_runbook.host": host})
 
 
@@ -34,6 +35,12 @@ class CaptureTests(unittest.TestCase):
         for part in ("abc", "def", "ghi"):
             capture.write(part)
         self.assertEqual(capture.encoded(), b"abcde\n[output cut after 5 bytes]\n")
+
+    def test_what_is_kept_is_told_as_it_comes(self):
+        capture = output.Capture(5, tap=7, stream=output.ERRORS)
+        for part in ("abc", "def", "ghi"):
+            capture.write(part)
+        self.assertEqual(output.host.emitted, [(7, 2, "abc"), (7, 2, "def")])
 
     def test_a_cut_splits_no_character(self):
         capture = output.Capture(4)

@@ -16,8 +16,9 @@ struct PluginCallCommand: AsyncParsableCommand {
         commandName: "call", abstract: "Call a method of a plugin here and now, as the agent would.",
         discussion: """
             The plugin is a stored one, by its id, or a file: a script (.py) or a plugin document (.json), which is
-            checked against its SHA-512. Its output goes to standard output and standard error, in the agent's process
-            while it runs and in the sandbox when it ends. Ctrl-C stops the call. Nothing is journalled or delivered. The settings of a script in a file are those of the section [plugin:file], if there is one.
+            checked against its SHA-512. Its output goes to standard output and standard error while it runs. Ctrl-C stops
+            the call. Nothing is journalled or delivered. The settings of a script in a file are those of the section
+            [plugin:file], if there is one.
 
             EXAMPLE
               runbook-agent plugin call ./disk.py disk_usage --arguments '{"path": "/var"}'
@@ -52,34 +53,34 @@ struct PluginCallCommand: AsyncParsableCommand {
         let interruption = Interruption()
         try AgentSignals.onStop { interruption.arrived($0) }
         let configuration = try configurationOptions.load()
-        let image = try await image(configuration)
+        var image = try await image(configuration)
         let http = try HTTPClient(configuration.http())
         let host = try host(configuration, http: http)
-        // In its own process it is written while the call runs; a sandboxed one answers when it ends.
-        let streams = !output.json && image.sandbox == nil
-        let interpreter = try PythonInterpreter.start(
-            pythonPath: configuration.pythonPath, host: host,
-            echo: streams ? (standardOutput.fileDescriptor, STDERR_FILENO) : nil)
+        let shown = output.json ? nil : try CallOutput(standardOutput)
+        image.onOutput = shown?.observer
+        let interpreter = try PythonInterpreter.start(pythonPath: configuration.pythonPath, host: host)
         let executor = try configuration.makeExecutor(
             interpreter: interpreter, workers: 1, host: host,
             events: ExecutorEvents(onWedged: {
                 Terminal.writeError("error: the plugin holds the interpreter's lock past every limit [python.wedged]")
                 _exit(ExitStatus.wedged)
             }))
-        // What the script writes while it is loaded stands in front of what the method writes.
         let loadingOutput = try await load(image, executor)
-        if !streams { Terminal.write(loadingOutput, on: .standardError) }
+        if output.json { Terminal.write(loadingOutput, on: .standardError) }
         let task = TaskDocument(id: "call", command: function, cron: nil, arguments: arguments)
         interruption.begin(executor)
-        let outcome = await executor.execute(
-            Invocation(pluginID: image.id, function: function, arguments: try task.normalizedArguments()))
+        var invocation = Invocation(
+            pluginID: image.id, function: function, arguments: try task.normalizedArguments())
+        shown?.beginCall()
+        invocation.onOutput = shown?.observer
+        var outcome = await executor.execute(invocation)
         let signal = interruption.end()
         if signal == nil { await executor.shutDown() }
         await http.shutdown()
-        var shown = outcome
         // The error would be of an agent that is stopped; the traceback says where it was.
-        if signal != nil { shown.error?.message = "the call was interrupted" }
-        try show(shown, isWritten: streams, on: standardOutput)
+        if signal != nil { outcome.error?.message = "the call was interrupted" }
+        shown?.finish(outcome)
+        try show(outcome, on: standardOutput)
         if let signal { throw ExitCode(128 + signal) }
         guard outcome.status == .succeeded else { throw ExitCode.failure }
     }
@@ -127,8 +128,8 @@ struct PluginCallCommand: AsyncParsableCommand {
             client: try BackendClient(serverURL: serverURL, http: http, credentials: session ?? NoCredentials()))
     }
 
-    /// - Parameter isWritten: whether what the call wrote was written while it ran.
-    private func show(_ outcome: Outcome, isWritten: Bool, on standardOutput: FileHandle) throws {
+    /// Shows how it ended; as JSON with what it wrote, which was otherwise shown while it ran.
+    private func show(_ outcome: Outcome, on standardOutput: FileHandle) throws {
         func write(_ text: String) { Terminal.write(text, on: standardOutput) }
         if output.json {
             let result = TaskResult(
@@ -138,10 +139,6 @@ struct PluginCallCommand: AsyncParsableCommand {
                 agentVersion: AgentVersion.current)
             write(try ListRenderer.json(result) + "\n")
             return
-        }
-        if !isWritten {
-            write(outcome.stdout)
-            Terminal.write(outcome.stderr, on: .standardError)
         }
         if let error = outcome.error {
             if let traceback = error.traceback { Terminal.writeError(traceback) }

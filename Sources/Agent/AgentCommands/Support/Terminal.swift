@@ -54,6 +54,7 @@ enum Terminal {
     /// What a plugin wrote, for a file or program as it is, for a person's screen sanitized.
     static func write(_ text: String, on output: FileHandle) {
         let shown = isatty(output.fileDescriptor) == 1 ? sanitized(text) : text
-        output.write(Data(shown.utf8))
+        // Where nobody reads any more there is nobody to tell.
+        try? output.write(contentsOf: Data(shown.utf8))
     }
 }

@@ -72,7 +72,8 @@ final class CallJob: Job, @unchecked Sendable {
         result = code.around {
             callSlot.call(
                 invocation.function, of: version.instance, arguments: invocation.arguments, id: id,
-                outputLimit: outputLimit, resultLimit: resultLimit, runName: invocation.runID, gil: gil)
+                outputLimit: outputLimit, resultLimit: resultLimit, runName: invocation.runID,
+                onOutput: invocation.onOutput, gil: gil)
         }
     }
 

@@ -55,7 +55,7 @@ final class LoadJob: Job, @unchecked Sendable {
         result = code.around {
             slot.load(
                 script: image.script, path: image.path, pluginID: image.id.rawValue, id: id, outputLimit: outputLimit,
-                gil: gil)
+                onOutput: image.onOutput, gil: gil)
         }
     }
 

@@ -88,12 +88,13 @@ public final class CallSlot: @unchecked Sendable {
     ///   - resultLimit: bytes of UTF-8 that the result may have. Beside the plugin's own objects no more than about twice
     ///     as much is used to find that it has more.
     ///   - runName: names the run to the programs that it starts; nil for a number.
+    ///   - onOutput: is told what it writes while it runs.
     public func call(
         _ function: String, of plugin: PluginInstance, arguments: String, id: UInt64, outputLimit: Int = 1 << 20,
-        resultLimit: Int = 16 << 20, runName: String? = nil, gil: borrowing GIL
+        resultLimit: Int = 16 << 20, runName: String? = nil, onOutput: OutputObserver? = nil, gil: borrowing GIL
     ) -> CallResult {
         self.runName = runName
-        let run = withinCall(id: id, plugin: plugin, outputLimit: outputLimit, gil: gil) {
+        let run = withinCall(id: id, plugin: plugin, outputLimit: outputLimit, onOutput: onOutput, gil: gil) {
             self.value(of: function, plugin: plugin, arguments: arguments, limit: resultLimit, gil: GIL())
         }
         var result =
@@ -111,13 +112,14 @@ public final class CallSlot: @unchecked Sendable {
 
     /// Compiles exactly these bytes, runs them as a module and makes the script's `Plugin`.
     public func load(
-        script: [UInt8], path: String, pluginID: String, id: UInt64, outputLimit: Int = 1 << 20, gil: borrowing GIL
+        script: [UInt8], path: String, pluginID: String, id: UInt64, outputLimit: Int = 1 << 20,
+        onOutput: OutputObserver? = nil, gil: borrowing GIL
     ) -> Result<(plugin: PluginInstance, output: String), LoadFailure> {
         let signals = SignalDispositions()
         defer { signals.restore() }
         let moduleName = PluginInstance.moduleName(forPluginID: pluginID)
         runName = nil
-        let run = withinCall(id: id, plugin: nil, outputLimit: outputLimit, gil: gil) {
+        let run = withinCall(id: id, plugin: nil, outputLimit: outputLimit, onOutput: onOutput, gil: gil) {
             self.loadWithinCall(
                 script: script, path: path, pluginID: pluginID, moduleName: moduleName, gil: GIL())
         }
@@ -231,7 +233,8 @@ public final class CallSlot: @unchecked Sendable {
     ///
     /// - Parameter plugin: whose call it is; nil while there is none yet.
     private func withinCall<Value>(
-        id: UInt64, plugin: PluginInstance?, outputLimit: Int, gil: borrowing GIL, _ body: () -> Value
+        id: UInt64, plugin: PluginInstance?, outputLimit: Int, onOutput: OutputObserver? = nil, gil: borrowing GIL,
+        _ body: () -> Value
     ) -> Result<Run<Value>, PythonException> {
         resetThread(for: plugin, gil: gil)
         // An exception injected too late for the last call, by us or by a plugin's thread, must not kill this one.
@@ -249,7 +252,9 @@ public final class CallSlot: @unchecked Sendable {
             return .failure(gil.takeException(describedBy: bootstrap))
         }
         let call = PythonObject(owning: newCall)
-        guard setLimit(outputLimit, of: call.pointer),
+        let tap = onOutput.map(OutputTap.init)
+        defer { if let tap { gil.released { tap.close() } } }
+        guard setLimit(outputLimit, of: call.pointer), setTap(tap, of: call.pointer),
             plugin.map({ PyObject_SetAttr(call.pointer, bootstrap.pluginName, $0.module) == 0 }) ?? true,
             let newToken = PyContextVar_Set(bootstrap.currentCall, call.pointer)
         else { return .failure(gil.takeException(describedBy: bootstrap)) }
@@ -316,6 +321,13 @@ public final class CallSlot: @unchecked Sendable {
         guard let newLimit = PyLong_FromLong(limit) else { return false }
         let limit = PythonObject(owning: newLimit)
         return PyObject_SetAttr(call, bootstrap.limitName, limit.pointer) == 0
+    }
+
+    private func setTap(_ tap: OutputTap?, of call: PyPointer) -> Bool {
+        guard let tap else { return true }
+        guard let newNumber = PyLong_FromLong(Int(tap.number)) else { return false }
+        let number = PythonObject(owning: newNumber)
+        return PyObject_SetAttr(call, bootstrap.tapName, number.pointer) == 0
     }
 
     private func finishOutput(_ call: PyPointer, gil: borrowing GIL) -> (stdout: String, stderr: String) {

@@ -5,17 +5,13 @@ internal import Synchronization
 enum HostFunctions {
     private static let host = Mutex<any PluginHost>(DetachedHost())
 
-    /// Descriptors for what calls write, beside what is kept of it, by the names of the captures; -1 for none.
-    static let echo = Mutex<(out: Int32, err: Int32)>((-1, -1))
-
     static func setHost(_ newHost: any PluginHost) {
         host.withLock { $0 = newHost }
     }
 
     /// Puts them into the module's dictionary. False with a Python error set.
     static func define(in module: PyPointer, gil: borrowing GIL) -> Bool {
-        let echo = echo.withLock { $0 }
-        return define("request", in: module) { _, arguments, count in HostFunctions.request(arguments, count) }
+        define("request", in: module) { _, arguments, count in HostFunctions.request(arguments, count) }
             && define("measure", in: module) { _, arguments, count in HostFunctions.measure(arguments, count) }
             && define("thread_owner", in: module) { _, _, _ in HostFunctions.threadOwner() }
             && define("thread_began", in: module) { _, arguments, count in
@@ -28,8 +24,7 @@ enum HostFunctions {
             && define("take_output", in: module) { _, arguments, count in
                 ProgramFunctions.takeOutput(arguments, count)
             }
-            && set("echo_out", PyLong_FromLong(Int(echo.out)), in: module)
-            && set("echo_err", PyLong_FromLong(Int(echo.err)), in: module)
+            && define("emit", in: module) { _, arguments, count in HostFunctions.emit(arguments, count) }
             && set("sources", sources(gil: gil), in: module)
     }
 
@@ -66,6 +61,24 @@ enum HostFunctions {
             return nil
         }
         return PyLong_FromSsize_t(rb_json_room(value, PyLong_AsSsize_t(room), 1))
+    }
+
+    /// `emit(tap, stream, text)`: a call has written something, and is observed.
+    private static func emit(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
+        guard let arguments, count == 3, let tap = arguments[0], let stream = arguments[1], let text = arguments[2]
+        else {
+            rb_set_error(rb_exc_type_error(), "emit takes 3 arguments")
+            return nil
+        }
+        let gil = GIL()
+        let number = UInt64(truncatingIfNeeded: PyLong_AsLong(tap))
+        let descriptor = UInt64(truncatingIfNeeded: PyLong_AsLong(stream))
+        if PyErr_Occurred() != nil { return nil }
+        if let tap = OutputTap.find(number), let stream = StandardStream(rawValue: descriptor) {
+            let text = gil.text(of: text)
+            gil.released { tap.emit(stream, text) }
+        }
+        return PythonObject(borrowing: rb_none()).take()
     }
 
     /// `thread_owner()` → the plugin that the current thread belongs to, or None.

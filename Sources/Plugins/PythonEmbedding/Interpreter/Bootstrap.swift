@@ -23,6 +23,7 @@ final class Bootstrap: @unchecked Sendable {
     /// A dictionary of the threads whose exception waits until they have left such a function.
     let waitingInjections: PyPointer
     let limitName: PyPointer
+    let tapName: PyPointer
     let stopRequestedName: PyPointer
     let finishedName: PyPointer
     let pluginName: PyPointer
@@ -64,6 +65,7 @@ final class Bootstrap: @unchecked Sendable {
         waitingInjections = try name("waiting_injections", of: "threads")
         describeFunction = try name("describe", of: "exceptions")
         limitName = try interned("limit")
+        tapName = try interned("tap")
         stopRequestedName = try interned("stop_requested")
         finishedName = try interned("finished")
         pluginName = try interned("plugin")

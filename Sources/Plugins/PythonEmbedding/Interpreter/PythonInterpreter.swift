@@ -25,10 +25,9 @@ public final class PythonInterpreter: Sendable {
     /// - Throws: `PythonEmbeddingError`; after a failed start every further one fails the same way, because nothing
     ///   may take the GIL of an interpreter that did not come up.
     public static func start(
-        pythonPath: [String] = [], host: (any PluginHost)? = nil, echo: (output: Int32, errors: Int32)? = nil
+        pythonPath: [String] = [], host: (any PluginHost)? = nil
     ) throws(PythonEmbeddingError) -> PythonInterpreter {
         if let host { HostFunctions.setHost(host) }
-        if let echo { HostFunctions.echo.withLock { $0 = (echo.output, echo.errors) } }
         return try shared.withLock { existing throws(PythonEmbeddingError) in
             if let existing { return try existing.get() }
             let result = Result { () throws(PythonEmbeddingError) in try boot(pythonPath: pythonPath) }

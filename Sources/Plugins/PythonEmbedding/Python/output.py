@@ -4,7 +4,6 @@ import codecs
 import contextvars
 import io
 import logging
-import os
 import sys
 
 from _runbook import host
@@ -14,6 +13,10 @@ current_call = contextvars.ContextVar("runbook_call")
 # So many times as much as is kept may be written before a run is stopped.
 FLOOD = 64
 
+# The streams, numbered as their descriptors.
+OUTPUT = 1
+ERRORS = 2
+
 
 class OutputLimitExceeded(BaseException):
     """Raised in a plugin's code when its run has written far more than is kept of it."""
@@ -22,16 +25,17 @@ class OutputLimitExceeded(BaseException):
 class Capture:
     """What one call wrote to one stream, up to a limit of UTF-8 bytes."""
 
-    __slots__ = ("kept", "size", "limit", "decoder", "echo")
+    __slots__ = ("kept", "size", "limit", "decoder", "tap", "stream")
 
-    def __init__(self, limit, echo=-1):
+    def __init__(self, limit, tap=0, stream=OUTPUT):
         # One object however many writes there are, empty ones included.
         self.kept = io.StringIO()
         self.size = 0
         self.limit = limit
         self.decoder = None
-        # A descriptor that it is written to at once as well; -1 in the agent.
-        self.echo = echo
+        # Who is told of it at once as well; 0 for nobody.
+        self.tap = tap
+        self.stream = stream
 
     def write(self, text):
         # Characters are counted: no text has fewer bytes than that. `encoded` cuts to bytes.
@@ -40,8 +44,8 @@ class Capture:
         if room > 0:
             part = text if len(text) <= room else text[:room]
             self.kept.write(part)
-            if self.echo >= 0:
-                write_at_once(self.echo, part)
+            if self.tap:
+                host.emit(self.tap, self.stream, part)
         elif self.size > FLOOD * self.limit:
             # It would go on until its time limit.
             raise OutputLimitExceeded(f"{FLOOD * self.limit} characters")
@@ -67,6 +71,8 @@ class Call:
     out = None
     err = None
     limit = 1 << 20
+    # Names who is told what it writes while it runs; 0 for nobody.
+    tap = 0
     finished = False
     stop_requested = False
     # The module of the plugin whose call it is.
@@ -79,19 +85,6 @@ CONTROL_CHARACTERS = {
     for number in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
     if chr(number) not in "\n\t"
 }
-
-
-def write_at_once(descriptor, text):
-    """What `plugin call` shows while the call runs: for a terminal without what would move its cursor."""
-    if os.isatty(descriptor):
-        text = text.translate(CONTROL_CHARACTERS)
-    data = text.encode("utf-8", "replace")
-    try:
-        while data:
-            data = data[os.write(descriptor, data) :]
-    except OSError:
-        # Nobody reads any more; what is kept is kept.
-        pass
 
 
 class CapturedBuffer(io.RawIOBase):
@@ -125,7 +118,7 @@ class CapturedStream(io.TextIOBase):
 
     def __init__(self, name, host_stream):
         self.attribute = "out" if name == "stdout" else "err"
-        self.echo = host.echo_out if name == "stdout" else host.echo_err
+        self.stream = OUTPUT if name == "stdout" else ERRORS
         self.host_stream = host_stream
         self.name = f"<{name}>"
         self.buffer = CapturedBuffer(self)
@@ -154,7 +147,7 @@ class CapturedStream(io.TextIOBase):
         capture = getattr(call, self.attribute)
         if capture is None:
             # One step, so that two threads of the call never make one each.
-            capture = call.__dict__.setdefault(self.attribute, Capture(call.limit, self.echo))
+            capture = call.__dict__.setdefault(self.attribute, Capture(call.limit, call.tap, self.stream))
         return capture
 
     def write_to_host(self, text):

@@ -11,7 +11,7 @@ import sys
 
 from _runbook import host
 from _runbook.contract import TimeLimitExceeded
-from _runbook.output import Capture, CapturedStream, OutputLimitExceeded, current_call
+from _runbook.output import ERRORS, OUTPUT, Capture, CapturedStream, OutputLimitExceeded, current_call
 
 MARK = "RUNBOOK_RUN_ID"
 
@@ -61,8 +61,8 @@ def begin_program():
         raise TimeLimitExceeded("the run is being stopped and may start no more programs")
     out, err, mark, out_pipe, err_pipe = answer
     if type(call.out) is not ProgramCapture:
-        call.out = ProgramCapture(call.out or Capture(call.limit, host.echo_out), out_pipe)
-        call.err = ProgramCapture(call.err or Capture(call.limit, host.echo_err), err_pipe)
+        call.out = ProgramCapture(call.out or Capture(call.limit, call.tap, OUTPUT), out_pipe)
+        call.err = ProgramCapture(call.err or Capture(call.limit, call.tap, ERRORS), err_pipe)
     return out, err, mark
 
 

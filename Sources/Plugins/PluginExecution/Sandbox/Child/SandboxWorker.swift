@@ -82,7 +82,7 @@ public final class SandboxWorker: @unchecked Sendable {
                     }
                 }
                 let answer: [UInt8]? = attachment.withGIL { [self] gil in
-                    let answer = carryOut(order, on: slot, gil: gil)
+                    let answer = carryOut(order, on: slot, channel, gil: gil)
                     // What a plugin forked comes back here too, and must answer nothing.
                     ForkedChild.endIfSo()
                     return answer
@@ -96,14 +96,17 @@ public final class SandboxWorker: @unchecked Sendable {
         _exit(0)
     }
 
-    private func carryOut(_ order: Order, on slot: CallSlot, gil: borrowing GIL) -> [UInt8]? {
+    private func carryOut(
+        _ order: Order, on slot: CallSlot, _ channel: WireChannel, gil: borrowing GIL
+    ) -> [UInt8]? {
         switch order {
         case .load(let message):
             var writer = WireWriter(kind: SandboxMessage.loaded)
             writer.integer(message.id)
             let result = slot.load(
                 script: message.script, path: message.path, pluginID: message.pluginID, id: message.id,
-                outputLimit: message.outputLimit, gil: gil)
+                outputLimit: message.outputLimit,
+                onOutput: message.sendsOutput ? Self.sender(of: message.id, through: channel) : nil, gil: gil)
             switch result {
             case .success(let loaded):
                 plugin.withLock { $0 = loaded.plugin }
@@ -121,7 +124,8 @@ public final class SandboxWorker: @unchecked Sendable {
                     slot.call(
                         message.function, of: $0, arguments: message.arguments, id: message.id,
                         outputLimit: message.limits.output, resultLimit: message.limits.result,
-                        runName: "\(message.id)", gil: gil)
+                        runName: "\(message.id)",
+                        onOutput: message.sendsOutput ? Self.sender(of: message.id, through: channel) : nil, gil: gil)
                 }
                 ?? CallResult(
                     value: .failure(.functionMissing(name: message.function, methods: [])), stdout: "", stderr: "")
@@ -133,6 +137,21 @@ public final class SandboxWorker: @unchecked Sendable {
             writer.integer(exception == nil ? 0 : 1)
             if let exception { writer.exception(exception) }
             return writer.finished()
+        }
+    }
+
+    /// Sends what a call writes to the agent before the call's answer. Nothing is sent any more once the call has ended,
+    /// and nothing by a process that the plugin forked.
+    private static func sender(of id: UInt64, through channel: WireChannel) -> OutputObserver {
+        { stream, text in
+            guard !ForkedChild.isOne else { return }
+            var rest = text.unicodeScalars[...]
+            while !rest.isEmpty {
+                let part = String(rest.prefix(OutputMessage.longest))
+                rest = rest.dropFirst(OutputMessage.longest)
+                guard let message = OutputMessage(id: id, stream: stream, text: part).encoded() else { return }
+                try? channel.send(message)
+            }
         }
     }
 

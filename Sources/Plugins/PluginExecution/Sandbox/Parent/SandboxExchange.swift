@@ -25,6 +25,8 @@ struct SandboxExchange {
     let stopDescriptor: Int32?
     /// It is ended with no step before that where all calls are to be stopped.
     let endsOnStop: Bool
+    /// Is told what the process says that the call writes; nil where it was not asked to say that.
+    let onOutput: OutputObserver?
 
     enum End<Value> {
         case answered(Value, stoppedBy: StopStep?)
@@ -72,7 +74,7 @@ struct SandboxExchange {
     ) -> End<Value> {
         let wire = child.calls[channel]
         wire.limit = answerLimit
-        var sent = 0
+        var (sent, told) = (0, 0)
         var stage = Stage.running
         let start = ContinuousClock.now
         var deadline = deadline
@@ -83,7 +85,14 @@ struct SandboxExchange {
         do throws(WireError) {
             while true {
                 if sent < order.count { sent += try wire.sendSome(order, from: sent) }
-                if let value = try wire.next(read) {
+                if let message = try wire.next({ kind, reader throws(WireError) -> Message<Value> in
+                    guard kind == SandboxMessage.output else { return .answer(try read(kind, &reader)) }
+                    return .output(try OutputMessage(from: &reader))
+                }) {
+                    guard case .answer(let value) = message else {
+                        try tell(message, told: &told)
+                        continue
+                    }
                     // Our own code in the child reads the order first, and says no more than that.
                     guard sent == order.count, !wire.hasBytes else { throw .malformed }
                     drain(&raw)
@@ -117,6 +126,20 @@ struct SandboxExchange {
             drain(&raw)
             return error == .closed ? .died(child.end(isGone: true)) : .misbehaved
         }
+    }
+
+    private enum Message<Value> {
+        case output(OutputMessage)
+        case answer(Value)
+    }
+
+    /// Hands on what the process says that its call writes: no more than would be kept.
+    private func tell<Value>(_ message: Message<Value>, told: inout Int) throws(WireError) {
+        guard case .output(let output) = message, let onOutput, output.id == id else { throw .malformed }
+        told += output.text.utf8.count
+        // What is kept is counted in characters first.
+        guard told <= 2 * 4 * (outputLimit + 1) else { throw .malformed }
+        onOutput(output.stream, output.text)
     }
 
     private static let processors = max(1, ProcessInfo.processInfo.activeProcessorCount)

@@ -274,7 +274,8 @@ public final class SandboxExecutor: Executor {
     ) -> Outcome {
         let (invocation, id) = (call.invocation, parts.nextID())
         let message = CallMessage(
-            id: id, function: invocation.function, arguments: invocation.arguments, limits: parts.limits)
+            id: id, function: invocation.function, arguments: invocation.arguments, limits: parts.limits,
+            sendsOutput: invocation.onOutput != nil)
         guard let order = message.encoded() else { return .rejected(.argumentsTooLarge, isolation: child.level) }
         // Only that it began: its end is not this process's.
         observer?.codeBegins(
@@ -286,7 +287,8 @@ public final class SandboxExecutor: Executor {
         var (raw, notes) = (SandboxExchange.RawOutput(), CallNotes())
         let end = parts.exchange(
             on: child, channel: channel, id: id, deadline: bound.deadline, answerLimit: parts.limits.message,
-            cpuLimit: version.kind.policy.cpuTime, stopDescriptor: stopSignal.descriptor
+            cpuLimit: version.kind.policy.cpuTime, stopDescriptor: stopSignal.descriptor,
+            onOutput: invocation.onOutput
         ).run(order, raw: &raw) { kind, reader throws(WireError) -> CallResult in
             guard kind == SandboxMessage.called, try reader.integer() == id else { throw .malformed }
             notes = CallNotes(rawValue: try reader.integer())

@@ -197,14 +197,15 @@ final class SandboxedVersion: @unchecked Sendable {
         let id = parts.nextID()
         let message = LoadMessage(
             id: id, pluginID: image.id.rawValue, path: image.path, script: image.script,
-            outputLimit: parts.limits.output)
+            outputLimit: parts.limits.output, sendsOutput: image.onOutput != nil)
         guard let order = message.encoded() else { throw .stopped }
         let limits = AnswerLimits(result: 0, output: parts.limits.output)
         var raw = SandboxExchange.RawOutput()
         let end = parts.exchange(
             on: child, channel: 0, id: id,
             deadline: bound.within(min(image.timeLimit ?? SandboxParts.loadLimit, SandboxParts.loadLimit)).deadline,
-            answerLimit: limits.message, stopDescriptor: parts.stopDescriptor, endsOnStop: true
+            answerLimit: limits.message, stopDescriptor: parts.stopDescriptor, endsOnStop: true,
+            onOutput: image.onOutput
         ).run(order, raw: &raw) { kind, reader throws(WireError) -> Result<String, LoadFailure> in
             guard kind == SandboxMessage.loaded, try reader.integer() == id else { throw .malformed }
             return try reader.integer() == 0
@@ -384,11 +385,12 @@ struct SandboxParts: Sendable {
 
     func exchange(
         on child: SandboxChild, channel: Int, id: UInt64, deadline: ContinuousClock.Instant?, answerLimit: Int,
-        cpuLimit: Duration? = nil, stopDescriptor: Int32? = nil, endsOnStop: Bool = false
+        cpuLimit: Duration? = nil, stopDescriptor: Int32? = nil, endsOnStop: Bool = false,
+        onOutput: OutputObserver? = nil
     ) -> SandboxExchange {
         SandboxExchange(
             child: child, channel: channel, id: id, deadline: deadline, policy: policy,
             floodLimit: 64 * limits.output, outputLimit: limits.output, answerLimit: answerLimit, cpuLimit: cpuLimit,
-            stopDescriptor: stopDescriptor, endsOnStop: endsOnStop)
+            stopDescriptor: stopDescriptor, endsOnStop: endsOnStop, onOutput: onOutput)
     }
 }

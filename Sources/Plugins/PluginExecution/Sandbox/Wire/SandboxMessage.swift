@@ -11,6 +11,8 @@ enum SandboxMessage {
     static let loaded: UInt32 = 11
     static let called: UInt32 = 12
     static let haveShutDown: UInt32 = 13
+    /// What a call, or a script while it is loaded, has written; comes before the answer, any number of times.
+    static let output: UInt32 = 14
     // On the control channel.
     static let ask: UInt32 = 21
     static let inject: UInt32 = 22
@@ -59,6 +61,8 @@ struct CallMessage {
     var function: String
     var arguments: String
     var limits: AnswerLimits
+    /// Whether what it writes is sent while it runs.
+    var sendsOutput: Bool
 
     func encoded() -> [UInt8]? {
         var writer = WireWriter(
@@ -66,12 +70,14 @@ struct CallMessage {
         writer.integer(id)
         writer.integer(UInt64(limits.output))
         writer.integer(UInt64(limits.result))
+        writer.integer(sendsOutput ? 1 : 0)
         writer.text(function)
         writer.text(arguments)
         return writer.finished()
     }
 
-    init(id: UInt64, function: String, arguments: String, limits: AnswerLimits) {
+    init(id: UInt64, function: String, arguments: String, limits: AnswerLimits, sendsOutput: Bool) {
+        self.sendsOutput = sendsOutput
         self.id = id
         self.function = function
         self.arguments = arguments
@@ -82,6 +88,7 @@ struct CallMessage {
         id = try reader.integer()
         let output = Int(truncatingIfNeeded: try reader.integer())
         limits = AnswerLimits(result: Int(truncatingIfNeeded: try reader.integer()), output: output)
+        sendsOutput = try reader.integer() != 0
         function = try reader.text()
         arguments = try reader.text()
     }
@@ -93,18 +100,21 @@ struct LoadMessage {
     var path: String
     var script: [UInt8]
     var outputLimit: Int
+    var sendsOutput: Bool
 
     func encoded() -> [UInt8]? {
         var writer = WireWriter(kind: SandboxMessage.load, capacity: 512 + script.count)
         writer.integer(id)
         writer.integer(UInt64(outputLimit))
+        writer.integer(sendsOutput ? 1 : 0)
         writer.text(pluginID)
         writer.text(path)
         writer.blob(script)
         return writer.finished()
     }
 
-    init(id: UInt64, pluginID: String, path: String, script: [UInt8], outputLimit: Int) {
+    init(id: UInt64, pluginID: String, path: String, script: [UInt8], outputLimit: Int, sendsOutput: Bool) {
+        self.sendsOutput = sendsOutput
         self.id = id
         self.pluginID = pluginID
         self.path = path
@@ -115,6 +125,7 @@ struct LoadMessage {
     init(from reader: inout WireReader) throws(WireError) {
         id = try reader.integer()
         outputLimit = Int(truncatingIfNeeded: try reader.integer())
+        sendsOutput = try reader.integer() != 0
         pluginID = try reader.text()
         path = try reader.text()
         script = try reader.blob()
@@ -122,6 +133,36 @@ struct LoadMessage {
 }
 
 // MARK: Answers
+
+struct OutputMessage {
+    /// Unicode scalars that it may have.
+    static let longest = 16 << 10
+
+    var id: UInt64
+    var stream: StandardStream
+    var text: String
+
+    func encoded() -> [UInt8]? {
+        var writer = WireWriter(kind: SandboxMessage.output, capacity: 64 + text.utf8.count)
+        writer.integer(id)
+        writer.integer(stream.rawValue)
+        writer.text(text)
+        return writer.finished()
+    }
+
+    init(id: UInt64, stream: StandardStream, text: String) {
+        self.id = id
+        self.stream = stream
+        self.text = text
+    }
+
+    init(from reader: inout WireReader) throws(WireError) {
+        id = try reader.integer()
+        guard let stream = StandardStream(rawValue: try reader.integer()) else { throw .malformed }
+        self.stream = stream
+        text = try reader.text(limit: 4 * Self.longest)
+    }
+}
 
 extension WireWriter {
     mutating func result(_ result: CallResult) {

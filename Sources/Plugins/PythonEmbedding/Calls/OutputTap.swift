@@ -1,0 +1,43 @@
+import Synchronization
+import Threads
+
+/// One of the two streams that a call writes to, numbered as their descriptors.
+public enum StandardStream: UInt64, Sendable {
+    case output = 1
+    case errors = 2
+}
+
+/// Is told what a call writes, while it runs and as far as it is kept. Called on any thread; must return soon.
+public typealias OutputObserver = @Sendable (StandardStream, String) -> Void
+
+/// Where one call's output goes while the call runs.
+///
+/// Python code names it by its number: a thread that outlives its call finds that there is none of it any more.
+final class OutputTap: Sendable {
+    /// Never 0, which is none, and never used twice.
+    let number: UInt64
+    /// Nil once it is closed.
+    private let observer: BlockingLock<OutputObserver?>
+
+    private static let lastNumber = Atomic<UInt64>(0)
+    private static let taps = BlockingLock<[UInt64: OutputTap]>([:])
+
+    init(_ observer: @escaping OutputObserver) {
+        number = Self.lastNumber.add(1, ordering: .relaxed).newValue
+        self.observer = BlockingLock(observer)
+        Self.taps.withLock { $0[number] = self }
+    }
+
+    static func find(_ number: UInt64) -> OutputTap? { taps.withLock { $0[number] } }
+
+    /// May wait for the observer: not with the GIL.
+    func emit(_ stream: StandardStream, _ text: String) {
+        observer.withLock { $0?(stream, text) }
+    }
+
+    /// When this returns the observer is called no more. May wait for it: not with the GIL.
+    func close() {
+        Self.taps.withLock { $0[number] = nil }
+        observer.withLock { $0 = nil }
+    }
+}
