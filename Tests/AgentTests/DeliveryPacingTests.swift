@@ -25,7 +25,7 @@ import Testing
     // MARK: The width
 
     @Test mutating func theWidthDoublesWithEveryRoundOfAnswers() {
-        for width in [1, 2, 4, 8] {
+        for width in [4, 8] {
             #expect(pacing.width == width)
             for _ in 0..<width { note(.answered) }
         }
@@ -191,6 +191,9 @@ import Testing
     }
 
     @Test mutating func aLimitThatMostRunIntoIsWaitedFor() throws {
+        // One alone says no more than that its result waits.
+        note(.limited(retryAfter: 30))
+        #expect(pacing.outages == 0)
         note(.limited(retryAfter: 30))
         let pause = try #require(pacing.pauseEnd(now: now)).timeIntervalSince(now)
         #expect(30...36 ~= pause)
@@ -198,8 +201,28 @@ import Testing
 
     // MARK: Probes
 
+    /// A slow one at the start held back all others until it answered, and one that failed was an outage.
+    @Test mutating func whatComesFirstHoldsBackNoOther() {
+        pacing.send(RunID(), now: now)
+        #expect(pacing.turn(now: now) == .now)
+        note(.failed(retryAfter: nil))
+        #expect(pacing.turn(now: now) == .now)
+    }
+
+    /// At random 9 of 16 fail once in some 10,000 requests where 15 % do, and that was an outage.
+    @Test mutating func noOutageIsSeenWhereOneInSevenFails() {
+        var seeded = SeededGenerator(state: 20_261_128)
+        widen()
+        for _ in 0..<100_000 {
+            note(Double.random(in: 0..<1, using: &seeded) < 0.15 ? .failed(retryAfter: nil) : .answered)
+        }
+        #expect(pacing.outages == 0 && pacing.width == DeliveryPacing.widest)
+    }
+
     /// A probe that was never answered held back all others for as long as `request_timeout`.
     @Test mutating func aProbeThatDoesNotAnswerGetsCompany() {
+        // As after an outage.
+        pacing.startOver(now: now)
         let probe = RunID()
         pacing.send(probe, now: now)
         #expect(pacing.turn(now: now.addingTimeInterval(1)) == .at(now.addingTimeInterval(2)))

@@ -33,9 +33,10 @@ import Testing
         let (backend, _, agent) = try await outbox(answer: .json("{}", status: 503, headers: ["Retry-After": "3600"]))
         let report = try await agent.runtime.runOnce()
         #expect(report.undelivered == Self.count + 1)
-        #expect(attempts(backend) == 1)
+        // Those that were on their way before the first answer.
+        #expect(1...4 ~= attempts(backend))
         let entries = try await agent.runtime.journal.reader.outbox()
-        #expect(entries.count { $0.attempts == 0 } == Self.count)
+        #expect(entries.count { $0.attempts == 0 } >= Self.count + 1 - attempts(backend))
         await agent.runtime.close()
     }
 

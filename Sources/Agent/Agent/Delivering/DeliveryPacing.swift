@@ -36,12 +36,14 @@ struct DeliveryPacing: Sendable {
 
     /// Requests that answer in the usual time, at the most.
     static let widest = 16
+    /// Before anything is known: one that is slow, or fails, doesn't hold up the others. After an outage it is one.
+    static let firstWidth = 4
     /// With those that take far longer than the others. The client has 256 connections at the most, and not for this alone.
     static let mostInFlight = 224
     /// Bytes of results on their way at the same time, past which no other is sent.
     static let mostBytes = 64 << 20
     /// How many may be on their way now, beside those that others have overtaken.
-    private(set) var width = 1
+    private(set) var width = firstWidth
     /// How often in a row the backend wasn't there.
     private(set) var outages = 0
     /// Nothing is sent before.
@@ -76,10 +78,12 @@ struct DeliveryPacing: Sendable {
     private var companions = 0
 
     /// The last requests that count.
-    static let window = 16
+    static let window = 32
     /// Fewer say nothing, unless all of them failed, and there are ``fewestFailures``.
-    private static let fewest = 4
+    private static let fewest = 8
     static let fewestFailures = 2
+    /// Others that a request was overtaken by, at the least, before it counts as slow.
+    private static let fewestOvertaking = 4
     /// A request that doesn't answer gets company after so many seconds, and then after twice as many.
     static let companionDelay: TimeInterval = 2
     /// Four in a second after an outage of 12 seconds or more, and each comes 2 % sooner than the last: after 12 seconds
@@ -132,10 +136,11 @@ struct DeliveryPacing: Sendable {
             if takenAtThisWidth >= width, width < Self.widest { change(width: width * 2) }
         case .failed(let asked):
             remember(run)
+            // Its own word is enough where there is no other.
             if mostFail || asked != nil && allFail { isAway(asked: asked, now: now, using: &random) }
         case .limited(let asked):
             remember(run)
-            if mostFail || asked != nil && allFail {
+            if mostFail {
                 isAway(asked: asked, now: now, using: &random)
             } else if flight.narrowings == narrowings {
                 // Those that were sent before it became narrower say it again.
@@ -233,7 +238,7 @@ struct DeliveryPacing: Sendable {
         return count
     }
 
-    private func isOvertaken(_ flight: Flight) -> Bool { taken - flight.taken >= max(width, Self.fewest) }
+    private func isOvertaken(_ flight: Flight) -> Bool { taken - flight.taken >= max(width, Self.fewestOvertaking) }
 }
 
 extension DeliveryPacing.Verdict {
