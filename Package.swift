@@ -229,7 +229,7 @@ let package = Package(
         .testTarget(
             name: "RunJournalTests",
             dependencies: ["AgentModel", "RunJournal", .product(name: "GRDB", package: "GRDB.swift")]),
-        .testTarget(name: "AgentCommandsTests", dependencies: ["AgentCommands"], exclude: ["Vectors"]),
+        .testTarget(name: "AgentCommandsTests", dependencies: ["Agent", "AgentCommands"], exclude: ["Vectors"]),
         .testTarget(
             name: "AgentTests",
             dependencies: [

@@ -226,6 +226,96 @@ import Testing
         #expect(output.status == 1 && output.stdout.contains("[journal.unwritable]"), "\(output.stdout)")
     }
 
+    // MARK: Plugins and their results
+
+    /// Calls that swallow the exception which is to stop them keep their threads.
+    @Test func aPluginWhoseCallsCanNotBeStoppedIsAProblem() async throws {
+        let backend = try ScriptedBackend()
+        let script = """
+            import time
+            class Plugin:
+                def ignore(self):
+                    end = time.monotonic() + 30
+                    while time.monotonic() < end:
+                        try: time.sleep(0.01)
+                        except BaseException: pass
+            """
+        backend.addPlugin("deaf", script: script, functions: ["ignore"])
+        for number in 1...3 {
+            backend.addTask(#"{"id": "t\#(number)", "command": "deaf.ignore", "cron": null, "arguments": "{}"}"#)
+        }
+        let folder = try TemporaryFolder()
+        try """
+        [agent]
+        server_url = \(backend.server.url)
+        auth = False
+        poll_interval = 1
+        [plugin:deaf]
+        task_timeout = 1
+        concurrency = 3
+        """.write(toFile: folder.path("config.ini"), atomically: true, encoding: .utf8)
+        _ = try await AgentProcess.run(["run"], directory: folder.path) { process in
+            defer { kill(process, SIGKILL) }
+            for number in 1...3 { await backend.server.request(to: "/api/agent/task/t\(number)") }
+            backend.addTask(#"{"id": "t4", "command": "deaf.ignore", "cron": null, "arguments": "{}"}"#)
+            await backend.server.request(to: "/api/agent/task/t4")
+            let status = try await status(in: folder, problems: ["plugin.stuck"])
+            #expect(status["stuck_plugins"] as? [String] == ["deaf"])
+            let text = try await AgentProcess.run(["status"], directory: folder.path)
+            #expect(text.stdout.contains(#"calls of the plugin "deaf" could not be stopped"#), "\(text.stdout)")
+        }
+        #expect(try backend.results(of: "t4").map(\.error?.code) == ["plugin.stuck"])
+    }
+
+    @Test func anOutboxThatIsFullIsAProblem() async throws {
+        let backend = try ScriptedBackend()
+        backend.addPlugin(
+            "large", script: "class Plugin:\n    def make(self): return 'x' * 1200000\n", functions: ["make"])
+        backend.addTask(#"{"id": "t1", "command": "large.make", "cron": null, "arguments": "{}"}"#)
+        backend.server.route("/api/agent/task/t1", .json("{}", status: 503, headers: ["Retry-After": "3600"]))
+        let folder = try TemporaryFolder()
+        let arguments = ["run", "--once"] + settings(backend.server.url) + ["--set", "outbox_limit=1 MiB"]
+        _ = try await AgentProcess.run(arguments, directory: folder.path)
+        let output = try await AgentProcess.run(
+            ["status", "--json", "--set", "auth=no", "--set", "outbox_limit=1 MiB"], directory: folder.path)
+        let status = try #require(try output.jsonLines().first)
+        #expect(codes(status) == ["outbox.full"] && output.status == 1, "\(output)")
+        // With the room that it has without a setting it is none.
+        _ = try await self.status(in: folder, problems: [])
+    }
+
+    @Test func programsThatRunsHaveLeftAreCounted() async throws {
+        let backend = try ScriptedBackend()
+        let script = """
+            import subprocess
+            class Plugin:
+                def leave(self): return subprocess.Popen(["/bin/sleep", "60"]).pid
+            """
+        backend.addPlugin("leaver", script: script, functions: ["leave"])
+        for number in 1...2 {
+            backend.addTask(#"{"id": "t\#(number)", "command": "leaver.leave", "cron": null, "arguments": "{}"}"#)
+        }
+        let folder = try TemporaryFolder()
+        _ = try await AgentProcess.run(["run"] + settings(backend.server.url), directory: folder.path) { process in
+            for number in 1...2 { await backend.server.request(to: "/api/agent/task/t\(number)") }
+            let left = try await poll(["status", "--set", "auth=no"], in: folder.path) { lines in
+                lines.first?["left_programs"] as? Int == 2
+            }
+            #expect(left.first.map(codes) == [])
+            let text = try await AgentProcess.run(["status", "--set", "auth=no"], directory: folder.path)
+            #expect(text.status == 0 && text.stdout.contains("programs"), "\(text.stdout)")
+            for number in 1...2 {
+                for result in try backend.results(of: "t\(number)") {
+                    if let left = result.data.flatMap(pid_t.init) { kill(left, SIGKILL) }
+                }
+            }
+            _ = try await poll(["status", "--set", "auth=no"], in: folder.path) { lines in
+                lines.first?["left_programs"] as? Int == 0
+            }
+            kill(process, SIGTERM)
+        }
+    }
+
     // MARK: Sections of plugins
 
     private static let here = "class Plugin:\n    def where(self): return 'here'\n"

@@ -32,8 +32,8 @@ import Testing
         for result in results where result.verdict == .notShown && !mayBeNotShown.contains(result.name) {
             Issue.record("\(result.name) shows nothing here: \(result.detail); its twin: \(result.twin)")
         }
-        #expect(results.count >= 285)
-        #expect(Set(results.map(\.group)) == ["files", "syscalls", "network", "processes", "secrets"])
+        #expect(results.count >= 295)
+        #expect(Set(results.map(\.group)) == ["files", "syscalls", "network", "processes", "secrets", "agent"])
     }
 
     @Test func nothingGetsThrough() async throws {

@@ -47,12 +47,17 @@ public struct EscapeSuite: Sendable {
                 let policy = try attempt.sandboxPolicy(context)
                 let before = attempt.after.flatMap { name in attempts.first { $0.name == name } }
                 func make(in executor: SandboxExecutor) async throws -> Effect {
-                    if let before { _ = try await Self.make(before, in: executor, policy, context) }
+                    if let before {
+                        _ = try await Self.make(before, in: executor, before.sandboxPolicy(context), context)
+                    }
                     return try await Self.make(attempt, in: executor, policy, context)
                 }
-                let twin = try await make(in: outside)
-                let confined = try await make(in: inside)
-                let result = EscapeResult(attempt, confined: confined, twin: twin)
+                let result =
+                    if let way = AgentAttempt.Way(rawValue: attempt.role ?? "") {
+                        try await AgentAttempt(host: host, attempt: attempt, way: way, context: context).result()
+                    } else {
+                        EscapeResult(attempt, confined: try await make(in: inside), twin: try await make(in: outside))
+                    }
                 report(result)
                 results.append(result)
             }
@@ -74,7 +79,8 @@ public struct EscapeSuite: Sendable {
         let group: String
         let title: String
         let policy: String
-        /// `setup` for what is no attempt of its own and only comes before another.
+        /// `setup` for what is no attempt of its own and only comes before another; one of ``AgentAttempt/Way`` for what
+        /// is tried on the agent itself.
         let role: String?
         /// What is made before it, in a process that has ended by then.
         let after: String?
@@ -100,6 +106,12 @@ public struct EscapeSuite: Sendable {
                 (policy.network, policy.writePaths) = (.full, [folder])
             case "proc": policy.hasProc = true
             case "no-programs": policy.startsPrograms = false
+            case "results": policy.api = .results
+            case "linked":
+                guard case .object(let fields) = context, case .string(let folder)? = fields["write_folder"] else {
+                    throw Failure(message: "the attempts' script names no writable folder")
+                }
+                policy.readPaths = [folder + "/link"]
             default: policy.network = .none
             }
             return policy
@@ -113,7 +125,7 @@ public struct EscapeSuite: Sendable {
         case broken(String)
     }
 
-    private struct Answer: Decodable {
+    struct Answer: Decodable {
         let through: Bool
         let detail: String
     }
@@ -123,11 +135,22 @@ public struct EscapeSuite: Sendable {
         _ attempt: Attempt, in executor: SandboxExecutor, _ policy: SandboxPolicy, _ context: JSONValue
     ) async throws -> Effect {
         let id = try PluginID("attempt")
-        try await executor.load(image(id, policy))
+        do throws(PluginExecutionError) {
+            try await executor.load(image(id, policy))
+        } catch {
+            // Its policy can't be put into force as it is, and then nothing runs.
+            if case .sandbox = error, attempt.policy == "linked" { return .refused(error.message) }
+            throw error
+        }
         let outcome = await executor.execute(
             Invocation(
                 pluginID: id, function: "attempt",
                 arguments: try json(["name": .string(attempt.name), "context": context]), timeLimit: .seconds(30)))
+        return try effect(of: outcome)
+    }
+
+    /// What the attempt itself says of its effect.
+    static func effect(of outcome: Outcome) throws -> Effect {
         switch outcome.status {
         case .succeeded:
             let answer = try JSONDecoder().decode(Answer.self, from: Data((outcome.data ?? "").utf8))
@@ -150,7 +173,7 @@ public struct EscapeSuite: Sendable {
         return try JSONDecoder().decode(Value.self, from: Data((outcome.data ?? "null").utf8))
     }
 
-    private static func json(_ fields: [String: JSONValue]) throws -> String {
+    static func json(_ fields: [String: JSONValue]) throws -> String {
         String(decoding: try JSONEncoder().encode(JSONValue.object(fields)), as: UTF8.self)
     }
 

@@ -4,6 +4,8 @@ The script behind `runbook-agent doctor --escape`. `prepare` runs unconfined and
 runs once in a sandboxed child, where nothing may get through, and once in an unconfined child of the same
 kind, its twin, where it must: a check that can't fail shows nothing.
 
+Those against the agent itself run in a sandboxed child both times, see there.
+
 An attempt returns a short text when the forbidden effect was achieved. It raises OSError or Refused when it
 was not; anything else that it raises is a fault of the check or its surroundings, never taken for a refusal.
 """
@@ -2449,6 +2451,139 @@ def hand_descriptors_on(context):
     if not kept:
         raise Refused("all are closed")
     return f"descriptors {kept}"
+
+
+# ------------------------------------------------------------ the agent itself
+#
+# What a process says to the agent without having been asked, or otherwise than the agent's own code there would. The twin
+# of each says the same in the form that is taken: it shows that the words get there. Descriptors: 3, 4 and 5 lead to the
+# agent for control, requests and calls; 6, 7 and 8 come from it in the same order.
+
+TO_AGENT = {"control": 3, "requests": 4, "calls": 5}
+FROM_AGENT = {"control": 6, "requests": 7, "calls": 8}
+LOADED, CALLED, REQUEST = 11, 12, 40
+# More than the agent takes of a result, and of what an exception says.
+RESULT_LIMIT, MESSAGE_LIMIT = 16 << 20, 64 << 10
+
+
+def is_twin(context):
+    return context["is_twin"]
+
+
+def word_of(*numbers):
+    return struct.pack(f"={len(numbers)}Q", *numbers)
+
+
+def text_of(text):
+    return word_of(len(text)) + text
+
+
+def say(channel, kind, body, part=1):
+    """Writes a message, or so much of it."""
+    data = struct.pack("=II", len(body), kind) + body
+    data = data[: int(len(data) * part)]
+    while data:
+        data = data[os.write(TO_AGENT[channel], data) :]
+
+
+def success(context, value):
+    return word_of(context["call"], 0, 0, 1) + text_of(value) + text_of(b"") + text_of(b"")
+
+
+def failure(context, message):
+    exception = text_of(b"ValueError") + text_of(message) + word_of(0, 1, 0)
+    return word_of(context["call"], 0, 5) + exception + text_of(b"") + text_of(b"")
+
+
+def sleep_on():
+    time.sleep(3600)
+
+
+@attempt("agent", "give an answer of its own with more in it than belongs there", role="answer")
+def answer_with_more(context):
+    say("calls", CALLED, success(context, b"forged") + (b"" if is_twin(context) else b"x"))
+    sleep_on()
+
+
+@attempt("agent", "give half an answer, and sleep past the time limit", role="answer")
+def answer_half(context):
+    say("calls", CALLED, success(context, b"forged"), part=1 if is_twin(context) else 0.5)
+    sleep_on()
+
+
+@attempt("agent", "have the agent keep a result that is too large", role="answer")
+def answer_large_result(context):
+    say("calls", CALLED, success(context, b"forged".ljust(1 << 20 if is_twin(context) else RESULT_LIMIT + 1, b".")))
+    sleep_on()
+
+
+@attempt("agent", "have the agent keep a message that is too large", role="answer")
+def answer_large_message(context):
+    say("calls", CALLED, failure(context, b"forged".ljust(1 << 10 if is_twin(context) else MESSAGE_LIMIT + 1, b".")))
+    sleep_on()
+
+
+@attempt("agent", "have the agent keep what isn't text", role="answer")
+def answer_without_text(context):
+    say("calls", CALLED, success(context, b"forged" if is_twin(context) else b"forged\xff"))
+    sleep_on()
+
+
+@attempt("agent", "say that it is loaded with more in it than belongs there, and sleep", role="load")
+def load_with_more(context):
+    say("calls", LOADED, word_of(context["load"], 0) + text_of(b"") + (b"" if is_twin(context) else b"x"))
+    sleep_on()
+
+
+@attempt("agent", "say that it is loaded, and sleep through every call", role="hold")
+def load_and_hold(context):
+    say("calls", LOADED, word_of(context["load"], 0) + text_of(b""))
+    sleep_on()
+
+
+@attempt("agent", "hand the agent an open file to close", role="send")
+def send_descriptor(context):
+    with socket.socket() as endless:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", endless.fileno()))]
+        if is_twin(context):
+            near, far = socket.socketpair()
+            near.sendmsg([b"x"], rights)
+            return f"{len(far.recvmsg(1, socket.CMSG_SPACE(4))[1])} descriptor was taken"
+        refused = []
+        for descriptor in (*TO_AGENT.values(), *FROM_AGENT.values()):
+            try:
+                # As they are: what isn't a socket can be made into an object all the same.
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, os.dup(descriptor)) as channel:
+                    channel.sendmsg([b"x"], rights)
+                return f"it was accepted by descriptor {descriptor}"
+            except OSError as error:
+                refused.append(code_name(error.errno))
+        raise Refused(", ".join(sorted(set(refused))))
+
+
+@attempt("agent", "write the result of another plugin's task", "results", role="send")
+def write_foreign_result(context):
+    path = b"/api/agent/task/" + (b"own" if is_twin(context) else b"foreign")
+    say("requests", REQUEST, text_of(b"POST") + text_of(path) + word_of(1) + text_of(b'{"data": "forged"}'))
+    length, _ = struct.unpack("=II", os.read(FROM_AGENT["requests"], 8))
+    answer = os.read(FROM_AGENT["requests"], length)
+    if struct.unpack("=Q", answer[:8])[0] != 0:
+        raise Refused(answer[16 : 16 + answer[8]].decode())
+    return "the backend has it"
+
+
+@attempt("files", "put a link where the policy of another plugin names a folder", "writable", role="setup")
+def plant_link(context):
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(context["write_folder"], "link"))
+    os.symlink(os.path.dirname(context["plugin"]), os.path.join(context["write_folder"], "link"))
+    return "it is there"
+
+
+@attempt("files", "read a file where a link leads that another plugin has put into its policy", "linked",
+         after="plant_link")
+def read_by_planted_link(context):
+    return expect(context, "plugin", read_file(os.path.join(context["write_folder"], "link", "script.py")))
 
 
 # ------------------------------------------------------------ the plugin

@@ -15,9 +15,10 @@ struct DoctorCommand: AsyncParsableCommand {
             Lists each layer of the sandbox, whether it works here and what to do where it doesn't, and starts a real
             child with each kind of network policy. Exits 1 where plugins could not be confined as a whole.
 
-            With --escape it tries to break out of such a child, one line an attempt. Each attempt is made without the
-            sandbox too: "stopped" means that it got through there and not in the sandbox, "not shown" that it gets
-            through neither way on this host or for this user. Exits 1 where one gets through.
+            With --escape it tries to break out of such a child, and to harm the agent from there, one line an attempt.
+            Each attempt is made without the sandbox too, and one on the agent in the form that is lawful: "stopped"
+            means that it got through there and not in the sandbox, "not shown" that it gets through neither way on this
+            host or for this user. Exits 1 where one gets through.
 
             The configuration says how: 'mode' and 'user' of the section [sandbox].
 
