@@ -59,6 +59,7 @@ let package = Package(
         // MARK: Leaves
 
         .target(name: "CArguments"),
+        .target(name: "Quantities"),
         .target(name: "Threads"),
         .target(name: "Diagnostics", dependencies: ["Threads"]),
         .target(name: "AgentModel", dependencies: ["Diagnostics"]),
@@ -125,7 +126,8 @@ let package = Package(
             dependencies: [
                 "AgentModel", "BackendClient", "Diagnostics", "CProcess", "CronSchedule", "Cryptography", "CSignals",
                 "DeviceAuthorization", "PluginExecution", "PluginStore", "ProcessLogging", "PythonEmbedding",
-                "RunJournal", "Sandbox", "Threads", .product(name: "Configuration", package: "swift-configuration"),
+                "Quantities", "RunJournal", "Sandbox", "Threads",
+                .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
@@ -136,7 +138,7 @@ let package = Package(
             dependencies: [
                 "Agent", "AgentModel", "BackendClient", "Diagnostics", "CronSchedule", "Cryptography",
                 "DeviceAuthorization", "PluginExecution", "PluginStore", "ProcessLogging", "PythonEmbedding",
-                "RunJournal", "Sandbox", "SandboxEscapes", "Threads",
+                "Quantities", "RunJournal", "Sandbox", "SandboxEscapes", "Threads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -157,7 +159,7 @@ let package = Package(
         .executableTarget(
             name: "runbook-backend",
             dependencies: [
-                "AgentModel", "Diagnostics", "ProcessLogging", "ReferenceBackend",
+                "AgentModel", "Diagnostics", "ProcessLogging", "Quantities", "ReferenceBackend",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -182,6 +184,7 @@ let package = Package(
             dependencies: [
                 "ReliabilityTesting", "Threads", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
+        .testTarget(name: "QuantitiesTests", dependencies: ["Quantities"]),
         .testTarget(name: "AgentModelTests", dependencies: ["AgentModel", "Diagnostics"]),
         .testTarget(
             name: "CronScheduleTests", dependencies: ["AgentModel", "Diagnostics", "CronSchedule", "Threads"],
@@ -266,7 +269,9 @@ let package = Package(
 // Where the sources are. What is in one folder uses what is in the same folder and in those above it, and nothing below:
 // `Scripts/check-imports.sh` sees to that.
 let folders: KeyValuePairs = [
-    "Sources/Support": ["CArguments", "Diagnostics", "CronSchedule", "Cryptography", "ProcessLogging", "Threads"],
+    "Sources/Support": [
+        "CArguments", "Diagnostics", "CronSchedule", "Cryptography", "ProcessLogging", "Quantities", "Threads",
+    ],
     "Sources/Contract": ["AgentModel"],
     "Sources/Client": ["BackendClient", "DeviceAuthorization"],
     "Sources/Plugins": [

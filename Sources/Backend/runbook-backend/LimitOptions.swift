@@ -3,16 +3,20 @@ import ReferenceBackend
 
 /// How much the server takes in, and how much it keeps.
 struct LimitOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The largest result that is taken, in bytes.", valueName: "bytes"))
+    @Option(
+        help: ArgumentHelp("The largest result that is taken, in bytes or such as \"16 MiB\".", valueName: "size"),
+        transform: QuantityOption.bytes)
     var maxResultSize = BackendConfiguration.defaultMaximumResultSize
 
     @Option(
         help: ArgumentHelp(
-            "What large bodies of requests and answers may take in memory together, in bytes; the rest waits.",
-            valueName: "bytes"))
+            "What large bodies of requests and answers may take in memory together; the rest waits.",
+            valueName: "size"), transform: QuantityOption.bytes)
     var maxBodies = ServerLimits.defaultMaximumBodies
 
-    @Option(help: ArgumentHelp("How much the runs of one agent may take on disk, in bytes.", valueName: "bytes"))
+    @Option(
+        help: ArgumentHelp("How much the runs of one agent may take on disk.", valueName: "size"),
+        transform: QuantityOption.bytes)
     var maxAgentStorage = ServerLimits.defaultMaximumAgentStorage
 
     @Option(help: ArgumentHelp("How many connections may be open.", valueName: "count"))
@@ -20,22 +24,25 @@ struct LimitOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "How long a new connection may take to send the head of its first request.", valueName: "seconds"))
+            "How long a new connection may take to send the head of its first request, in seconds or such as \"1 min\".",
+            valueName: "time"), transform: QuantityOption.seconds)
     var headTimeout = ServerLimits.defaultHeadTimeout
 
     @Option(
-        help: ArgumentHelp("How long a connection may stay open between two requests.", valueName: "seconds"))
+        help: ArgumentHelp("How long a connection may stay open between two requests.", valueName: "time"),
+        transform: QuantityOption.seconds)
     var idleTimeout = ServerLimits.defaultIdleTimeout
 
     @Option(
         help: ArgumentHelp(
             "How long a client may keep the server waiting within a request and its answer; a second more for each 16 KiB "
-                + "that it sends or takes.", valueName: "seconds"))
+                + "that it sends or takes.", valueName: "time"), transform: QuantityOption.seconds)
     var bodyTimeout = ServerLimits.defaultBodyTimeout
 
     @Option(
         help: ArgumentHelp(
-            "Delete runs that came in longer ago than this. By default they are kept.", valueName: "days"))
+            "Delete runs that came in longer ago than this, in days or such as \"90 d\". By default they are kept.",
+            valueName: "days"), transform: QuantityOption.days)
     var keepRuns: Int?
 
     @Option(

@@ -16,13 +16,19 @@ struct LoginOptions: ParsableArguments {
         help: ArgumentHelp("Let in no clients but this; may be given several times. By default any.", valueName: "id"))
     var clientIDs: [String] = []
 
-    @Option(help: ArgumentHelp("How long a code can be approved.", valueName: "seconds"))
+    @Option(
+        help: ArgumentHelp("How long a code can be approved, in seconds or such as \"10 min\".", valueName: "time"),
+        transform: QuantityOption.wholeSeconds)
     var codeLifetime = LoginConfiguration.defaultCodeLifetime
 
-    @Option(help: ArgumentHelp("How long an access token is good.", valueName: "seconds"))
+    @Option(
+        help: ArgumentHelp("How long an access token is good.", valueName: "time"),
+        transform: QuantityOption.wholeSeconds)
     var accessTokenLifetime = LoginConfiguration.defaultAccessTokenLifetime
 
-    @Option(help: ArgumentHelp("How long an agent may be away until it must log in again.", valueName: "seconds"))
+    @Option(
+        help: ArgumentHelp("How long an agent may be away until it must log in again.", valueName: "time"),
+        transform: QuantityOption.wholeSeconds)
     var refreshTokenLifetime = LoginConfiguration.defaultRefreshTokenLifetime
 
     func validate() throws {

@@ -1,6 +1,7 @@
 import AgentModel
 import Diagnostics
 import Foundation
+import Quantities
 
 /// Reads the text of one setting as what it must be; each failure is a sentence on what is allowed.
 enum SettingParser {
@@ -29,12 +30,7 @@ enum SettingParser {
 
     /// Bytes: a whole number, with KiB, MiB, GiB or TiB behind it or without.
     static func bytes(_ text: String, _ range: ClosedRange<Int>) throws(Refusal) -> Int {
-        let units = ["": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40]
-        let digits = text.prefix { $0.isASCII && $0.isNumber }
-        let unit = text.dropFirst(digits.count).trimmingCharacters(in: .whitespaces).lowercased()
-        guard let count = Int(digits), let factor = units[unit] else { throw sizeRefusal(range) }
-        let (bytes, overflows) = count.multipliedReportingOverflow(by: factor)
-        guard !overflows, range.contains(bytes) else { throw sizeRefusal(range) }
+        guard let bytes = SizeQuantity.bytes(text), range.contains(bytes) else { throw sizeRefusal(range) }
         return bytes
     }
 
@@ -47,15 +43,12 @@ enum SettingParser {
     /// A time span: a number, with or without a fraction, of seconds, or of `ms`, `s`, `min`, `h` or `d`, which stand
     /// behind it.
     static func seconds(_ text: String, _ range: ClosedRange<Double>) throws(Refusal) -> Duration {
-        let units = ["": 1, "ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86_400]
-        let digits = text.prefix { $0.isASCII && $0.isNumber || $0 == "." }
-        let unit = text.dropFirst(digits.count).trimmingCharacters(in: .whitespaces).lowercased()
-        guard let number = Double(digits), let factor = units[unit], range.contains(number * factor) else {
+        guard let seconds = TimeQuantity.seconds(text), range.contains(seconds) else {
             throw Refusal(
                 allowed: "a number of seconds from \(plain(range.lowerBound)) to \(plain(range.upperBound)), such as "
-                    + "\"90\", \"90 s\" or \"1.5 min\"; the units are ms, s, min, h and d")
+                    + "\"90\", \"90 s\" or \"1.5 min\"; the units are \(TimeQuantity.unitNames)")
         }
-        return .milliseconds(Int64((number * factor * 1000).rounded()))
+        return .milliseconds(Int64((seconds * 1000).rounded()))
     }
 
     private static func plain(_ number: Double) -> String {

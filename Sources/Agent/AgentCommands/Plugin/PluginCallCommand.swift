@@ -9,6 +9,7 @@ import Logging
 import PluginExecution
 import PluginStore
 import PythonEmbedding
+import Quantities
 import Threads
 
 struct PluginCallCommand: AsyncParsableCommand {
@@ -33,7 +34,14 @@ struct PluginCallCommand: AsyncParsableCommand {
     @Option(name: .long, help: ArgumentHelp("Keyword arguments: the JSON of an object.", valueName: "json"))
     var arguments = "{}"
 
-    @Option(name: .long, help: ArgumentHelp("Time limit in seconds, 0 for none.", valueName: "seconds"))
+    @Option(
+        name: .long, help: ArgumentHelp("Time limit in seconds or such as \"5 min\", 0 for none.", valueName: "time"),
+        transform: { text in
+            guard let seconds = TimeQuantity.seconds(text) else {
+                throw ValidationError("give seconds, or a number with one of the units \(TimeQuantity.unitNames)")
+            }
+            return seconds
+        })
     var timeLimit: Double?
 
     @OptionGroup var configurationOptions: ConfigurationOptions
