@@ -239,6 +239,7 @@ let package = Package(
                 "Agent", "AgentModel", "AgentTestSupport", "BackendClient", "Diagnostics", "CronSchedule",
                 "ProcessLogging", "RunJournal", "Sandbox",
                 .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Logging", package: "swift-log"),

@@ -4,7 +4,7 @@ import AgentTestSupport
 import Foundation
 import Testing
 
-/// Whose turn it is.
+/// Whose turn it is, in a whole agent; `RunQueueTests` has the cases.
 @Suite struct FairnessTests {
     private static func gate(_ file: String) -> String {
         """
@@ -26,7 +26,7 @@ import Testing
                 def note(self, file, name):
                     with open(file, "a") as lines: lines.write(name + "\\n")
             """
-        let count = 1000
+        let count = 100
         for plugin in ["p0", "p1", "late"] { backend.addPlugin(plugin, script: script, functions: ["note"]) }
         var tasks: [String] = []
         func add(_ id: String, _ plugin: String) {

@@ -1,5 +1,4 @@
 public import AgentModel
-import DequeModule
 import Diagnostics
 public import Logging
 public import PluginExecution
@@ -51,101 +50,24 @@ public actor Dispatcher: Service {
     }
 
     private let parts: Parts
-    private var workers: Int
-    private let concurrency: @Sendable (PluginID) -> Int
     private let logger: Logger
     private let starts: AsyncStream<PlannedRun>
     private let startsContinuation: AsyncStream<PlannedRun>.Continuation
 
-    private var lanes: [Lane.Key: Lane] = [:]
-    /// Lanes with a run that could start, in the order of their turns.
-    private var turns = Deque<Lane.Key>()
-    /// By task id: queued, waiting for its plugin, or running. Such a task isn't queued again.
-    private var held: [TaskID: Held] = [:]
-    private var waiting: [TaskID: PlannedRun] = [:]
-    /// The same by what they wait for, so that a change of one command asks for no other.
-    private var waitingFor: [PluginCatalog.Question: Set<TaskID>] = [:]
-    private var lastNumber = 0
+    private var queue: RunQueue
+    private var outbox = OutboxGate() { didSet { isHoldingBack.store(outbox.isFull, ordering: .releasing) } }
+    private let isHoldingBack = Atomic(false)
     /// How often it was said that plugins have changed.
     private var catalogVersion = 0
     private var isLookingAgain = false
     private var looksAtAll = false
     private let withdrawn = WithdrawnTasks()
-    /// Why tasks wait or have waited, as the log says it.
-    private var reasons: [TaskID: String] = [:]
-    /// Those that may be called at the same time, from the writing down of their start to the end of their call.
-    private var running = 0
-    /// Written down beyond these, so that the next call needn't wait for the disk.
-    private var runningAhead = 0
-    /// Called, and their results are being written down.
-    private var recording = 0
-    private var recordingBytes = 0
     private var isStopping = false
-    private var isOutboxFull = false { didSet { isHoldingBack.store(isOutboxFull, ordering: .releasing) } }
-    private let isHoldingBack = Atomic(false)
     /// Runs that wait until the journal can be written again.
     private var unrecorded = 0
     private var settledWaiters: [CheckedContinuation<Void, Never>] = []
     private var idleWaiters: [CheckedContinuation<Void, Never>] = []
     public private(set) var tally = Tally()
-
-    private struct Held {
-        enum State {
-            case queued(Lane.Key)
-            case waiting
-            case running(Lane.Key)
-        }
-
-        var run: PlannedRun
-        /// Their order, of those that wait. No two have the same.
-        let number: Int
-        var state: State
-
-        var isRunning: Bool { if case .running = state { true } else { false } }
-    }
-
-    /// The runs of one plugin, which are called one at a time unless configured otherwise.
-    private struct Lane {
-        enum Key: Hashable {
-            case plugin(PluginID)
-            /// Runs that will be rejected.
-            case none
-        }
-
-        struct Entry {
-            let run: PlannedRun
-            let number: Int
-        }
-
-        /// Some may have been withdrawn or changed since; they are passed over, because to look for one would take as
-        /// long as the queue is.
-        var queue = Deque<Entry>()
-        /// How many of these.
-        var stale = 0
-        var running = 0
-        var runningAhead = 0
-        var hasTurn = false
-        var isQueueEmpty: Bool { queue.count == stale }
-
-        /// How many one-offs more than are called at the same time may be written down, so that they share a sync of
-        /// the disk and the plugin doesn't wait for it.
-        var ahead = 0
-
-        /// Work of little time and little output, going by the last call: what has its turn ahead can't be withdrawn
-        /// any more.
-        mutating func keepAhead(after outcome: Outcome) {
-            let byTime = Dispatcher.aheadTime / max(outcome.duration, .nanoseconds(1))
-            let bySize = Dispatcher.aheadBytes / max(outcome.size, 1)
-            ahead = min(Int(min(byTime, 512)), bySize)
-        }
-    }
-
-    private static let aheadTime = Duration.milliseconds(20)
-    private static let aheadBytes = 256 << 10
-    /// Runs in memory at the same time, between their queue and the outbox.
-    private static let window = 1024
-    /// Plugins that can't start anything which are asked at a time where no call may be added; they are asked in turn.
-    private static let scanLimit = 64
 
     /// - Parameters:
     ///   - workers: how many runs may be under way at the same time.
@@ -154,15 +76,14 @@ public actor Dispatcher: Service {
         parts: Parts, workers: Int, concurrency: @escaping @Sendable (PluginID) -> Int = { _ in 1 }, logger: Logger
     ) {
         self.parts = parts
-        self.workers = workers
-        self.concurrency = concurrency
+        queue = RunQueue(workers: workers, concurrency: concurrency)
         self.logger = logger
         (starts, startsContinuation) = AsyncStream.makeStream()
     }
 
     /// Changes how many runs may be under way at the same time.
     func setWorkers(_ count: Int) {
-        workers = count
+        queue.workers = count
         admit()
     }
 
@@ -171,24 +92,17 @@ public actor Dispatcher: Service {
     /// Queues a run unless its task is queued or running already.
     public func submit(_ run: PlannedRun) async {
         guard !isStopping else { return }
-        if let known = held[run.task.key] {
-            if let fireTime = run.scheduledFor {
-                logger.warning(
-                    "a fire time is passed over: the task is still queued or running",
-                    metadata: ["task_id": "\(run.task.id)", "scheduled_for": "\(RFC3339.string(from: fireTime))"])
-                return
-            }
-            // A one-off that was changed before its turn runs as it is now.
-            guard !known.isRunning, known.run != run else { return }
-            drop([run.task.key])
+        switch queue.hold(run) {
+        case .held: await enqueue(run)
+        case .known: break
+        case .overlaps:
+            logger.warning(
+                "skipping a scheduled run: the previous one is still queued or running",
+                metadata: [
+                    "task_id": "\(run.task.id)",
+                    "scheduled_for": "\(run.scheduledFor.map { RFC3339.string(from: $0) } ?? "")",
+                ])
         }
-        held[run.task.key] = newlyHeld(run)
-        await enqueue(run)
-    }
-
-    private func newlyHeld(_ run: PlannedRun) -> Held {
-        lastNumber += 1
-        return Held(run: run, number: lastNumber, state: .waiting)
     }
 
     /// Drops what is queued and not running of tasks that the backend doesn't list any more, or not as that: a one-off
@@ -196,39 +110,8 @@ public actor Dispatcher: Service {
     ///
     /// Of what has been handed to the executor, one-offs that have not begun are taken back.
     public func withdraw(exceptOneOffs oneOffs: Set<TaskID>, schedules: Set<TaskID>) {
-        withdrawn.replace(
-            with: held.filter { id, held in held.isRunning && held.run.scheduledFor == nil && !oneOffs.contains(id) }
-                .map(\.key))
-        let gone = held.filter { id, held in
-            !held.isRunning && !(held.run.scheduledFor == nil ? oneOffs : schedules).contains(id)
-        }
-        drop(Set(gone.keys))
+        withdrawn.replace(with: queue.withdraw(exceptOneOffs: oneOffs, schedules: schedules))
         resumeIfIdle()
-    }
-
-    private func drop(_ taskIDs: Set<TaskID>) {
-        for id in taskIDs {
-            guard let known = held.removeValue(forKey: id) else { continue }
-            reasons[id] = nil
-            stopWaiting(known.run)
-            guard case .queued(let key) = known.state, let lane = lanes[key] else { continue }
-            lanes[key]?.stale += 1
-            // Each is looked at once for each time that half of them have gone.
-            guard lane.stale * 2 > lane.queue.count + 64 else { continue }
-            lanes[key]?.queue.removeAll { entry in held[entry.run.task.key]?.number != entry.number }
-            lanes[key]?.stale = 0
-        }
-    }
-
-    private func startWaiting(_ run: PlannedRun) {
-        waiting[run.task.key] = run
-        waitingFor[run.question, default: []].insert(run.task.key)
-    }
-
-    private func stopWaiting(_ run: PlannedRun) {
-        guard waiting.removeValue(forKey: run.task.key) != nil else { return }
-        waitingFor[run.question]?.remove(run.task.key)
-        if waitingFor[run.question]?.isEmpty == true { waitingFor[run.question] = nil }
     }
 
     /// Looks again at the runs whose plugin wasn't there, in the order in which they came.
@@ -254,35 +137,14 @@ public actor Dispatcher: Service {
     private func lookAgain() async {
         let all = exchange(&looksAtAll, with: false)
         let changes = await parts.catalog.takeChanges()
-        let questions = all || changes.isAll ? Array(waitingFor.keys) : questions(about: changes)
+        let questions = queue.questions(about: all ? nil : changes)
         guard !questions.isEmpty else { return }
         let settled = await parts.catalog.settled(among: questions)
-        let runs = settled.lazy.flatMap { self.waitingFor[$0] ?? [] }
-            .compactMap { id in self.held[id].map { (run: $0.run, number: $0.number) } }
-            .sorted { $0.number < $1.number }
-        for (run, _) in runs {
+        for run in queue.runs(waitingFor: settled) {
             // It may have been withdrawn or changed meanwhile.
-            guard waiting[run.task.key] == run else { continue }
+            guard queue.isWaiting(run) else { continue }
             await enqueue(run)
         }
-    }
-
-    /// What is waited for, of what has changed.
-    private func questions(about changes: PluginCatalog.Changes) -> [PluginCatalog.Question] {
-        var questions: Set<PluginCatalog.Question> = []
-        for command in changes.commands {
-            for awaitsUpdate in [false, true] {
-                let question = PluginCatalog.Question(command: command, awaitsUpdate: awaitsUpdate)
-                if waitingFor[question] != nil { questions.insert(question) }
-            }
-        }
-        if !changes.owners.isEmpty {
-            questions.formUnion(
-                waitingFor.keys.filter { question in
-                    changes.owners.contains { question.command.hasPrefix($0.rawValue + ".") }
-                })
-        }
-        return Array(questions)
     }
 
     /// Returns when nothing is queued or running. Runs that wait for a plugin to be fetched don't count.
@@ -300,7 +162,7 @@ public actor Dispatcher: Service {
 
     /// Returns when nothing runs and nothing more is started.
     public func ended() async {
-        guard !isStopping || inMemory > 0 else { return }
+        guard !isStopping || queue.inMemory > 0 else { return }
         await withCheckedContinuation { settledWaiters.append($0) }
     }
 
@@ -312,7 +174,7 @@ public actor Dispatcher: Service {
 
     /// Starts what was held back while the outbox was full, if there is room now.
     public func outboxShrank() {
-        guard isOutboxFull else { return }
+        guard outbox.isFull else { return }
         admit()
     }
 
@@ -323,10 +185,10 @@ public actor Dispatcher: Service {
     public func concurrencyChanged() { admit() }
 
     /// The command of a task that is queued, waits or runs; nil for any other.
-    func command(of task: TaskID) -> String? { held[task]?.run.task.command }
+    func command(of task: TaskID) -> String? { queue.command(of: task) }
 
     /// Runs that wait for their plugin.
-    public func waitingTasks() -> [String] { waiting.keys.sorted().map(\.text) }
+    public func waitingTasks() -> [String] { queue.waitingRuns().map(\.task.id) }
 
     /// What waits, for people who look.
     struct QueueState: Sendable {
@@ -340,133 +202,67 @@ public actor Dispatcher: Service {
 
     func queueState(limit: Int) -> QueueState {
         QueueState(
-            queued: max(0, held.count - waiting.count - inMemory), waitingCount: waiting.count,
-            waiting: waiting.keys.min(limit) { $0 < $1 }.compactMap { waiting[$0] })
+            queued: queue.queuedCount, waitingCount: queue.waitingCount, waiting: queue.waitingRuns(limit: limit))
     }
 
     private func enqueue(_ run: PlannedRun) async {
-        guard held[run.task.key]?.run == run else { return }
-        let key: Lane.Key
+        guard queue.holds(run) else { return }
+        let lane: RunQueue.Lane
         let version = catalogVersion
         // A schedule's time has come; it runs on what is there.
         switch await parts.catalog.resolve(run.task.command, awaitsUpdate: run.scheduledFor == nil) {
-        case .run(let plugin, _): key = .plugin(plugin.id)
-        case .reject: key = .none
+        case .run(let plugin, _): lane = .plugin(plugin.id)
+        case .reject: lane = .rejected
         case .wait(let reason, let isLoading):
             // Its plugin may have come while this was asked, and nobody would look again.
             guard version == catalogVersion else { return await enqueue(run) }
             // Once; it is looked at again whenever plugins have changed.
+            let isNew = queue.wait(run, reason: isLoading ? nil : reason)
             logger.log(
-                level: isLoading || reasons.updateValue(reason, forKey: run.task.key) == reason ? .debug : .info,
-                "a task waits for its plugin",
+                level: isNew ? .info : .debug, "a task waits for its plugin",
                 metadata: ["task_id": "\(run.task.id)", "command": "\(run.task.command)", "reason": "\(reason)"])
-            if held[run.task.key]?.run == run { startWaiting(run) }
             return
         }
-        // It may have been withdrawn or changed meanwhile.
-        guard held[run.task.key]?.run == run else { return }
-        guard let number = held[run.task.key]?.number else { return }
-        reasons[run.task.key] = nil
-        stopWaiting(run)
-        held[run.task.key]?.state = .queued(key)
-        lanes[key, default: Lane()].queue.append(Lane.Entry(run: run, number: number))
-        takeTurn(key)
+        // Unless it was withdrawn or changed meanwhile.
+        queue.queue(run, in: lane)
         admit()
-    }
-
-    private func takeTurn(_ key: Lane.Key) {
-        guard lanes[key]?.hasTurn == false else { return }
-        lanes[key]?.hasTurn = true
-        turns.append(key)
     }
 
     /// Starts as many runs as there is room for, the plugins taking turns.
     private func admit() {
-        guard !turns.isEmpty, hasRoomInOutbox() else { return }
-        var passedOver: [Lane.Key] = []
-        while inMemory < Self.window, !isStopping, running < workers || passedOver.count < Self.scanLimit,
-            let key = turns.popFirst()
-        {
-            guard let run = firstQueued(key) else {
-                lanes[key]?.hasTurn = false
-                forgetIfDone(key)
-                continue
-            }
-            guard let isAhead = mayStart(run, key) else {
-                passedOver.append(key)
-                continue
-            }
-            if case .terminated = startsContinuation.yield(run) {
+        guard queue.hasTurns, !isStopping, hasRoomInOutbox() else { return }
+        for start in queue.admit() {
+            if case .terminated = startsContinuation.yield(start.run) {
+                // The backend lists it again in the agent's next life.
                 isStopping = true
-                return
+                queue.leave(start.run, after: nil)
+                queue.finish(start.run)
             }
-            // In place: a copy of a lane is a copy of its queue.
-            lanes[key]?.queue.removeFirst()
-            if isAhead {
-                lanes[key]?.runningAhead += 1
-                runningAhead += 1
-            } else {
-                lanes[key]?.running += 1
-                running += 1
-            }
-            turns.append(key)
-            held[run.task.key]?.state = .running(key)
         }
-        turns.append(contentsOf: passedOver)
     }
 
-    private func firstQueued(_ key: Lane.Key) -> PlannedRun? {
-        while let entry = lanes[key]?.queue.first {
-            if held[entry.run.task.key]?.number == entry.number { return entry.run }
-            lanes[key]?.queue.removeFirst()
-            lanes[key]?.stale -= 1
-        }
-        return nil
-    }
-
-    /// Whether the run would be one ahead of its turn; nil where it must wait.
-    private func mayStart(_ run: PlannedRun, _ key: Lane.Key) -> Bool? {
-        guard let lane = lanes[key] else { return nil }
-        if running < workers, lane.running < limit(of: key) { return false }
-        // A schedule's run that is taken back has lost its time.
-        return run.scheduledFor == nil && lane.running > 0 && lane.runningAhead < lane.ahead ? true : nil
-    }
-
-    private var inMemory: Int { running + runningAhead + recording }
-
-    private func forgetIfDone(_ key: Lane.Key) {
-        guard let lane = lanes[key], lane.isQueueEmpty, !lane.hasTurn else { return }
-        if lane.running == 0 && lane.runningAhead == 0 { lanes[key] = nil }
-    }
-
-    /// What is there is kept however long the backend stays away; so there must be an end to what is added.
     private func hasRoomInOutbox() -> Bool {
-        let wasFull = isOutboxFull
+        let wasFull = outbox.isFull
         noteOutbox()
         // A result that left the outbox before this was noted has told nobody.
-        if isOutboxFull, !wasFull { noteOutbox() }
-        if isOutboxFull { resumeIfIdle() }
-        return !isOutboxFull
+        if outbox.isFull, !wasFull { noteOutbox() }
+        if outbox.isFull { resumeIfIdle() }
+        return !outbox.isFull
     }
 
     private func noteOutbox() {
         let limit = parts.outboxLimit()
-        // Full until a tenth is free again, or every result that is delivered would end it and begin it anew.
-        let mark = isOutboxFull ? limit - limit / 10 : limit
-        let bytes = parts.journal.outboxBytes + recordingBytes
-        let isFull = bytes >= mark && bytes > 0
-        if isOutboxFull != isFull {
-            isOutboxFull = isFull
-            let metadata: Logger.Metadata = ["outbox_bytes": "\(bytes)", "outbox_limit": "\(limit)"]
-            if isOutboxFull {
-                logger.critical(
-                    """
-                    the outbox is full: nothing new is run until the backend takes results, or a person discards some; \
-                    nothing is dropped
-                    """, metadata: metadata.merging(["code": "journal.outbox_full"], uniquingKeysWith: { $1 }))
-            } else {
-                logger.notice("the outbox has room again; runs are started again", metadata: metadata)
-            }
+        let bytes = parts.journal.outboxBytes + queue.recordingBytes
+        guard outbox.note(bytes: bytes, limit: limit) else { return }
+        let metadata: Logger.Metadata = ["outbox_bytes": "\(bytes)", "outbox_limit": "\(limit)"]
+        if outbox.isFull {
+            logger.critical(
+                """
+                the outbox is full: nothing new is run until the backend takes results, or a person discards some; \
+                nothing is dropped
+                """, metadata: metadata.merging(["code": "journal.outbox_full"], uniquingKeysWith: { $1 }))
+        } else {
+            logger.notice("the outbox has room again; runs are started again", metadata: metadata)
         }
     }
 
@@ -476,13 +272,6 @@ public actor Dispatcher: Service {
     }
 
     private func recordingEnded() { unrecorded -= 1 }
-
-    private func limit(of key: Lane.Key) -> Int {
-        switch key {
-        case .plugin(let id): concurrency(id)
-        case .none: workers
-        }
-    }
 
     // MARK: Running
 
@@ -510,16 +299,14 @@ public actor Dispatcher: Service {
         switch await execution.call() {
         case .called(let start, let outcome):
             // The next one may begin while this one's result is written down.
-            leaveLane(of: run, after: outcome)
             let size = outcome.size
-            recording += 1
-            recordingBytes += size
+            queue.leave(run, after: RunQueue.Cost(duration: outcome.duration, size: size))
+            queue.beginRecording(size)
             admit()
             ending = await execution.record(start, outcome)
-            recording -= 1
-            recordingBytes -= size
+            queue.endRecording(size)
         case .ended(let end):
-            leaveLane(of: run, after: nil)
+            queue.leave(run, after: nil)
             ending = end
         }
         switch ending {
@@ -528,49 +315,26 @@ public actor Dispatcher: Service {
         case .notRun, .postponed: break
         case .unrecorded: tally.failed += 1
         }
-        held[run.task.key] = nil
         if case .postponed = ending {
-            held[run.task.key] = newlyHeld(run)
+            queue.finish(run, isHeldAgain: true)
             // Its plugin may be back by now, and nobody would look again.
-            if version == catalogVersion { startWaiting(run) } else { await enqueue(run) }
+            if version == catalogVersion { _ = queue.wait(run) } else { await enqueue(run) }
+        } else {
+            queue.finish(run)
         }
         admit()
         resumeIfIdle()
-        if isStopping && inMemory == 0 {
+        if isStopping && queue.inMemory == 0 {
             let waiters = settledWaiters
             settledWaiters.removeAll()
             for waiter in waiters { waiter.resume() }
         }
     }
 
-    private func leaveLane(of run: PlannedRun, after outcome: Outcome?) {
-        guard case .running(let key)? = held[run.task.key]?.state else { return }
-        // One that was ahead takes its place, unless that would keep others from theirs for as long as there is a queue.
-        let holdsPlace = (lanes[key]?.running ?? 0) > 0
-        if let ahead = lanes[key]?.runningAhead, ahead > 0, !(holdsPlace && isAnotherWaiting) {
-            lanes[key]?.runningAhead -= 1
-            runningAhead -= 1
-        } else {
-            lanes[key]?.running -= 1
-            running -= 1
-        }
-        if let outcome { lanes[key]?.keepAhead(after: outcome) }
-        if lanes[key]?.isQueueEmpty == false { takeTurn(key) }
-        forgetIfDone(key)
-    }
-
-    /// Whether a plugin has runs queued and none under way.
-    private var isAnotherWaiting: Bool {
-        turns.prefix(Self.scanLimit).contains { key in
-            guard let lane = lanes[key] else { return false }
-            return lane.running == 0 && lane.runningAhead == 0 && !lane.isQueueEmpty
-        }
-    }
-
     private var isIdle: Bool {
         // Where the journal can't be written, or the outbox is full, nothing comes of waiting.
-        guard inMemory == unrecorded, !isLookingAgain else { return false }
-        return unrecorded > 0 || isOutboxFull || held.count == waiting.count
+        guard queue.inMemory == unrecorded, !isLookingAgain else { return false }
+        return unrecorded > 0 || outbox.isFull || queue.holdsOnlyWaiting
     }
 
     private func resumeIfIdle() {
