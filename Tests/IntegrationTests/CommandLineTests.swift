@@ -408,6 +408,24 @@ import Testing
         #expect(try backend.results(of: "good").count == 1)
     }
 
+    // It was broken off at the signal and sent once more; a backend of part 1 may not know that it is the same.
+    @Test func whatIsOnItsWayAtASignalIsSentOnce() async throws {
+        let backend = try ScriptedBackend()
+        backend.server.route("/api/agent/task/good") { _ in
+            Thread.sleep(forTimeInterval: 0.3)
+            return .json("{}", status: 201)
+        }
+        let folder = try TemporaryFolder()
+        let output = try await AgentProcess.run(
+            ["run", "--set", "server_url=\(backend.server.url)", "--set", "auth=no"], directory: folder.path
+        ) { process in
+            await backend.server.request(to: "/api/agent/task/good")
+            kill(process, SIGTERM)
+        }
+        #expect(output.status == 0, "\(output.stderr)")
+        #expect(try backend.results(of: "good").count == 1)
+    }
+
     @Test func theDaemonEndsAtASignalWithItsResultsDelivered() async throws {
         let backend = try ScriptedBackend()
         let folder = try TemporaryFolder()
@@ -419,6 +437,8 @@ import Testing
             kill(process, SIGTERM)
         }
         #expect(output.status == 0, "\(output.stderr)")
-        #expect(try backend.results(of: "good").map(\.data) == ["hello"])
+        #expect(
+            try backend.results(of: "good").map(\.data) == ["hello"],
+            "\(backend.server.requests.map { "\($0.method) \($0.target)" }) \(output.stderr)")
     }
 }

@@ -63,7 +63,7 @@ import Testing
         #expect(outcome.data == testCase.data)
         #expect(outcome.error?.code == testCase.code)
         #expect(testCase.message.isEmpty || outcome.error?.message.contains(testCase.message) == true)
-        #expect(outcome.isolation == tier.rawValue)
+        #expect(outcome.isolation.text == tier.rawValue)
         #expect(outcome.finishedAt >= outcome.startedAt)
         await fixture.executor.shutDown()
     }

@@ -155,7 +155,7 @@ import Testing
         #expect(outcome.status == testCase.status, "\(outcome)")
         #expect(outcome.error?.code == testCase.code)
         #expect(testCase.part.isEmpty || outcome.error?.message.contains(testCase.part) == true, "\(outcome)")
-        #expect(outcome.isolation == "sandbox")
+        #expect(outcome.isolation == .sandbox)
         #expect(outcome.hasBegun)
         #expect(outcome.stdout.utf8.count < 1 << 21)
         #expect(await fixture.execute("recall").data == (testCase.keepsProcess ? "true" : "false"))

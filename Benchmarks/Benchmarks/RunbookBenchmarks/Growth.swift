@@ -149,10 +149,10 @@ private struct IdleExecutor: Executor {
     func load(_ image: PluginImage) async throws(PluginExecutionError) -> String { "" }
     func unload(_ id: PluginID) async -> RunError? { nil }
     func execute(_ invocation: Invocation) async -> Outcome {
-        Outcome(status: .succeeded, startedAt: Date(), isolation: "none")
+        Outcome(status: .succeeded, startedAt: Date(), isolation: .none)
     }
     func missingFunctions(among functions: [String], of id: PluginID) async -> [String] { [] }
-    func isolation(of id: PluginID) -> String { "none" }
+    func isolation(of id: PluginID) -> RunIsolation { .none }
     func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?, keepsPrograms: Bool?) {}
     func stopStarting() {}
     func stopCalls() {}

@@ -98,7 +98,7 @@ public struct AgentRuntime: Sendable {
         let statusRecorder = StatusRecorder(
             parts: StatusRecorder.Parts(
                 journal: journal, catalog: catalog, dispatcher: dispatcher, scheduler: scheduler, clock: clock,
-                isolation: { executor.isolation(of: $0) }, use: { executor.use },
+                isolation: { executor.isolation(of: $0).text }, use: { executor.use },
                 configuration: { (current.value, current.pluginNames) }, lastDeath: recovery.death),
             trigger: statusChanged, serverURL: serverURL, logger: logger)
         let reporter = Reporter(

@@ -44,6 +44,9 @@ public enum LoginError: CodedError, Equatable {
     case tokenFile(path: String, problem: String)
     case cryptography(CryptographyError)
 
+    /// The code of a missing login, which a snapshot of the status keeps as text.
+    public static let requiredCode = "login.required"
+
     public var code: String {
         switch self {
         case .transport(let error): error.code
@@ -53,7 +56,7 @@ public enum LoginError: CodedError, Equatable {
         case .refused: "login.refused"
         case .denied: "login.denied"
         case .invalidToken: "login.invalid_token"
-        case .required: "login.required"
+        case .required: Self.requiredCode
         case .foreign: "login.foreign"
         case .insecureServer: "login.insecure_server"
         case .unsafeFile: "login.unsafe_file"

@@ -23,7 +23,7 @@ public protocol Executor: Sendable {
     func missingFunctions(among functions: [String], of id: PluginID) async -> [String]
 
     /// What confines the plugin's code, as outcomes say it: `in-process`, `sandbox`.
-    func isolation(of id: PluginID) -> String
+    func isolation(of id: PluginID) -> RunIsolation
 
     /// Changes how the plugin's calls are run, from the next one on.
     func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?, keepsPrograms: Bool?)

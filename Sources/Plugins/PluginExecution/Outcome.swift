@@ -15,7 +15,7 @@ public struct Outcome: Sendable, Equatable {
     /// By a clock that isn't set: it may differ from the difference of two times of day.
     public var duration: Duration
     /// How the code was confined: `in-process`.
-    public var isolation: String
+    public var isolation: RunIsolation
     /// False where the agent was stopped before the call's turn had come: nothing of the plugin ran.
     public var hasBegun = true
 
@@ -23,7 +23,7 @@ public struct Outcome: Sendable, Equatable {
 
     public init(
         status: RunStatus, data: String? = nil, error: RunError? = nil, stdout: String = "", stderr: String = "",
-        startedAt: Date, duration: Duration = .zero, isolation: String
+        startedAt: Date, duration: Duration = .zero, isolation: RunIsolation
     ) {
         self.status = status
         self.data = data

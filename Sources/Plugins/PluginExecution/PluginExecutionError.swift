@@ -34,6 +34,21 @@ public enum PluginExecutionError: CodedError, Equatable {
         }
     }
 
+    /// Whether the same script fails the same way whenever it is tried.
+    public var isOfTheScriptAlone: Bool {
+        guard case .loadFailed(_, let failure) = self, !failure.exceededTimeLimit else { return false }
+        return failure.stage == .compile || failure.stage == .class
+    }
+
+    /// Whether it took longer to load than it may.
+    public var isTimeLimit: Bool {
+        switch self {
+        case .loadTimedOut: true
+        case .loadFailed(_, let failure): failure.exceededTimeLimit
+        case .loadCrashed, .sandbox, .noThread, .stopped: false
+        }
+    }
+
     public var message: String { Self.joined(problem, advice(forFile: false)) }
 
     /// What is wrong, without what to do.

@@ -80,7 +80,7 @@ public final class TieredExecutor: Executor {
             id, concurrency: concurrency, timeLimit: timeLimit, keepsPrograms: keepsPrograms)
     }
 
-    public func isolation(of id: PluginID) -> String { executor(of: id).isolation(of: id) }
+    public func isolation(of id: PluginID) -> RunIsolation { executor(of: id).isolation(of: id) }
 
     /// Gives back the memory of modules that are gone. Milliseconds: once after several plugins were unloaded.
     public func collectGarbage() async { await inProcess.collectGarbage() }

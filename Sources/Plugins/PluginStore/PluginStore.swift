@@ -46,7 +46,9 @@ public final class PluginStore: Sendable {
         let stored = await onQueue { directory throws(PluginStoreError) in try Self.load(id, from: directory) }
         if case .success(let plugin) = stored, !forceRedownload || backend == nil { return plugin }
         guard let backend else { return try stored.get() }
-        if case .failure(let error) = stored, error.code != "plugin.not_stored" {
+        switch stored {
+        case .success, .failure(.notStored): break
+        case .failure(let error):
             logger.warning(
                 "the stored plugin is not good, fetching it again",
                 metadata: ["plugin": "\(id)", "code": "\(error.code)", "reason": "\(error.message)"])

@@ -23,6 +23,8 @@ public actor Reporter: Service {
     /// Something may be due that has not been read.
     private let hasNews = Atomic(true)
     private let isFinishing = Atomic(false)
+    /// Nothing more is sent; what is on its way is waited for.
+    private let isEnding = Atomic(false)
     /// Read from the outbox and not sent yet.
     private var ready = Deque<Delivery>()
     private var isReading = false
@@ -37,6 +39,8 @@ public actor Reporter: Service {
     private var failure: RunJournalError?
     private var random = SystemRandomNumberGenerator()
 
+    /// How long what is on its way at the end may take to be answered.
+    private static let endPatience = Duration.seconds(2)
     /// How long to leave a journal alone that can't be read or written, in seconds.
     private static let diskPause: TimeInterval = 5
     /// Bytes kept of each text when a backend says that a result is too large, and says so again.
@@ -65,13 +69,31 @@ public actor Reporter: Service {
         alarm.ring()
     }
 
+    /// Delivers until the graceful shutdown. What is on its way then has a moment to be answered: broken off, it would be
+    /// sent a second time.
     public func run() async throws {
-        await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
+        let delivery = Task {
+            while !Task.isCancelled, !self.isEnding.load(ordering: .acquiring) {
                 let next = await self.deliverDue()
+                if self.isEnding.load(ordering: .acquiring) { break }
                 await self.alarm.wait(until: next, clock: self.clock)
             }
         }
+        await withTaskCancellationHandler {
+            await withGracefulShutdownHandler {
+                await delivery.value
+            } onGracefulShutdown: {
+                self.isEnding.store(true, ordering: .releasing)
+                self.alarm.ring()
+                Task {
+                    try? await Task.sleep(for: Self.endPatience)
+                    delivery.cancel()
+                }
+            }
+        } onCancel: {
+            delivery.cancel()
+        }
+        isEnding.store(false, ordering: .releasing)
     }
 
     /// Delivers while others add to the outbox, and after ``finish()`` what is due then.
@@ -151,6 +173,11 @@ public actor Reporter: Service {
             if !isWritingDown, !delivered.isEmpty {
                 isWritingDown = true
                 group.addTask { await self.writeDown() }
+            }
+            if isEnding.load(ordering: .acquiring) {
+                if !isReading, unsettled == 0 { return nil }
+                await alarm.wait(until: nil, clock: clock)
+                continue
             }
             while pacing.turn(now: clock.now) == .now, let delivery = ready.popFirst() {
                 pacing.send(delivery.runID, size: delivery.size, now: clock.now)
@@ -303,7 +330,7 @@ public actor Reporter: Service {
             delivery.runID, until: clock.now.addingTimeInterval(delay), reason: "\(error.code): \(error.message)",
             countsAttempt: countsAttempt, now: clock.now)
         logger.log(
-            level: error.code == "login.required" ? .debug : .warning,
+            level: error.isLoginRequired ? .debug : .warning,
             "the result could not be delivered and is tried again: \(error.message)",
             metadata: metadata.merging(
                 ["code": "\(error.code)", "retry_in_s": "\(Int(delay.rounded(.up)))"], uniquingKeysWith: { $1 }))

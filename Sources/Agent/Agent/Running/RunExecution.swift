@@ -47,7 +47,7 @@ struct RunExecution {
         case .call(var invocation):
             start.pluginID = invocation.pluginID.rawValue
             start.function = invocation.function
-            start.isolation = parts.executor.isolation(of: invocation.pluginID)
+            start.isolation = parts.executor.isolation(of: invocation.pluginID).text
             // Nothing runs that can't be written down first.
             let decision = await recorder.record { [start] () async throws(RunJournalError) in
                 try await parts.journal.started(start)
@@ -93,7 +93,7 @@ struct RunExecution {
     private func takeBack(_ start: RunStart, _ error: RunError?) async -> Ending {
         // Where it can't be written the next agent finds in the trace that it had not begun.
         _ = await recorder.record { () async throws(RunJournalError) in try await parts.journal.takeBack(start) }
-        if let error, !Self.withdrawals.contains(error.code) {
+        if let error, !Self.withdrawals.contains(where: error.isOf) {
             logger.warning(
                 "the run could not begin, and is tried again when the task is listed again: \(error.message)",
                 metadata: ["task_id": "\(task.id)", "run_id": "\(start.runID)", "code": "\(error.code)"])
@@ -106,7 +106,7 @@ struct RunExecution {
     }
 
     /// Why a run doesn't begin where nothing is wrong.
-    private static let withdrawals: Set = ["run.stopped", "executor.stopped"]
+    private static let withdrawals: [RunErrorCode] = [.runStopped, .executorStopped]
 
     private enum Preparation {
         case call(Invocation)
@@ -145,7 +145,7 @@ struct RunExecution {
             error: outcome.error?.hidingSecrets,
             stdout: outcome.stdout, stderr: outcome.stderr, startedAt: outcome.startedAt,
             finishedAt: outcome.finishedAt, durationMilliseconds: outcome.duration.seconds * 1000,
-            scheduledFor: run.scheduledFor, isolation: outcome.isolation, agentVersion: AgentVersion.current)
+            scheduledFor: run.scheduledFor, isolation: outcome.isolation.text, agentVersion: AgentVersion.current)
     }
 
     private func report(_ result: TaskResult) {
@@ -177,6 +177,6 @@ extension RunError {
 
 extension Outcome {
     fileprivate static func rejected(_ error: RunError, at time: Date) -> Outcome {
-        Outcome(status: .rejected, error: error, startedAt: time, isolation: "none")
+        Outcome(status: .rejected, error: error, startedAt: time, isolation: .none)
     }
 }

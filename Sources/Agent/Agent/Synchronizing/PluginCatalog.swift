@@ -273,7 +273,7 @@ public actor PluginCatalog {
         }
         return .reject(
             RunError(
-                code: "task.unknown_command",
+                .taskUnknownCommand,
                 message: "no plugin of this agent provides the command \(quoted(command)); assign the plugin or "
                     + "correct the task"))
     }
@@ -313,7 +313,7 @@ extension RunError {
     fileprivate static func ambiguous(_ command: String, _ plugins: [PluginID]) -> RunError {
         let names = plugins.map { quoted($0.rawValue) }.joined(separator: " and ")
         return RunError(
-            code: "command.ambiguous",
+            .commandAmbiguous,
             message: "the command \(quoted(command)) is provided by the plugins \(names); give their commands "
                 + "names that differ")
     }

@@ -497,13 +497,14 @@ private struct LoadingFailure {
     /// Nil where it is tried again at the next poll: a constructor may find then what is missing now.
     init?(_ error: PluginExecutionError, of scriptHash: String, after last: LoadingFailure?, at now: Date) {
         self.scriptHash = scriptHash
-        switch error.code {
-        case "plugin.syntax_error", "plugin.class_missing": pause = nil
-        // Each try takes a worker for as long as the time limit.
-        case "plugin.load_timed_out":
+        if error.isOfTheScriptAlone {
+            pause = nil
+        } else if error.isTimeLimit {
+            // Each try takes a worker for as long as the time limit.
             let before = last?.scriptHash == scriptHash ? last?.pause?.seconds : nil
             pause = (now, before.map { min($0 * 2, Self.longestPause) } ?? Self.firstPause)
-        default: return nil
+        } else {
+            return nil
         }
     }
 
@@ -517,7 +518,7 @@ private struct LoadingFailure {
 extension RunError {
     fileprivate static func quarantined(_ crashes: PluginCrashes) -> RunError {
         RunError(
-            code: "plugin.quarantined",
+            .pluginQuarantined,
             message: "the plugin \(quoted(crashes.pluginID)) is in quarantine: its code took the agent's process down "
                 + "\(crashes.count) times in a row, last \(crashes.cause); publish a corrected script, or release it "
                 + "with 'runbook-agent plugin release \(crashes.pluginID)'")

@@ -171,7 +171,7 @@ public actor Synchronizer: Service {
         let isNew = saidFailure != failure
         saidFailure = failure
         logger.log(
-            level: error.code == "login.required" || !isNew ? .debug : .warning,
+            level: error.isLoginRequired || !isNew ? .debug : .warning,
             "the backend could not be asked, and is asked again at the next poll: \(error.message)",
             metadata: ["code": "\(error.code)"])
     }
@@ -282,7 +282,7 @@ public actor Synchronizer: Service {
             RunStart(taskID: task.id, isOneOff: true, command: task.command, startedAt: parts.clock.now)
         }
         let error = RunError(
-            code: "run.may_have_run",
+            .runMayHaveRun,
             message: "the agent's journal was damaged and may have forgotten that this task ran; it is not run again "
                 + "by itself; where it should run, give it another id")
         do {
@@ -399,7 +399,7 @@ public actor Synchronizer: Service {
             taskID: taskID.text, isOneOff: false, command: rejection.command, startedAt: parts.clock.now)
         let result = TaskResult(
             data: nil, runID: start.runID.rawValue, status: .rejected, error: error, startedAt: start.startedAt,
-            finishedAt: start.startedAt, durationMilliseconds: 0, isolation: "none",
+            finishedAt: start.startedAt, durationMilliseconds: 0, isolation: RunIsolation.none.text,
             agentVersion: AgentVersion.current)
         do {
             let isNew = try await parts.journal.rejectedOnce(start, result: result)

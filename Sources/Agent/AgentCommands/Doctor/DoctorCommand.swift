@@ -88,8 +88,8 @@ struct DoctorCommand: AsyncParsableCommand {
                 let time = start.duration(to: .now).seconds * 1000
                 layer.version = "\(time.formatted(.number.precision(.fractionLength(0)).grouping(.never))) ms"
                 let outcome = await executor.execute(Invocation(pluginID: id, function: "run"))
-                if outcome.isolation != "sandbox" {
-                    (layer.works, layer.advice) = (false, outcome.error?.message ?? outcome.isolation)
+                if outcome.isolation != .sandbox {
+                    (layer.works, layer.advice) = (false, outcome.error?.message ?? outcome.isolation.text)
                 }
             } catch {
                 (layer.works, layer.advice) = (false, error.message)

@@ -143,7 +143,7 @@ struct PluginCallCommand: AsyncParsableCommand {
             let result = TaskResult(
                 data: outcome.data, status: outcome.status, error: outcome.error, stdout: outcome.stdout,
                 stderr: outcome.stderr, startedAt: outcome.startedAt, finishedAt: outcome.finishedAt,
-                durationMilliseconds: outcome.duration.seconds * 1000, isolation: outcome.isolation,
+                durationMilliseconds: outcome.duration.seconds * 1000, isolation: outcome.isolation.text,
                 agentVersion: AgentVersion.current)
             write(try ListRenderer.json(result) + "\n")
             return

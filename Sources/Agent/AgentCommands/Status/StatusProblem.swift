@@ -146,7 +146,7 @@ extension StatusReport {
     }
 
     private func backendProblems(longestSilence: Double) -> [StatusProblem] {
-        guard let backend, let code = backend.code, code != "login.required",
+        guard let backend, let code = backend.code, code != LoginError.requiredCode,
             let last = backend.lastSuccess ?? agent.startedAt, now.timeIntervalSince(last) > longestSilence
         else { return [] }
         return [

@@ -109,7 +109,7 @@ final class CallJob: Job, @unchecked Sendable {
                     ? .timedOut(limit: timeLimit, step: abandonment.step, traceback: nil)
                     : .cutOff(holder: abandonment.holder),
                 startedAt: Date().addingTimeInterval(-duration.seconds), duration: duration,
-                isolation: InProcessExecutor.isolation), isPastLimit ? abandonment.step : nil)
+                isolation: .inProcess), isPastLimit ? abandonment.step : nil)
     }
 
     private func resume(_ outcome: Outcome, _ step: StopStep?) {

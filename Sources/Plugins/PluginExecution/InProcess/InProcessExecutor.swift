@@ -7,7 +7,6 @@ import Threads
 
 /// Calls plugins in the agent's own interpreter: microseconds, and no protection against what they do.
 public final class InProcessExecutor: Executor {
-    static let isolation = "in-process"
 
     private struct State {
         var plugins: [PluginID: PluginSlot] = [:]
@@ -161,7 +160,7 @@ public final class InProcessExecutor: Executor {
         } ?? []
     }
 
-    public func isolation(of id: PluginID) -> String { Self.isolation }
+    public func isolation(of id: PluginID) -> RunIsolation { .inProcess }
 
     // MARK: Calls
 
@@ -232,14 +231,13 @@ public final class InProcessExecutor: Executor {
 }
 
 extension Outcome {
-    static func rejected(_ error: RunError, isolation: String = InProcessExecutor.isolation) -> Outcome {
+    static func rejected(_ error: RunError, isolation: RunIsolation = .inProcess) -> Outcome {
         Outcome(status: .rejected, error: error, startedAt: Date(), isolation: isolation)
     }
 
     /// Nothing of the plugin ran, and nothing speaks against running it later.
     static func notBegun(_ error: RunError, status: RunStatus) -> Outcome {
-        var outcome = Outcome(
-            status: status, error: error, startedAt: Date(), isolation: InProcessExecutor.isolation)
+        var outcome = Outcome(status: status, error: error, startedAt: Date(), isolation: .none)
         outcome.hasBegun = false
         return outcome
     }
@@ -248,17 +246,17 @@ extension Outcome {
 extension RunError {
     static func notLoaded(_ id: PluginID) -> RunError {
         RunError(
-            code: "plugin.not_loaded",
+            .pluginNotLoaded,
             message: "the plugin \(quoted(id.rawValue)) is not loaded; see 'plugin verify' for the reason")
     }
 
     fileprivate static func stuck(_ id: PluginID) -> RunError {
         RunError(
-            code: "plugin.stuck",
+            .pluginStuck,
             message: "\(WorkerPool.stuckLimit) earlier calls of the plugin \(quoted(id.rawValue)) could not be stopped "
                 + "and are still running; correct the plugin and restart the agent")
     }
 
     static let executorStopped = RunError(
-        code: "executor.stopped", message: "the agent is shutting down and did not start it; create the task anew")
+        .executorStopped, message: "the agent is shutting down and did not start it; create the task anew")
 }

@@ -8,7 +8,7 @@ extension Outcome {
     /// What the contract makes of a call's result. A method that returned `None` has what it printed as its `data`.
     init(
         _ result: CallResult, stoppedBy step: StopStep?, limit: Duration?, startedAt: Date, duration: Duration,
-        isolation: String = InProcessExecutor.isolation
+        isolation: RunIsolation = .inProcess
     ) {
         self.init(
             status: .succeeded, stdout: result.stdout, stderr: result.stderr, startedAt: startedAt, duration: duration,
@@ -47,47 +47,47 @@ extension RunError {
             self.init(code: error.code, message: error.message)
         case .argumentMismatch(let exception):
             self.init(
-                code: "task.argument_mismatch", type: exception.type,
+                .taskArgumentMismatch, type: exception.type,
                 message: "\(exception.message); make the task's arguments fit the method's parameters")
         case .functionMissing(let name, let methods):
             let names = methods.map { quoted($0) }.joined(separator: ", ")
             self.init(
-                code: "plugin.function_missing",
+                .pluginFunctionMissing,
                 message: "the plugin's class has no method \(quoted(name)); "
                     + (names.isEmpty ? "it has no public method at all" : "it has \(names)"))
         case .functionNotCallable(let type):
             self.init(
-                code: "plugin.function_not_callable",
+                .pluginFunctionNotCallable,
                 message: "the attribute of that name is a \(type) and can't be called; publish the plugin with "
                     + "commands that fit its script")
         case .raised(let exception):
             self.init(
-                code: "plugin.exception", type: exception.type,
+                .pluginException, type: exception.type,
                 message: exception.message + (exception.missingModuleHint ?? ""),
                 traceback: exception.traceback)
         case .exited(let exception):
             self.init(
-                code: "plugin.exit", type: exception.type,
+                .pluginExit, type: exception.type,
                 message: "the plugin called sys.exit(\(exception.message)); return from the method instead",
                 traceback: exception.traceback)
         case .timeLimitExceeded(let exception):
             self.init(
-                code: "task.timed_out", type: exception.type, message: "the time limit has passed",
+                .taskTimedOut, type: exception.type, message: "the time limit has passed",
                 traceback: exception.traceback)
         case .outputLimitExceeded(let exception):
             self.init(
-                code: "task.output_limit", type: exception.type,
+                .taskOutputLimit, type: exception.type,
                 message: "the run wrote more than \(exception.message); write less, or to a file",
                 traceback: exception.traceback)
         case .resultTooLarge(let limit):
             self.init(
-                code: "plugin.result_too_large",
+                .pluginResultTooLarge,
                 message:
                     "what the method returned takes more than \(Self.size(limit)) as text or JSON; return less, write it to a file, "
                     + "or raise 'result_limit'")
         case .resultNotJSON(let exception):
             self.init(
-                code: "plugin.result_not_json", type: exception.type,
+                .pluginResultNotJSON, type: exception.type,
                 message: "what the method returned can't be written as JSON: \(exception.sentence)",
                 traceback: exception.traceback)
         }
@@ -100,7 +100,7 @@ extension RunError {
     static func timedOut(limit: Duration?, step: StopStep, traceback: String?) -> RunError {
         let time = limit.map { "\($0.seconds.formatted(.number.grouping(.never))) s" } ?? "none"
         return RunError(
-            code: "task.timed_out", type: nil,
+            .taskTimedOut, type: nil,
             message:
                 "the run went past its time limit of \(time): \(step.sentence) (\(step.rawValue)); raise 'task_timeout' or "
                 + "make the method check stop_requested", traceback: traceback)
@@ -109,18 +109,18 @@ extension RunError {
     /// The run is not to blame: the agent ends because another holds the interpreter.
     static func cutOff(holder: String?) -> RunError {
         RunError(
-            code: "run.interrupted",
+            .runInterrupted,
             message: "the agent had to end its process while the run was under way, because "
                 + "\(holder ?? "a thread that can't be told") held the interpreter's lock; correct that plugin or set "
                 + "'isolation = sandbox' for it, and create the task anew if it is to run again")
     }
 
     static let notBegun = RunError(
-        code: "run.stopped", message: "the run was taken back before its turn had come")
+        .runStopped, message: "the run was taken back before its turn had come")
 
     static func stopped(step: StopStep, traceback: String?) -> RunError {
         RunError(
-            code: "run.stopped", type: nil,
+            .runStopped, type: nil,
             message:
                 "the agent was stopped while the run was under way: \(step.sentence) (\(step.rawValue)); create the "
                 + "task anew if it is to run again, or raise 'shutdown_grace'", traceback: traceback)

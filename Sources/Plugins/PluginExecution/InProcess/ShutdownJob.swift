@@ -61,12 +61,12 @@ final class ShutdownJob: Job, @unchecked Sendable {
 
 extension RunError {
     static let shutdownTimedOut = RunError(
-        code: "plugin.shutdown_timed_out",
+        .pluginShutdownTimedOut,
         message: "shutdown() did not return in time and was given up; make it short, or let it check stop_requested")
 
     init(shutdown exception: PythonException) {
         self.init(
-            code: "plugin.shutdown_failed", type: exception.type, message: exception.message,
+            .pluginShutdownFailed, type: exception.type, message: exception.message,
             traceback: exception.traceback)
     }
 }

@@ -1,9 +1,9 @@
 internal import CPython
-internal import Synchronization
+import Threads
 
 /// The module `host`: the builtin functions through which the agent's own Python calls back into Swift.
 enum HostFunctions {
-    private static let host = Mutex<any PluginHost>(DetachedHost())
+    private static let host = BlockingLock<any PluginHost>(DetachedHost())
 
     static func setHost(_ newHost: any PluginHost) {
         host.withLock { $0 = newHost }

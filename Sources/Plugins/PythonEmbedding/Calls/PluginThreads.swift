@@ -1,5 +1,6 @@
 internal import CPython
 internal import Synchronization
+import Threads
 
 /// Whose the threads are that run plugins' code, to be asked while the interpreter's lock is held.
 public enum PluginThreads {
@@ -10,7 +11,7 @@ public enum PluginThreads {
         public var name: String?
     }
 
-    private static let owners = Mutex<[Int32: Owner]>([:])
+    private static let owners = BlockingLock<[Int32: Owner]>([:])
 
     /// By their numbers (gettid(2)).
     public static func all() -> [Int32: Owner] { owners.withLock { $0 } }

@@ -1,4 +1,4 @@
-import AgentModel
+public import AgentModel
 internal import CPrograms
 internal import CSandbox
 import Diagnostics
@@ -46,8 +46,8 @@ public final class SandboxChild: @unchecked Sendable {
     public let output: Int32
     public let errors: Int32
     public let report: SandboxReport
-    /// What results carry as `isolation`.
-    public let level: String
+    /// What its runs say of where they ran.
+    public let isolation: RunIsolation
 
     private let supervision: Int32
     private let supervisor: pid_t
@@ -65,7 +65,7 @@ public final class SandboxChild: @unchecked Sendable {
         self.supervisor = supervisor
         interpreter = plan.isUnconfined ? supervisor : Self.onlyChild(of: supervisor)
         self.report = report
-        level = plan.isUnconfined ? "none" : report.level(for: plan.policy.network)
+        isolation = plan.isUnconfined ? .none : report.isolation(for: plan.policy.network)
     }
 
     deinit {

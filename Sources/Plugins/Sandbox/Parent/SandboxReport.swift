@@ -1,3 +1,4 @@
+public import AgentModel
 internal import CSandbox
 import Glibc
 
@@ -63,11 +64,10 @@ public struct SandboxReport: Sendable, Hashable {
         }
     }
 
-    /// What results carry as `isolation`: `sandbox`, or `sandbox-partial` with what is missing.
-    public func level(for network: SandboxNetwork) -> String {
+    /// How far a child with such a network is confined.
+    public func isolation(for network: SandboxNetwork) -> RunIsolation {
         let missing = missing(for: network)
-        return missing.isEmpty
-            ? "sandbox" : "sandbox-partial (without \(missing.map(\.rawValue).joined(separator: ", ")))"
+        return missing.isEmpty ? .sandbox : .partialSandbox(missing: missing.map(\.rawValue))
     }
 
     init() {}

@@ -189,7 +189,9 @@ public final class SandboxExecutor: Executor {
         turns.withLock { _ in slot.lane.concurrency = min(max(1, concurrency), channels) }
     }
 
-    public func isolation(of id: PluginID) -> String { plugin(id)?.current?.child?.level ?? "sandbox" }
+    public func isolation(of id: PluginID) -> RunIsolation {
+        plugin(id)?.current?.child?.isolation ?? .sandbox
+    }
 
     // MARK: Calls
 
@@ -258,12 +260,12 @@ public final class SandboxExecutor: Executor {
             return Outcome(
                 status: .timedOut, error: .timedOut(limit: call.timeLimit, step: .childEnded, traceback: nil),
                 startedAt: Date() - start.duration(to: .now).seconds, duration: start.duration(to: .now),
-                isolation: "sandbox")
+                isolation: .sandbox)
         }
         let reason = RunError(code: error.code, message: error.message, traceback: error.traceback)
         // The host may have room for a child later; what the script does when it is loaded is the same then.
         if case .sandbox = error { return .notBegun(reason, status: .rejected) }
-        var outcome = Outcome.rejected(reason, isolation: "sandbox")
+        var outcome = Outcome.rejected(reason, isolation: .sandbox)
         if case .loadCrashed = error { outcome.status = .crashed }
         return outcome
     }
@@ -276,7 +278,7 @@ public final class SandboxExecutor: Executor {
         let message = CallMessage(
             id: id, function: invocation.function, arguments: invocation.arguments, limits: parts.limits,
             sendsOutput: invocation.onOutput != nil)
-        guard let order = message.encoded() else { return .rejected(.argumentsTooLarge, isolation: child.level) }
+        guard let order = message.encoded() else { return .rejected(.argumentsTooLarge, isolation: child.isolation) }
         // Only that it began: its end is not this process's.
         observer?.codeBegins(
             of: invocation.pluginID, runID: invocation.runID, scriptHash: version.image.scriptHash)
@@ -304,7 +306,7 @@ public final class SandboxExecutor: Executor {
             version.replace(child)
         }
         var outcome = SandboxedRun(
-            level: child.level, policy: version.kind.policy, limit: call.timeLimit, startedAt: date,
+            isolation: child.isolation, policy: version.kind.policy, limit: call.timeLimit, startedAt: date,
             duration: duration, outputLimit: parts.limits.output, isStopped: bound.isStopped && !bound.hasPassed
         ).outcome(of: end)
         // What isn't known to be this run's: C code and raw forks write to what the whole process has. Where the process

@@ -6,7 +6,7 @@ import Threads
 
 /// Makes an outcome of how an exchange with a sandboxed process ended.
 struct SandboxedRun {
-    let level: String
+    let isolation: RunIsolation
     let policy: SandboxPolicy
     let limit: Duration?
     let startedAt: Date
@@ -28,7 +28,7 @@ struct SandboxedRun {
 
     private func answered(_ result: CallResult, _ step: StopStep?) -> Outcome {
         var outcome = Outcome(
-            result, stoppedBy: step, limit: limit, startedAt: startedAt, duration: duration, isolation: level)
+            result, stoppedBy: step, limit: limit, startedAt: startedAt, duration: duration, isolation: isolation)
         if outcome.status == .failed, case .failure(.raised(let exception)) = result.value, exception.isMemoryError {
             outcome.status = .outOfMemory
             outcome.error = .outOfMemory(policy.memory, exception)
@@ -42,7 +42,7 @@ struct SandboxedRun {
 
     private func withoutResult(_ status: RunStatus, _ error: RunError, _ step: StopStep?) -> Outcome {
         stoppedWithAgent(
-            Outcome(status: status, error: error, startedAt: startedAt, duration: duration, isolation: level), step)
+            Outcome(status: status, error: error, startedAt: startedAt, duration: duration, isolation: isolation), step)
     }
 
     /// One that was stopped before its time, with the agent.
@@ -73,7 +73,7 @@ extension Outcome {
 
 extension RunError {
     static let argumentsTooLarge = RunError(
-        code: "task.arguments_too_large",
+        .taskArgumentsTooLarge,
         message: "the arguments are larger than 4 GiB; pass the name of a file instead")
 
     fileprivate static func crashed(_ ending: SandboxChild.Ending) -> RunError {
@@ -84,34 +84,34 @@ extension RunError {
             default: ""
             }
         return RunError(
-            code: "run.crashed",
+            .runCrashed,
             message:
                 "the plugin ended its process \(ending.sentence)\(hint); correct the plugin: nothing else was harmed")
     }
 
     fileprivate static func flooded(_ limit: Int) -> RunError {
         RunError(
-            code: "task.output_limit",
+            .taskOutputLimit,
             message: "the run wrote more than \(limit) bytes and was ended; write less, or to a file")
     }
 
     fileprivate static func exhausted(_ limit: Duration) -> RunError {
         RunError(
-            code: "sandbox.cpu_limit",
+            .sandboxCPULimit,
             message:
                 "the run used more than its \(limit.seconds.formatted(.number.grouping(.never))) s of processor time "
                 + "and was ended; raise 'cpu_seconds' or make it do less")
     }
 
     fileprivate static let misbehaved = RunError(
-        code: "sandbox.protocol",
+        .sandboxProtocol,
         message:
             "the plugin's process sent what is no answer to the call, and was ended; correct the plugin: it writes "
             + "to descriptors that aren't its own")
 
     fileprivate static func outOfMemory(_ limit: Int, _ exception: PythonException) -> RunError {
         RunError(
-            code: "sandbox.out_of_memory", type: exception.type,
+            .sandboxOutOfMemory, type: exception.type,
             message:
                 "the run went past its memory of \(limit >> 20) MiB; raise 'memory' in [sandbox] or in the plugin's "
                 + "section, or make it hold less at a time", traceback: exception.traceback)
