@@ -148,7 +148,8 @@ import Testing
         try await fixture.load("class Plugin:\n    def run(self): return 1")
         let outcome = await fixture.execute("run")
         #expect(outcome.data == "1")
-        #expect(outcome.isolation.text.hasPrefix("sandbox-partial (without ") && outcome.isolation.text.contains("scratch"))
+        #expect(
+            outcome.isolation.text.hasPrefix("sandbox-partial (without ") && outcome.isolation.text.contains("scratch"))
         await fixture.executor.shutDown()
         host.mode = .require
         let strict = try ExecutorFixture(.sandbox, host: host)
