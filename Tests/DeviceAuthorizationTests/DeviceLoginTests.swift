@@ -156,12 +156,15 @@ import Testing
         Redemption(name: "pending", answer: LoginFixture.refusal("authorization_pending"), says: "still waits"),
         Redemption(name: "slow_down", answer: LoginFixture.refusal("slow_down"), says: "still waits"),
         Redemption(name: "denied", answer: LoginFixture.refusal("access_denied"), says: "was denied", keepsCode: false),
-        Redemption(name: "expired", answer: LoginFixture.refusal("expired_token"), says: "no more", keepsCode: false),
-        Redemption(name: "lost", answer: LoginFixture.refusal("invalid_grant"), says: "no more", keepsCode: false),
+        Redemption(
+            name: "expired", answer: LoginFixture.refusal("expired_token"), says: "has expired", keepsCode: false),
+        Redemption(name: "lost", answer: LoginFixture.refusal("invalid_grant"), says: "has expired", keepsCode: false),
         Redemption(name: "unknown", answer: LoginFixture.refusal("teapot"), says: "teapot", keepsCode: false),
         Redemption(name: "down", answer: .json("{}", status: 503), says: "status 503"),
         Redemption(name: "away", answer: .close, says: "could not be asked"),
-        Redemption(name: "HTML", answer: .response(status: 200, headers: [:], body: Data("<p>".utf8)), says: "none of"),
+        Redemption(
+            name: "HTML", answer: .response(status: 200, headers: [:], body: Data("<p>".utf8)),
+            says: "unexpected login response"),
     ])
     func whyThereIsNoLoginIsSaid(_ example: Redemption) async throws {
         fixture.server.route("/oauth/device/code", .json(Self.code))

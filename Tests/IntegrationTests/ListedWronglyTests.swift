@@ -65,7 +65,7 @@ import Testing
         let folder = try TemporaryFolder()
         let agent = try await TestAgent.start(serverURL: backend.server.url, folder: folder)
         func warnings() -> [String] {
-            agent.log.entries.filter { $0.level == .warning && "\($0.message)".contains("could not be asked") }
+            agent.log.entries.filter { $0.level == .warning && "\($0.message)".contains("synchronization failed") }
                 .map { "\($0.message)" }
         }
         backend.server.route("/api/agent", .json("{}", status: 401))

@@ -39,7 +39,7 @@ import Testing
 
             let agent = try host.start()
             try await host.decide("approve", try await host.code(1), "--name", "cellar")
-            try await host.waitFor("the backend knows this agent")
+            try await host.waitFor("identified by the backend")
             let status = try await host.agent("status", "--json")
             #expect(try status.jsonLines().first?.at("login.state") as? String == "logged in")
             let login = try await host.agent("login")
@@ -113,7 +113,7 @@ import Testing
         try await withHost(now: { clock.now }) { host in
             try await host.logIn(as: "cellar")
             let agent = try host.start()
-            try await host.waitFor("the backend knows this agent")
+            try await host.waitFor("identified by the backend")
             for _ in 0..<3 {
                 // Each of them finds its token refused, and has the same refresh token.
                 clock.advance(by: 4000)

@@ -16,7 +16,7 @@ import Testing
         await catalog.expect([], outdated: [])
         let ledger = ShrinkingLedger(agent.runtime.journal)
         let dispatcher = Dispatcher(
-            parts: Dispatcher.Parts(
+            dependencies: Dispatcher.Dependencies(
                 journal: ledger, catalog: catalog, executor: agent.runtime.executor, clock: SystemWallClock.shared,
                 recheck: { _ in }, onResult: {}, onDamagedPlugin: { _ in }, outboxLimit: { 1000 }),
             workers: 1, logger: agent.runtime.logger)
@@ -62,7 +62,7 @@ private final class ShrinkingLedger: RunLedger {
         try await journal.rejected(run, result: result, now: now)
     }
 
-    func takeBack(_ run: RunStart) async throws(RunJournalError) { try await journal.takeBack(run) }
+    func undoStart(_ run: RunStart) async throws(RunJournalError) { try await journal.undoStart(run) }
 
     func nextDeliveries(limit: Int, now: Date) async throws(RunJournalError) -> [Delivery] {
         try await journal.nextDeliveries(limit: limit, now: now)
@@ -70,7 +70,7 @@ private final class ShrinkingLedger: RunLedger {
 
     func nextDeliveryTime() async throws(RunJournalError) -> Date? { try await journal.nextDeliveryTime() }
 
-    func handBack(_ runID: RunID) { journal.handBack(runID) }
+    func releaseLease(_ runID: RunID) { journal.releaseLease(runID) }
 
     func delivered(_ runIDs: [RunID], at time: Date) async throws(RunJournalError) {
         try await journal.delivered(runIDs, at: time)

@@ -177,7 +177,7 @@ import Testing
             kill(process, SIGTERM)
         }
         #expect(output.status == 0, "\(output.stderr)")
-        #expect(output.stderr.contains("goes on with the one it has"), "\(output.stderr)")
+        #expect(output.stderr.contains("keeping the current one"), "\(output.stderr)")
         #expect(output.stderr.contains("workerz") && output.stderr.contains("never"), "\(output.stderr)")
     }
 

@@ -72,7 +72,7 @@ def test_login_end_and_new_login_of_a_running_agent(backend, start_host):
     try:
         code = host.code(1)
         assert backend.run("device", "approve", code, "--name", "cellar").returncode == 0
-        host.wait_for("the backend knows this agent")
+        host.wait_for("identified by the backend")
         assert '"cellar"' in host.log() or "name=cellar" in host.log()
         # Another process ends the login, and the agent asks for the next one.
         assert host.run("logout").stdout == "Logged out.\n"

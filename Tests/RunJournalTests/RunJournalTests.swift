@@ -254,14 +254,14 @@ import Testing
         let journal = try await directory.open()
         let run = oneOff("a")
         _ = try await journal.started(run)
-        try await journal.takeBack(run)
+        try await journal.undoStart(run)
         #expect(!journal.hasStarted("a"))
         #expect(try await journal.reader.run(run.runID) == nil)
         let second = oneOff("a")
         #expect(try await journal.begin(second) == .go)
         // What has ended stays.
         try await journal.finished(second.runID, status: .succeeded, result: result())
-        try await journal.takeBack(run)
+        try await journal.undoStart(run)
         #expect(try await journal.started(oneOff("a")) == .alreadyRan)
         await journal.close()
     }

@@ -124,7 +124,7 @@ private struct LoadedAgent {
         let catalog = PluginCatalog()
         let executor = IdleExecutor()
         let dispatcher = Dispatcher(
-            parts: Dispatcher.Parts(
+            dependencies: Dispatcher.Dependencies(
                 journal: MemoryLedger(), catalog: catalog, executor: executor, clock: SystemWallClock.shared,
                 recheck: { try await store.recheck($0) }, onResult: {}, onDamagedPlugin: { _ in }),
             workers: 4, logger: quietLogger)

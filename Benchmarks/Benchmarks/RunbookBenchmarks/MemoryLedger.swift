@@ -35,7 +35,7 @@ final class MemoryLedger: RunLedger {
         return .go
     }
 
-    func takeBack(_ run: RunStart) async throws(RunJournalError) {
+    func undoStart(_ run: RunStart) async throws(RunJournalError) {
         state.withLock { $0.taskIDs[run.runID] = nil }
     }
 
@@ -49,7 +49,7 @@ final class MemoryLedger: RunLedger {
 
     func nextDeliveryTime() async throws(RunJournalError) -> Date? { nil }
 
-    func handBack(_ runID: RunID) {}
+    func releaseLease(_ runID: RunID) {}
 
     func delivered(_ runIDs: [RunID], at time: Date) async throws(RunJournalError) {}
 

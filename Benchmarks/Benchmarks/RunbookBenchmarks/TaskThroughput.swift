@@ -87,7 +87,7 @@ struct TaskThroughput {
         let reporter = Reporter(
             journal: ledger, client: client, clock: SystemWallClock.shared, isMinimal: false, logger: logger)
         let dispatcher = Dispatcher(
-            parts: Dispatcher.Parts(
+            dependencies: Dispatcher.Dependencies(
                 journal: ledger, catalog: catalog, executor: executor, clock: SystemWallClock.shared,
                 recheck: { try await store.recheck($0) }, onResult: { reporter.wake() }, onDamagedPlugin: { _ in }),
             workers: 4, logger: logger)

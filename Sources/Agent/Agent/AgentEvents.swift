@@ -71,7 +71,7 @@ final class AgentEvents: Sendable {
                 "\(hold.holder) holds the interpreter's lock, and nothing else can run in the agent's process meanwhile",
                 metadata: metadata)
         } else {
-            listeners.logger.notice("the interpreter's lock is free again")
+            listeners.logger.notice("the interpreter lock was released")
         }
         listeners.statusChanged()
     }
@@ -89,7 +89,7 @@ final class AgentEvents: Sendable {
         let recorded = DispatchSemaphore(value: 0)
         if let listeners = listeners.withLock({ $0 }) {
             listeners.logger.critical(
-                "a plugin holds the interpreter's lock past every limit; the agent ends so that it can be restarted",
+                "a plugin holds the interpreter lock past every limit; exiting so that a supervisor can restart the agent",
                 metadata: ["code": "python.wedged"])
             Task {
                 await listeners.dispatcher.settled()

@@ -61,7 +61,7 @@ extension AgentRuntime {
         } catch {
             hasFailed = true
             logger.critical(
-                "a part of the agent ended; the agent ends so that it can be restarted: \(error)",
+                "a service of the agent failed; exiting so that a supervisor can restart it: \(error)",
                 metadata: ["code": "agent.service_failed"])
             await stopWork()
         }
@@ -134,7 +134,7 @@ extension AgentRuntime {
         } catch {
             let coded = error as? any CodedError
             logger.error(
-                "the configuration is wrong, and the agent goes on with the one it has: \(coded?.message ?? "\(error)")",
+                "invalid configuration, keeping the current one: \(coded?.message ?? "\(error)")",
                 metadata: ["code": "\(coded?.code ?? "configuration.unreadable_file")"])
             return
         }

@@ -58,7 +58,7 @@ public struct AgentRuntime: Sendable {
         // Before anything is run again beside them.
         await ProgramEnd.endLeft(byRuns: recovery.interrupted.map(\.runID.rawValue))
         RunPrograms.setLateOutput { text in
-            logger.info("a program or a library of a plugin wrote what belongs to no run: \(quoted(text, limit: 500))")
+            logger.info("output that belongs to no run: \(quoted(text, limit: 500))")
         }
         for name in configuration.unknownEnvironmentNames {
             logger.warning(
@@ -84,7 +84,7 @@ public struct AgentRuntime: Sendable {
                 onWorkers: { agentEvents.workersChanged($0) }))
         let catalog = PluginCatalog()
         let dispatcher = Dispatcher(
-            parts: Dispatcher.Parts(
+            dependencies: Dispatcher.Dependencies(
                 journal: journal, catalog: catalog, executor: executor, clock: clock,
                 recheck: { try await store.recheck($0) }, onResult: { agentEvents.resultIsWaiting() },
                 onDamagedPlugin: { agentEvents.pluginIsDamaged($0) },
@@ -96,7 +96,7 @@ public struct AgentRuntime: Sendable {
             statusChanged()
         }
         let statusRecorder = StatusRecorder(
-            parts: StatusRecorder.Parts(
+            dependencies: StatusRecorder.Dependencies(
                 journal: journal, catalog: catalog, dispatcher: dispatcher, scheduler: scheduler, clock: clock,
                 isolation: { executor.isolation(of: $0).text }, use: { executor.use },
                 configuration: { (current.value, current.pluginNames) }, lastDeath: recovery.death),
@@ -116,7 +116,7 @@ public struct AgentRuntime: Sendable {
                 statusChanged()
             }, memory: PluginMemory(journal: journal, clock: clock, logger: logger), logger: logger)
         let synchronizer = Synchronizer(
-            parts: Synchronizer.Parts(
+            dependencies: Synchronizer.Dependencies(
                 client: client, plugins: loader, scheduler: scheduler, dispatcher: dispatcher, journal: journal,
                 clock: clock, onResult: { reporter.wake() }, onRound: { await statusRecorder.contacted($0) },
                 onBackend: { await login?.note(backendID: $0) },
@@ -211,7 +211,7 @@ extension RecoveryReport {
         }
         if let traceError {
             logger.warning(
-                "no trace of the calls can be kept; an end by a plugin will look like any other: \(traceError.message)",
+                "cannot keep a call trace; a crash caused by a plugin will not be attributed to it: \(traceError.message)",
                 metadata: ["code": "\(traceError.code)"])
         }
         if let begunError {
@@ -224,12 +224,12 @@ extension RecoveryReport {
         }
         for run in takenBack {
             logger.info(
-                "a task had its turn ahead when the last agent ended and had not begun; it runs when it is listed again",
+                "a run was prepared but had not begun when the last agent ended; it will run when the task is listed again",
                 metadata: ["task_id": "\(run.taskID)"])
         }
         for run in interrupted {
             logger.warning(
-                "a run was cut off by the end of the last agent and is reported",
+                "a run was interrupted when the last agent ended; reporting it",
                 metadata: [
                     "task_id": "\(run.taskID)", "run_id": "\(run.runID)", "status": "\(run.status?.rawValue ?? "")",
                 ])

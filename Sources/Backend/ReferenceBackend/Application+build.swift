@@ -13,7 +13,7 @@ public func buildApplication(
     let limits = configuration.limits
     let listen = configuration.listen
     let table = ConnectionTable(maximum: limits.maximumConnections)
-    let maximumBody = max(configuration.maximumResultSize, AdministrationHarness.bodyLimit)
+    let maximumBody = max(configuration.maximumResultSize, AdministrationRoutes.bodyLimit)
     return Application(
         router: buildRouter(configuration, service: service),
         server: .http1(
@@ -45,14 +45,14 @@ private func buildRouter(
         try await service.probe()
         return try JSONReply.make(["status": "ok"])
     }
-    AgentHarness(
+    AgentRoutes(
         service: service, authentication: configuration.authentication,
         maximumResultSize: configuration.maximumResultSize, budget: budget, site: site
     ).addRoutes(to: router)
-    AdministrationHarness(service: service, budget: budget).addRoutes(to: router)
+    AdministrationRoutes(service: service, budget: budget).addRoutes(to: router)
     if configuration.authentication == .device {
-        OAuthHarness(service: service, site: site).addRoutes(to: router)
-        DevicePageHarness(service: service, site: site).addRoutes(to: router)
+        OAuthRoutes(service: service, site: site).addRoutes(to: router)
+        DevicePageRoutes(service: service, site: site).addRoutes(to: router)
     }
     return router
 }

@@ -73,7 +73,7 @@ public struct BackendServer: Sendable {
             } catch is CancellationError {
                 return
             } catch {
-                logger.error("the upkeep of the database failed", metadata: ["error": "\(error)"])
+                logger.error("database maintenance failed", metadata: ["error": "\(error)"])
             }
             try? await Task.sleep(for: period)
         }
@@ -110,7 +110,7 @@ public struct BackendServer: Sendable {
             }
         } catch {
             logger.error(
-                "the write-ahead log could not be emptied",
+                "could not checkpoint the write-ahead log",
                 metadata: ["data": "\(configuration.dataFolder.path)", "error": "\(error)"])
         }
         try await service.close()

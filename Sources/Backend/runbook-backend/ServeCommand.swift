@@ -62,7 +62,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
         if auth == .none, !listen.isLoopback {
             logger.warning(
-                "agents are known by their address alone: whoever reaches this port is an agent",
+                "agents are identified by address only: anyone who can reach this port is treated as an agent",
                 metadata: ["listen": "\(listen)"])
         }
         var limits = limit.limits

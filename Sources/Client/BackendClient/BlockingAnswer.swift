@@ -5,17 +5,17 @@ import Threads
 /// Carries one result to a thread that waits for it.
 final class BlockingAnswer<Success: Sendable, Failure: Error>: Sendable {
     private let result = BlockingLock<Result<Success, Failure>?>(nil)
-    private let isThere = DispatchSemaphore(value: 0)
+    private let isReady = DispatchSemaphore(value: 0)
 
     /// Called once.
     func set(_ value: Result<Success, Failure>) {
         result.withLock { $0 = value }
-        isThere.signal()
+        isReady.signal()
     }
 
     /// Called once, on a thread that may block.
     func wait() -> Result<Success, Failure> {
-        isThere.wait()
+        isReady.wait()
         // The semaphore is signalled only after the result was set.
         return result.withLock { $0! }
     }

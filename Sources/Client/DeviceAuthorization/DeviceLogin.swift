@@ -159,7 +159,7 @@ public struct DeviceLogin: Sendable {
             case .keep(let code): try await session.keep(pending: code)
             case .expired:
                 try await session.keep(pending: nil)
-                reason = "the code \(code.userCode) is good no more"
+                reason = "the code \(code.userCode) has expired"
             case .trouble(let error, _):
                 reason = "the backend could not be asked about the code \(code.userCode): \(error.message)"
             case .fail(let error):

@@ -81,7 +81,7 @@ public enum LoginError: CodedError, Equatable {
             "the backend has no login at \(quoted(url)) (status \(status)); check server_url, device_code_path and "
                 + "token_path, or set auth = False for a backend that knows this host by its address"
         case .invalidAnswer(let url, let status, let problem):
-            "the answer of \(quoted(url)), status \(status), is none of a login: \(problem); a wrong server_url or a "
+            "unexpected login response from \(quoted(url)), status \(status): \(problem); a wrong server_url or a "
                 + "proxy between is likely"
         case .refused(let url, let error, let description):
             "the backend refused the request to \(quoted(url)): \(quoted(error, limit: 60))"

@@ -217,7 +217,7 @@ public actor LoginSession: CredentialProvider {
             // It is ahead of time: what there is may do a little longer.
             guard self.held != nil, held.end.map({ clock.uptime < $0 }) ?? true else { throw error }
             logger.warning(
-                "the access token could not be renewed yet: \(error.message)", metadata: ["code": "\(error.code)"])
+                "could not renew the access token, retrying: \(error.message)", metadata: ["code": "\(error.code)"])
         }
         guard let held = self.held else { throw .required(pending: nil) }
         return held
@@ -255,7 +255,7 @@ public actor LoginSession: CredentialProvider {
         {
             self.unsaved = nil
             logger.warning(
-                "tokens that could not be written down are dropped, because the stored login was changed meanwhile",
+                "discarding tokens that could not be saved: the stored login has changed in the meantime",
                 metadata: ["code": "login.storage"])
             return
         }
@@ -439,7 +439,7 @@ public actor LoginSession: CredentialProvider {
                     tokens: new.keeping(refreshTokenOf: aside.tokens), replaced: nil, identity: identity,
                     isRenewal: true),
                 refusals: 0)
-            logger.notice("the backend knows the login again that was set aside")
+            logger.notice("the backend accepts the login again that was set aside")
         // Another backend says nothing about a login of this one: a person has to decide.
         case .error("invalid_grant", _, _, _) where clock.wallTime >= aside.end && record.otherBackendID == nil:
             try await endLogin(record)
@@ -457,7 +457,7 @@ public actor LoginSession: CredentialProvider {
             identity = try await store.write(record)
         }
         logger.error(
-            "the login has ended: the backend has not known it for a day; log in anew",
+            "the login has ended: the backend has rejected it for a day; log in again",
             metadata: ["code": "login.required"])
     }
 

@@ -50,7 +50,7 @@ extension RunJournal {
     }
 
     /// Takes back a result that was handed out and of which nothing became: it is due as it was before.
-    public func handBack(_ runID: RunID) { release([runID]) }
+    public func releaseLease(_ runID: RunID) { release([runID]) }
 
     /// The backend has these results. Saying so twice changes nothing.
     public func delivered(_ runIDs: [RunID], at time: Date = Date()) async throws(RunJournalError) {

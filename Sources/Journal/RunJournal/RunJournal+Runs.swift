@@ -48,9 +48,9 @@ extension RunJournal {
     /// Takes back a run that was written down and of which nothing ran: a one-off task can run as if it had never been
     /// handed out.
     /// - Throws: what ``started(_:)`` throws.
-    public func takeBack(_ run: RunStart) async throws(RunJournalError) {
+    public func undoStart(_ run: RunStart) async throws(RunJournalError) {
         _ = try await writer.perform { db in
-            try Self.takeBack(run, db)
+            try Self.undoStart(run, db)
         } onCommit: { [self] isGone in
             if isGone { state.withLock { $0.oneOffTasks.remove(run.taskID) } }
         }
@@ -226,7 +226,7 @@ extension RunJournal {
 
     /// - Returns: whether its task was a one-off that may start again.
     @discardableResult
-    private static func takeBack(_ run: RunStart, _ db: Database) throws -> Bool {
+    private static func undoStart(_ run: RunStart, _ db: Database) throws -> Bool {
         try db.cachedStatement(sql: "DELETE FROM run WHERE id = ? AND status IS NULL")
             .execute(arguments: [run.runID.rawValue])
         guard db.changesCount == 1 else { return false }
@@ -236,11 +236,11 @@ extension RunJournal {
     }
 
     /// Takes back the one-off tasks that the last agent had written down and not begun.
-    static func takeBack(allBut begun: Set<String>, _ db: Database) throws -> [RunStart] {
+    static func undoStarts(allBut begun: Set<String>, _ db: Database) throws -> [RunStart] {
         let unfinished = try Row.fetchAll(db, sql: "SELECT * FROM run WHERE status IS NULL AND one_off ORDER BY id")
             .map { RunStart(row: $0) }
         let notBegun = unfinished.filter { !begun.contains($0.runID.rawValue) }
-        for run in notBegun { try takeBack(run, db) }
+        for run in notBegun { try undoStart(run, db) }
         return notBegun
     }
 

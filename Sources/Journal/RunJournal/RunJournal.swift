@@ -83,7 +83,7 @@ public final class RunJournal: Sendable {
                     let begun = report.damage == nil ? last?.begunRuns : nil
                     try Self.resetDeferrals(beyond: now, db)
                     if let death = report.death { try Self.count(death, now: now, db) }
-                    if let begun { report.takenBack = try Self.takeBack(allBut: begun, db) }
+                    if let begun { report.takenBack = try Self.undoStarts(allBut: begun, db) }
                     report.interrupted = try Self.recoverUnfinished(
                         db, now: now, verdict: verdict ?? RecoveryReport.verdict(after: report.death, begun: begun))
                     // In here: what another process changes from now on has another version.

@@ -14,11 +14,11 @@ public protocol RunLedger: Sendable {
     ) async throws(RunJournalError) -> Bool
     @discardableResult
     func rejected(_ run: RunStart, result: TaskResult, now: Date) async throws(RunJournalError) -> StartDecision
-    func takeBack(_ run: RunStart) async throws(RunJournalError)
+    func undoStart(_ run: RunStart) async throws(RunJournalError)
 
     func nextDeliveries(limit: Int, now: Date) async throws(RunJournalError) -> [Delivery]
     func nextDeliveryTime() async throws(RunJournalError) -> Date?
-    func handBack(_ runID: RunID)
+    func releaseLease(_ runID: RunID)
     func delivered(_ runIDs: [RunID], at time: Date) async throws(RunJournalError)
     func deferred(
         _ runID: RunID, until time: Date, reason: String, countsAttempt: Bool, now: Date

@@ -33,7 +33,7 @@ public final class PluginStore: Sendable {
         self.backend = backend
         self.logger = logger
         for name in backend == nil ? [] : try directory.removeTemporaryFiles() {
-            logger.info("removed a file that was left half written", metadata: ["file": "\(quoted(name))"])
+            logger.info("removed an incomplete file", metadata: ["file": "\(quoted(name))"])
         }
     }
 
@@ -50,7 +50,7 @@ public final class PluginStore: Sendable {
         case .success, .failure(.notStored): break
         case .failure(let error):
             logger.warning(
-                "the stored plugin is not good, fetching it again",
+                "the stored plugin is invalid, fetching it again",
                 metadata: ["plugin": "\(id)", "code": "\(error.code)", "reason": "\(error.message)"])
         }
         let document = try await fetch(id, from: backend)

@@ -99,9 +99,9 @@ extension ConfigurationLoader {
             guard let path else { continue }
             let folder = (path as NSString).deletingLastPathComponent
             var status = stat()
-            let isThere = stat(path, &status) == 0 || stat(folder, &status) == 0
+            let exists = stat(path, &status) == 0 || stat(folder, &status) == 0
             let trust = PathTrust(
-                owners: geteuid() == 0 && isThere ? trust.owners.union([status.st_uid]) : trust.owners)
+                owners: geteuid() == 0 && exists ? trust.owners.union([status.st_uid]) : trust.owners)
             // Without a file these are in the current folder, where nobody has named them.
             let isNamed = configuration.file != nil || folder != FileManager.default.currentDirectoryPath
             guard let problem = (isNamed ? trust.problem(at: folder) : nil) ?? trust.problem(ofLink: path) else {

@@ -36,10 +36,10 @@ public struct HistoryRetention: Service {
     private func prune() async {
         do {
             let count = try await journal.prune(now: clock.now, olderThan: age, keepingNewest: limit)
-            if count > 0 { logger.info("delivered runs were forgotten", metadata: ["count": "\(count)"]) }
+            if count > 0 { logger.info("deleted old runs", metadata: ["count": "\(count)"]) }
         } catch {
             logger.error(
-                "delivered runs could not be forgotten: \(error.message)", metadata: ["code": "\(error.code)"])
+                "could not delete old runs: \(error.message)", metadata: ["code": "\(error.code)"])
         }
     }
 

@@ -34,7 +34,7 @@ public struct OutboxWatch: Service {
             if try await journal.wasChangedByAnother() { onChange() }
         } catch {
             // Whoever writes says it louder.
-            logger.debug("the journal could not be asked: \(error.message)", metadata: ["code": "\(error.code)"])
+            logger.debug("could not read the journal: \(error.message)", metadata: ["code": "\(error.code)"])
         }
     }
 }

@@ -131,7 +131,7 @@ public actor Reporter: Service {
         hasNews.store(true, ordering: .releasing)
         failure = nil
         let pauseEnd = await withDiscardingTaskGroup { group in await feed(&group) }
-        for delivery in ready { journal.handBack(delivery.runID) }
+        for delivery in ready { journal.releaseLease(delivery.runID) }
         ready.removeAll()
         if !delivered.isEmpty { await writeDown() }
         if Task.isCancelled { return nil }
@@ -148,7 +148,7 @@ public actor Reporter: Service {
         } catch {
             let coded = error as? any CodedError
             logger.error(
-                "the outbox could not be read or written: \(coded?.message ?? "\(error)")",
+                "could not read or write the outbox: \(coded?.message ?? "\(error)")",
                 metadata: ["code": "\(coded?.code ?? "journal.io")"])
             return clock.now.addingTimeInterval(Self.diskPause)
         }
@@ -235,7 +235,7 @@ public actor Reporter: Service {
         do throws(RunJournalError) {
             try await settle(delivery, outcome, delay: delay, metadata: metadata)
         } catch {
-            journal.handBack(delivery.runID)
+            journal.releaseLease(delivery.runID)
             failure = error
         }
         unsettled -= 1
@@ -253,7 +253,7 @@ public actor Reporter: Service {
             onDelivery()
         } catch {
             // They are sent once more, and the backend keeps each once.
-            for runID in runIDs { journal.handBack(runID) }
+            for runID in runIDs { journal.releaseLease(runID) }
             failure = error
         }
         isWritingDown = false
@@ -281,9 +281,9 @@ public actor Reporter: Service {
         let outages = pacing.outages
         pacing.note(verdict, of: delivery.runID, now: clock.now, using: &random)
         if pacing.outages == 1, outages == 0 {
-            logger.warning("the backend takes no results now; one at a time asks whether it does again")
+            logger.warning("delivery paused: the backend is unavailable; probing with one result at a time")
         } else if pacing.outages == 0, outages > 0 {
-            logger.notice("the backend takes results again")
+            logger.notice("delivery resumed: the backend takes results again")
         }
         return delay
     }
@@ -311,7 +311,7 @@ public actor Reporter: Service {
             let cut = delivery.result.cut(to: size)
             guard cut != delivery.result else { continue }
             logger.warning(
-                "the result is too large for the backend and is sent cut",
+                "the result is too large for the backend; sending it truncated",
                 metadata: metadata.merging(["bytes_of_each_text": "\(size)"], uniquingKeysWith: { $1 }))
             outcome = await send(cut, delivery)
         }
@@ -331,7 +331,7 @@ public actor Reporter: Service {
             countsAttempt: countsAttempt, now: clock.now)
         logger.log(
             level: error.isLoginRequired ? .debug : .warning,
-            "the result could not be delivered and is tried again: \(error.message)",
+            "result not delivered, retrying: \(error.message)",
             metadata: metadata.merging(
                 ["code": "\(error.code)", "retry_in_s": "\(Int(delay.rounded(.up)))"], uniquingKeysWith: { $1 }))
     }
@@ -342,7 +342,7 @@ public actor Reporter: Service {
         try await journal.deadLettered(
             delivery.runID, reason: "\(error.code): \(error.message)", now: clock.now)
         logger.error(
-            "the backend refuses the result for good; it is kept as a dead letter: \(error.message)",
+            "the backend rejected the result permanently; it is kept as a dead letter: \(error.message)",
             metadata: metadata.merging(["code": "\(error.code)"], uniquingKeysWith: { $1 }))
     }
 

@@ -131,7 +131,7 @@ public actor LoginService: Service {
             return false
         }
         do {
-            try await DeviceLogin(session: session, onEvent: { await self.say($0) }).run()
+            try await DeviceLogin(session: session, onEvent: { await self.log($0) }).run()
             return true
         } catch let error as LoginError {
             logger.error("the login failed: \(error.message)", metadata: ["code": "\(error.code)"])
@@ -156,7 +156,7 @@ public actor LoginService: Service {
         }
     }
 
-    private func say(_ event: DeviceLogin.Event) {
+    private func log(_ event: DeviceLogin.Event) {
         switch event {
         case .code(let code):
             var metadata: Logger.Metadata = [
@@ -168,13 +168,13 @@ public actor LoginService: Service {
                 """
                 LOG THIS AGENT IN: open \(code.verificationURI) and enter the code \(code.userCode)
                 """, metadata: metadata)
-        case .expired: logger.notice("nobody approved the code in time; another one is asked for")
+        case .expired: logger.notice("the device code expired without approval; requesting a new one")
         case .oldLoginStays(let error):
             logger.warning(
-                "the login before this one could not be revoked: \(error.message)", metadata: ["code": "\(error.code)"])
+                "could not revoke the previous login: \(error.message)", metadata: ["code": "\(error.code)"])
         case .trouble(let error, let retryIn):
             logger.warning(
-                "the backend could not be asked about the login: \(error.message)",
+                "could not reach the backend for the login: \(error.message)",
                 metadata: ["code": "\(error.code)", "retry_in_s": "\(retryIn.components.seconds)"])
         }
     }

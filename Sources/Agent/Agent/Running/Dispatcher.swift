@@ -11,7 +11,7 @@ import Synchronization
 /// back into the journal with its result.
 public actor Dispatcher: Service {
     /// What a dispatcher needs from the rest of the agent.
-    public struct Parts: Sendable {
+    public struct Dependencies: Sendable {
         public var journal: any RunLedger
         public var catalog: PluginCatalog
         public var executor: any Executor
@@ -49,7 +49,7 @@ public actor Dispatcher: Service {
         public var failed = 0
     }
 
-    private let parts: Parts
+    private let dependencies: Dependencies
     private let logger: Logger
     private let starts: AsyncStream<PlannedRun>
     private let startsContinuation: AsyncStream<PlannedRun>.Continuation
@@ -73,9 +73,10 @@ public actor Dispatcher: Service {
     ///   - workers: how many runs may be under way at the same time.
     ///   - concurrency: how many calls of a plugin may run at the same time.
     public init(
-        parts: Parts, workers: Int, concurrency: @escaping @Sendable (PluginID) -> Int = { _ in 1 }, logger: Logger
+        dependencies: Dependencies, workers: Int, concurrency: @escaping @Sendable (PluginID) -> Int = { _ in 1 },
+        logger: Logger
     ) {
-        self.parts = parts
+        self.dependencies = dependencies
         queue = RunQueue(workers: workers, concurrency: concurrency)
         self.logger = logger
         (starts, startsContinuation) = AsyncStream.makeStream()
@@ -136,10 +137,10 @@ public actor Dispatcher: Service {
 
     private func lookAgain() async {
         let all = exchange(&looksAtAll, with: false)
-        let changes = await parts.catalog.takeChanges()
+        let changes = await dependencies.catalog.takeChanges()
         let questions = queue.questions(about: all ? nil : changes)
         guard !questions.isEmpty else { return }
-        let settled = await parts.catalog.settled(among: questions)
+        let settled = await dependencies.catalog.settled(among: questions)
         for run in queue.runs(waitingFor: settled) {
             // It may have been withdrawn or changed meanwhile.
             guard queue.isWaiting(run) else { continue }
@@ -210,7 +211,7 @@ public actor Dispatcher: Service {
         let lane: RunQueue.Lane
         let version = catalogVersion
         // A schedule's time has come; it runs on what is there.
-        switch await parts.catalog.resolve(run.task.command, awaitsUpdate: run.scheduledFor == nil) {
+        switch await dependencies.catalog.resolve(run.task.command, awaitsUpdate: run.scheduledFor == nil) {
         case .run(let plugin, _): lane = .plugin(plugin.id)
         case .reject: lane = .rejected
         case .wait(let reason, let isLoading):
@@ -251,8 +252,8 @@ public actor Dispatcher: Service {
     }
 
     private func noteOutbox() {
-        let limit = parts.outboxLimit()
-        let bytes = parts.journal.outboxBytes + queue.recordingBytes
+        let limit = dependencies.outboxLimit()
+        let bytes = dependencies.journal.outboxBytes + queue.recordingBytes
         guard outbox.note(bytes: bytes, limit: limit) else { return }
         let metadata: Logger.Metadata = ["outbox_bytes": "\(bytes)", "outbox_limit": "\(limit)"]
         if outbox.isFull {
@@ -293,7 +294,7 @@ public actor Dispatcher: Service {
             taskID: run.task.id, logger: logger, onFailure: { await self.recordingFailed() },
             onEnd: { await self.recordingEnded() })
         let execution = RunExecution(
-            run: run, parts: parts, recorder: recorder, withdrawn: withdrawn, logger: logger)
+            run: run, dependencies: dependencies, recorder: recorder, withdrawn: withdrawn, logger: logger)
         let ending: RunExecution.Ending
         let version = catalogVersion
         switch await execution.call() {

@@ -10,7 +10,7 @@ import Threads
 /// One run from its turn to its result in the outbox.
 struct RunExecution {
     let run: PlannedRun
-    let parts: Dispatcher.Parts
+    let dependencies: Dispatcher.Dependencies
     let recorder: RunRecorder
     let withdrawn: WithdrawnTasks
     let logger: Logger
@@ -38,7 +38,7 @@ struct RunExecution {
     func call() async -> Progress {
         var start = RunStart(
             taskID: task.id, isOneOff: task.cron == nil, command: task.command, scheduledFor: run.scheduledFor,
-            startedAt: parts.clock.now)
+            startedAt: dependencies.clock.now)
         switch await prepare() {
         case .wait:
             return .ended(.postponed)
@@ -47,10 +47,10 @@ struct RunExecution {
         case .call(var invocation):
             start.pluginID = invocation.pluginID.rawValue
             start.function = invocation.function
-            start.isolation = parts.executor.isolation(of: invocation.pluginID).text
+            start.isolation = dependencies.executor.isolation(of: invocation.pluginID).text
             // Nothing runs that can't be written down first.
             let decision = await recorder.record { [start] () async throws(RunJournalError) in
-                try await parts.journal.started(start)
+                try await dependencies.journal.started(start)
             }
             guard let decision else { return .ended(.unrecorded) }
             guard decision == .go else { return .ended(.notRun) }
@@ -62,17 +62,17 @@ struct RunExecution {
                 let id = task.key
                 invocation.mayBegin = { [withdrawn] in !withdrawn.contains(id) }
             }
-            return .called(start, await parts.executor.execute(invocation))
+            return .called(start, await dependencies.executor.execute(invocation))
         }
     }
 
     /// Puts what became of the call into the outbox.
     func record(_ start: RunStart, _ outcome: Outcome) async -> Ending {
-        guard outcome.hasBegun || !start.isOneOff else { return await takeBack(start, outcome.error) }
+        guard outcome.hasBegun || !start.isOneOff else { return await undoStart(start, outcome.error) }
         let result = result(of: outcome, runID: start.runID)
         let isRecorded = await recorder.record { () async throws(RunJournalError) in
-            try await parts.journal.finished(
-                start.runID, status: outcome.status, result: result, now: parts.clock.now)
+            try await dependencies.journal.finished(
+                start.runID, status: outcome.status, result: result, now: dependencies.clock.now)
         }
         guard isRecorded != nil else { return .unrecorded }
         report(result)
@@ -82,7 +82,7 @@ struct RunExecution {
     private func reject(_ start: RunStart, _ error: RunError) async -> Ending {
         let result = result(of: .rejected(error, at: start.startedAt), runID: start.runID)
         let decision = await recorder.record { () async throws(RunJournalError) in
-            try await parts.journal.rejected(start, result: result, now: parts.clock.now)
+            try await dependencies.journal.rejected(start, result: result, now: dependencies.clock.now)
         }
         guard let decision else { return .unrecorded }
         guard decision == .go else { return .notRun }
@@ -90,17 +90,18 @@ struct RunExecution {
         return .failed
     }
 
-    private func takeBack(_ start: RunStart, _ error: RunError?) async -> Ending {
+    private func undoStart(_ start: RunStart, _ error: RunError?) async -> Ending {
         // Where it can't be written the next agent finds in the trace that it had not begun.
-        _ = await recorder.record { () async throws(RunJournalError) in try await parts.journal.takeBack(start) }
+        _ = await recorder.record { () async throws(RunJournalError) in try await dependencies.journal.undoStart(start)
+        }
         if let error, !Self.withdrawals.contains(where: error.isOf) {
             logger.warning(
-                "the run could not begin, and is tried again when the task is listed again: \(error.message)",
+                "the run could not begin; it will be retried when the task is listed again: \(error.message)",
                 metadata: ["task_id": "\(task.id)", "run_id": "\(start.runID)", "code": "\(error.code)"])
             return .notRun
         }
         logger.info(
-            "the run is taken back before its turn; it runs when the task is listed again",
+            "withdrew the run before it began; it will run when the task is listed again",
             metadata: ["task_id": "\(task.id)", "run_id": "\(start.runID)"])
         return .notRun
     }
@@ -115,7 +116,7 @@ struct RunExecution {
     }
 
     private func prepare() async -> Preparation {
-        switch await parts.catalog.resolve(task.command) {
+        switch await dependencies.catalog.resolve(task.command) {
         case .wait:
             return .wait
         case .reject(let error):
@@ -123,7 +124,7 @@ struct RunExecution {
         case .run(let plugin, let function):
             do {
                 let arguments = try task.normalizedArguments()
-                try await parts.recheck(plugin)
+                try await dependencies.recheck(plugin)
                 return .call(Invocation(pluginID: plugin.id, function: function, arguments: arguments))
             } catch let error as AgentModelError {
                 return .reject(RunError(code: error.code, message: error.message))
@@ -133,7 +134,7 @@ struct RunExecution {
                     "the plugin's file is not the one that was verified: \(coded?.message ?? "\(error)")",
                     metadata: ["plugin": "\(plugin.id)", "code": "\(coded?.code ?? "plugin.file_changed")"])
                 // Nothing of it runs. What is stored is fetched again, and the run has its turn after that.
-                parts.onDamagedPlugin(plugin.id)
+                dependencies.onDamagedPlugin(plugin.id)
                 return .wait
             }
         }
@@ -149,7 +150,7 @@ struct RunExecution {
     }
 
     private func report(_ result: TaskResult) {
-        parts.onResult()
+        dependencies.onResult()
         var metadata: Logger.Metadata = [
             "task_id": "\(task.id)", "run_id": "\(result.runID ?? "")", "command": "\(task.command)",
             "status": "\(result.status?.rawValue ?? "")",

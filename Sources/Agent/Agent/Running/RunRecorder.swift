@@ -30,7 +30,7 @@ struct RunRecorder {
             } catch {
                 let isLast = isStopping || error == .closed || error.isFinal
                 logger.error(
-                    "the run could not be recorded\(isLast ? "" : " and is tried again"): \(error.message)",
+                    "could not record the run\(isLast ? "" : ", retrying"): \(error.message)",
                     metadata: ["task_id": "\(taskID)", "code": "\(error.code)"])
                 if !hasFailed { await onFailure() }
                 hasFailed = true

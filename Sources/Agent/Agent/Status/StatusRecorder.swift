@@ -14,7 +14,7 @@ public import ServiceLifecycle
 /// At most once a second, and only what has changed since.
 public actor StatusRecorder: Service {
     /// What is looked at.
-    public struct Parts: Sendable {
+    public struct Dependencies: Sendable {
         public var journal: RunJournal
         public var catalog: PluginCatalog
         public var dispatcher: Dispatcher
@@ -60,7 +60,7 @@ public actor StatusRecorder: Service {
     /// Seconds from which on a use of a thread is written down.
     private static let longUse = 3.0
 
-    private let parts: Parts
+    private let dependencies: Dependencies
     private let trigger: Trigger
     private let logger: Logger
     private var life: AgentStatus.Life
@@ -87,12 +87,12 @@ public actor StatusRecorder: Service {
     /// Bounds what one sentence takes, in Unicode scalars.
     private static let textLimit = 500
 
-    public init(parts: Parts, trigger: Trigger, serverURL: String?, logger: Logger) {
-        self.parts = parts
+    public init(dependencies: Dependencies, trigger: Trigger, serverURL: String?, logger: Logger) {
+        self.dependencies = dependencies
         self.trigger = trigger
         self.logger = logger
         life = AgentStatus.Life(
-            version: AgentVersion.current, processID: getpid(), serverURL: serverURL, startedAt: parts.clock.now,
+            version: AgentVersion.current, processID: getpid(), serverURL: serverURL, startedAt: dependencies.clock.now,
             bootID: CallTrace.bootID)
     }
 
@@ -118,7 +118,7 @@ public actor StatusRecorder: Service {
     /// A synchronization has ended.
     /// - Parameter error: nil where the backend answered.
     public func contacted(_ error: BackendError?) async {
-        let now = parts.clock.now
+        let now = dependencies.clock.now
         let before = if let contact { contact } else { await thePast()?.contact }
         contact = AgentStatus.Contact(
             at: now, code: error?.code, problem: error.map { Self.cut($0.message) },
@@ -129,14 +129,14 @@ public actor StatusRecorder: Service {
     /// Writes down that the agent ends by itself.
     /// - Parameter failure: nil where it was told to.
     public func stopped(_ failure: AgentStatus.Failure? = nil) async {
-        life.stoppedAt = parts.clock.now
+        life.stoppedAt = dependencies.clock.now
         life.failure = failure
         await record()
     }
 
     /// Writes down that the agent ends because a plugin holds the interpreter.
     func stoppedByWedge() async {
-        let hold = parts.use().hold
+        let hold = dependencies.use().hold
         await stopped(
             AgentStatus.Failure(
                 code: "python.wedged",
@@ -154,7 +154,7 @@ public actor StatusRecorder: Service {
             let snapshots = try status.snapshots()
             let changed = snapshots.filter { written[$0.key] != $0.value }
             if !changed.isEmpty {
-                try await parts.journal.keep(snapshots: changed, at: parts.clock.now)
+                try await dependencies.journal.keep(snapshots: changed, at: dependencies.clock.now)
                 written.merge(changed) { $1 }
             }
             hasFailed = false
@@ -163,7 +163,7 @@ public actor StatusRecorder: Service {
             let coded = error as? any CodedError
             logger.log(
                 level: hasFailed ? .debug : .warning,
-                "the status could not be written down: \(coded?.message ?? "\(error)")",
+                "could not save the status: \(coded?.message ?? "\(error)")",
                 metadata: ["code": "\(coded?.code ?? "journal.io")"])
             hasFailed = true
         }
@@ -177,22 +177,22 @@ public actor StatusRecorder: Service {
         status.contact = contact
         let past = await thePast()
         status.identity = identity ?? past?.identity
-        let oldest = parts.clock.now.addingTimeInterval(-Self.endsKept)
+        let oldest = dependencies.clock.now.addingTimeInterval(-Self.endsKept)
         status.ends = (past?.ends ?? []).filter { $0.at >= oldest }.suffix(AgentStatus.listLimit)
-        let plugins = await parts.catalog.plugins
+        let plugins = await dependencies.catalog.plugins
         status.plugins = AgentStatus.Listing(
             total: plugins.count,
             first: plugins.sorted { $0.key < $1.key }.prefix(AgentStatus.listLimit).map(plugin))
         review(plugins, past, &status)
-        let queue = await parts.dispatcher.queueState(limit: AgentStatus.listLimit)
+        let queue = await dependencies.dispatcher.queueState(limit: AgentStatus.listLimit)
         status.queued = queue.queued
-        let use = parts.use()
+        let use = dependencies.use()
         status.executor = executor(use)
         var waiting: [AgentStatus.Waiting] = []
         // The queue empties without a word, and what a plugin has come for leaves those that wait a moment later.
         var isSettled = queue.queued == 0 && use.uses.isEmpty && use.hold == nil
         for run in queue.waiting {
-            guard case .wait(let reason, _) = await parts.catalog.resolve(run.task.command) else {
+            guard case .wait(let reason, _) = await dependencies.catalog.resolve(run.task.command) else {
                 isSettled = false
                 continue
             }
@@ -200,7 +200,7 @@ public actor StatusRecorder: Service {
                 AgentStatus.Waiting(task: run.task.id, command: Self.cut(run.task.command), reason: Self.cut(reason)))
         }
         status.waiting = AgentStatus.Listing(total: queue.waitingCount, first: waiting)
-        let (total, entries) = await parts.scheduler.firstEntries(AgentStatus.listLimit)
+        let (total, entries) = await dependencies.scheduler.firstEntries(AgentStatus.listLimit)
         status.schedules = AgentStatus.Listing(
             total: total,
             first: entries.map { entry in
@@ -237,7 +237,7 @@ public actor StatusRecorder: Service {
         case .loaded(let plugin):
             AgentStatus.Plugin(
                 id: id.rawValue, name: Self.cut(plugin.document.name), version: plugin.document.version, state: .loaded,
-                isolation: parts.isolation(id))
+                isolation: dependencies.isolation(id))
         case .loading: AgentStatus.Plugin(id: id.rawValue, state: .loading)
         case .failed(let error, _):
             AgentStatus.Plugin(id: id.rawValue, state: .failed, code: error.code, problem: Self.cut(error.message))
@@ -256,7 +256,7 @@ public actor StatusRecorder: Service {
     private func review(
         _ plugins: [PluginID: PluginCatalog.State], _ past: Past?, _ status: inout AgentStatus
     ) {
-        let (configuration, names) = parts.configuration()
+        let (configuration, names) = dependencies.configuration()
         status.sectionNames = configuration.sectionNames(names, before: past?.sectionNames ?? [:])
         // Before the backend has said which plugins there are nothing can be said of them.
         guard contact?.lastSuccess != nil else { return }
@@ -275,11 +275,12 @@ public actor StatusRecorder: Service {
     /// What the agents before this one wrote down, and how the last of them ended; nil where it can't be read now.
     private func thePast() async -> Past? {
         if let past { return past }
-        guard let snapshots = try? await parts.journal.reader.snapshots() else { return nil }
+        guard let snapshots = try? await dependencies.journal.reader.snapshots() else { return nil }
         // Another call may have read it meanwhile.
         if let past { return past }
         let status = AgentStatus(snapshots: snapshots)
-        let end = AgentStatus.End(last: status.life, death: parts.lastDeath, bootID: life.bootID, now: life.startedAt)
+        let end = AgentStatus.End(
+            last: status.life, death: dependencies.lastDeath, bootID: life.bootID, now: life.startedAt)
         let past = Past(
             contact: status.contact, identity: status.identity, sectionNames: status.sectionNames,
             ends: status.ends + [end].compactMap(\.self))

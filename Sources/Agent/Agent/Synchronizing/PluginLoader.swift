@@ -188,7 +188,7 @@ public actor PluginLoader {
                 case .ended(let id, let update):
                     starts[id] = nil
                     hasReplaced = hasReplaced || update.wasReplaced
-                    isComplete = isComplete && update.isThere
+                    isComplete = isComplete && update.isReady
                 }
                 if starts.isEmpty, ids.isEmpty { group.cancelAll() }
                 startMore()
@@ -213,12 +213,12 @@ public actor PluginLoader {
     /// What became of one plugin.
     private struct Update {
         /// Whether it is as the backend wants it, or can't be.
-        var isThere: Bool
+        var isReady: Bool
         var wasReplaced = false
     }
 
     private func bringUpToDate(_ id: PluginID) async -> Update {
-        guard wanted.contains(id), busy.insert(id).inserted else { return Update(isThere: false) }
+        guard wanted.contains(id), busy.insert(id).inserted else { return Update(isReady: false) }
         let update = await update(id)
         busy.remove(id)
         if await catalog.isUpToDate(id) { onChange() }
@@ -295,15 +295,15 @@ public actor PluginLoader {
     private func update(_ id: PluginID) async -> Update {
         guard !retiring.contains(id) else {
             await set(.unavailable(reason: "it is still being unloaded"), for: id)
-            return Update(isThere: false)
+            return Update(isReady: false)
         }
         let state = await catalog.state(of: id)
-        if isSettled(id, state) { return Update(isThere: true) }
-        if heldBack[id] != nil, case .failed? = state { return Update(isThere: await reconsider(id)) }
+        if isSettled(id, state) { return Update(isReady: true) }
+        if heldBack[id] != nil, case .failed? = state { return Update(isReady: await reconsider(id)) }
         switch await current(id) {
         case .failure(let error):
             await fail(id, current: state, error)
-            return Update(isThere: false)
+            return Update(isReady: false)
         case .success(let plugin):
             damaged.remove(id)
             return await update(to: plugin, from: state)
@@ -315,16 +315,16 @@ public actor PluginLoader {
         if case .loaded(let loaded) = state, loaded.digest == plugin.digest, loaded.commands == plugin.commands,
             loaded.document.sandbox == plugin.document.sandbox, loaded.document.name == plugin.document.name
         {
-            return Update(isThere: true)
+            return Update(isReady: true)
         }
         if let failure = failures[id], failure.scriptHash == plugin.digest.hex, !failure.isPast(at: clock.now),
             case .failed? = state
         {
-            return Update(isThere: true)
+            return Update(isReady: true)
         }
         if let crashes = quarantine(of: plugin) {
             await holdBack(plugin, crashes)
-            return Update(isThere: true)
+            return Update(isReady: true)
         }
         // Others may have a command of the same name.
         if case .loading? = state { await set(.loading(commands: Set(plugin.document.commands.keys)), for: id) }
@@ -401,18 +401,18 @@ public actor PluginLoader {
             confinements[id] = Confinement(policy: sandbox?.policy, concurrency: settings.concurrency)
             if !output.isEmpty {
                 logger.info(
-                    "the plugin wrote while it was loaded: \(quoted(output, limit: 500))", metadata: ["plugin": "\(id)"]
+                    "output while loading the plugin: \(quoted(output, limit: 500))", metadata: ["plugin": "\(id)"]
                 )
             }
             failures[id] = nil
             await set(.loaded(plugin.withoutScript()), for: id)
             await reportCommands(of: plugin)
             report(sandbox?.refused ?? [], of: id)
-            if case .loaded? = current { return Update(isThere: true, wasReplaced: true) }
-            return Update(isThere: true)
+            if case .loaded? = current { return Update(isReady: true, wasReplaced: true) }
+            return Update(isReady: true)
         } catch .stopped {
             // The agent ends; nothing is wrong with the plugin.
-            return Update(isThere: false)
+            return Update(isReady: false)
         } catch {
             failures[id] = LoadingFailure(error, of: plugin.digest.hex, after: failures[id], at: clock.now)
             // What can't be loaded must not run in its old form either: the backend has withdrawn that.
@@ -425,7 +425,7 @@ public actor PluginLoader {
             if let traceback = error.traceback {
                 logger.error("\(traceback)", metadata: ["plugin": "\(id)", "code": "\(error.code)"])
             }
-            return Update(isThere: true)
+            return Update(isReady: true)
         }
     }
 

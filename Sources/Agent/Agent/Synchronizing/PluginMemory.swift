@@ -32,7 +32,7 @@ public struct PluginMemory: Sendable {
                 try await journal.keep(snapshots: [Self.name: json], at: clock.now)
             } catch {
                 // Whoever writes runs says it louder.
-                logger.debug("what plugins claim could not be kept: \(error)")
+                logger.debug("could not save the plugins' claims: \(error)")
             }
         }
     }

@@ -12,7 +12,7 @@ public import ServiceLifecycle
 /// A failure in one plugin or task never stops the others.
 public actor Synchronizer: Service {
     /// What a synchronizer keeps up to date.
-    public struct Parts: Sendable {
+    public struct Dependencies: Sendable {
         public var client: BackendClient
         public var plugins: PluginLoader
         public var scheduler: Scheduler
@@ -47,7 +47,7 @@ public actor Synchronizer: Service {
         }
     }
 
-    private let parts: Parts
+    private let dependencies: Dependencies
     private var pollInterval: Duration
     private let logger: Logger
     private let alarm = Alarm()
@@ -69,8 +69,8 @@ public actor Synchronizer: Service {
     private var saidFailure: String?
 
     /// - Parameter pollInterval: between two synchronizations, ±10 %.
-    public init(parts: Parts, pollInterval: Duration, logger: Logger) {
-        self.parts = parts
+    public init(dependencies: Dependencies, pollInterval: Duration, logger: Logger) {
+        self.dependencies = dependencies
         self.pollInterval = pollInterval
         self.logger = logger
     }
@@ -134,7 +134,7 @@ public actor Synchronizer: Service {
     /// The plugins that are wanted now; nil where the backend did not answer.
     private func beginRound() async -> [PluginID]? {
         do throws(BackendError) {
-            return await parts.plugins.accept(try await readAgent().plugins)
+            return await dependencies.plugins.accept(try await readAgent().plugins)
         } catch {
             await report(error)
             return nil
@@ -143,9 +143,9 @@ public actor Synchronizer: Service {
 
     @discardableResult
     private func bringUpToDate(_ plugins: [PluginID]) async -> Bool {
-        let areThere = await parts.plugins.bringUpToDate(plugins)
+        let areThere = await dependencies.plugins.bringUpToDate(plugins)
         // Also where nothing has changed: a run may have found its plugin's file changed, and good again since.
-        await parts.dispatcher.catalogChanged(inAll: true)
+        await dependencies.dispatcher.catalogChanged(inAll: true)
         return areThere
     }
 
@@ -154,9 +154,9 @@ public actor Synchronizer: Service {
     private func finishRound() async -> Bool {
         do throws(BackendError) {
             try await readTasks()
-            if saidFailure != nil { logger.notice("the backend answers again") }
+            if saidFailure != nil { logger.notice("the backend is reachable again") }
             saidFailure = nil
-            await parts.onRound(nil)
+            await dependencies.onRound(nil)
             return true
         } catch {
             await report(error)
@@ -165,14 +165,14 @@ public actor Synchronizer: Service {
     }
 
     private func report(_ error: BackendError) async {
-        await parts.onRound(error)
+        await dependencies.onRound(error)
         // Once, and again when it is another reason. What to do about a missing login is said once per code.
         let failure = Self.kind(of: error)
         let isNew = saidFailure != failure
         saidFailure = failure
         logger.log(
             level: error.isLoginRequired || !isNew ? .debug : .warning,
-            "the backend could not be asked, and is asked again at the next poll: \(error.message)",
+            "synchronization failed, retrying at the next poll: \(error.message)",
             metadata: ["code": "\(error.code)"])
     }
 
@@ -186,23 +186,23 @@ public actor Synchronizer: Service {
     // MARK: The agent
 
     private func readAgent() async throws(BackendError) -> AgentDocument {
-        switch try await parts.client.agent(ifNoneMatch: agent?.etag) {
+        switch try await dependencies.client.agent(ifNoneMatch: agent?.etag) {
         case .unchanged:
             // Only a request with a tag can be answered so.
-            guard let agent else { throw .missingData(url: parts.client.serverURL.text) }
+            guard let agent else { throw .missingData(url: dependencies.client.serverURL.text) }
             return agent.document
         case .changed(let document, let etag):
-            await parts.onAgent(document)
+            await dependencies.onAgent(document)
             await accept(document, etag: etag)
             return document
         }
     }
 
     private func accept(_ document: AgentDocument, etag: String?) async {
-        if let id = document.backendID { await parts.onBackend(id) }
+        if let id = document.backendID { await dependencies.onBackend(id) }
         if agent?.document != document {
             logger.info(
-                "the backend knows this agent",
+                "identified by the backend",
                 metadata: [
                     "id": "\(document.id)", "name": "\(document.name ?? "(not named yet)")",
                     "plugins": "\(document.plugins.count)",
@@ -217,12 +217,12 @@ public actor Synchronizer: Service {
     // MARK: Tasks
 
     private func readTasks() async throws(BackendError) {
-        if await parts.scheduler.checkClock() {
+        if await dependencies.scheduler.checkClock() {
             logger.warning(
                 "the clock was set back by more than a day; all schedules count from now",
                 metadata: ["code": "schedule.clock_set_back"])
         }
-        switch try await parts.client.tasks(ifNoneMatch: hasTasks ? tasksETag : nil) {
+        switch try await dependencies.client.tasks(ifNoneMatch: hasTasks ? tasksETag : nil) {
         case .unchanged:
             // Runs that could not be recorded, or that a run under way stood in the way of, are still to be done.
             await submitOneOffs()
@@ -240,11 +240,11 @@ public actor Synchronizer: Service {
     private func distribute(rejecting rejections: [Rejection]) async -> Bool {
         let scheduled = tasks.filter { $0.cron != nil }
         let oneOffs = tasks.filter { $0.cron == nil }
-        await parts.dispatcher.withdraw(
+        await dependencies.dispatcher.withdraw(
             exceptOneOffs: Set(oneOffs.map(\.key)), schedules: Set(scheduled.map(\.key)))
         await submitOneOffs()
         let lastFires = await lastFires(of: scheduled)
-        let problems = await parts.scheduler.replace(with: scheduled, lastFires: lastFires ?? [:])
+        let problems = await dependencies.scheduler.replace(with: scheduled, lastFires: lastFires ?? [:])
         let rejections =
             rejections
             + problems.map { task, error in
@@ -265,10 +265,10 @@ public actor Synchronizer: Service {
 
     private func submitOneOffs() async {
         let oneOffs = tasks.filter { $0.cron == nil }
-        if parts.journal.mayHaveForgotten { guard await reportForgotten(oneOffs) else { return } }
-        let started = parts.journal.oneOffTasksStarted(among: oneOffs.map(\.id))
+        if dependencies.journal.mayHaveForgotten { guard await reportForgotten(oneOffs) else { return } }
+        let started = dependencies.journal.oneOffTasksStarted(among: oneOffs.map(\.id))
         for task in oneOffs where !started.contains(task.key) {
-            await parts.dispatcher.submit(PlannedRun(task: task))
+            await dependencies.dispatcher.submit(PlannedRun(task: task))
         }
     }
 
@@ -277,24 +277,24 @@ public actor Synchronizer: Service {
     ///
     /// - Returns: whether it was written down; nothing may run before.
     private func reportForgotten(_ oneOffs: [TaskDocument]) async -> Bool {
-        let started = parts.journal.oneOffTasksStarted(among: oneOffs.map(\.id))
+        let started = dependencies.journal.oneOffTasksStarted(among: oneOffs.map(\.id))
         let runs = oneOffs.filter { !started.contains($0.key) }.map { task in
-            RunStart(taskID: task.id, isOneOff: true, command: task.command, startedAt: parts.clock.now)
+            RunStart(taskID: task.id, isOneOff: true, command: task.command, startedAt: dependencies.clock.now)
         }
         let error = RunError(
             .runMayHaveRun,
             message: "the agent's journal was damaged and may have forgotten that this task ran; it is not run again "
                 + "by itself; where it should run, give it another id")
         do {
-            try await parts.journal.reportForgotten(runs, error: error, now: parts.clock.now)
+            try await dependencies.journal.reportForgotten(runs, error: error, now: dependencies.clock.now)
         } catch {
-            logger.error("the results could not be recorded: \(error.message)", metadata: ["code": "\(error.code)"])
+            logger.error("could not record the results: \(error.message)", metadata: ["code": "\(error.code)"])
             return false
         }
         logger.warning(
-            "one-off tasks that are listed and that the damaged journal may have forgotten are not run",
+            "not running listed one-off tasks that the damaged journal may have lost",
             metadata: ["code": "run.may_have_run", "tasks": "\(runs.count)"])
-        parts.onResult()
+        dependencies.onResult()
         return true
     }
 
@@ -303,24 +303,24 @@ public actor Synchronizer: Service {
     private func lastFires(of scheduled: [TaskDocument]) async -> [TaskID: Date]? {
         do {
             // Once a life: the scheduler knows what fires from then on.
-            var known = hasTasks ? knownSchedules : try await parts.journal.reader.lastFireTimes()
-            let now = parts.clock.now
+            var known = hasTasks ? knownSchedules : try await dependencies.journal.reader.lastFireTimes()
+            let now = dependencies.clock.now
             if !hasTasks { try await correct(&known, now: now) }
             let new = scheduled.filter { known[$0.key] == nil }
             for task in new { known[task.key] = now }
-            try await withThrowingDiscardingTaskGroup { [journal = parts.journal] group in
+            try await withThrowingDiscardingTaskGroup { [journal = dependencies.journal] group in
                 // Side by side, so that the journal takes them together.
                 for task in new { group.addTask { try await journal.fired(task.id, at: now) } }
             }
             let listed = Set(scheduled.map(\.key))
             let gone = known.keys.filter { !listed.contains($0) }
-            if !gone.isEmpty { try await parts.journal.forgetSchedules(gone.map(\.text)) }
+            if !gone.isEmpty { try await dependencies.journal.forgetSchedules(gone.map(\.text)) }
             known = known.filter { listed.contains($0.key) }
             knownSchedules = known
             return known
         } catch {
             logger.error(
-                "the last fire times could not be read or kept: \((error as? any CodedError)?.message ?? "\(error)")",
+                "could not load or save the last fire times: \((error as? any CodedError)?.message ?? "\(error)")",
                 metadata: ["code": "\((error as? any CodedError)?.code ?? "journal.io")"])
             return nil
         }
@@ -331,7 +331,7 @@ public actor Synchronizer: Service {
         let ahead = known.filter { Scheduler.isAhead($0.value, of: now) }
         guard !ahead.isEmpty else { return }
         for id in ahead.keys { known[id] = now }
-        try await parts.journal.resetFireTimes(of: ahead.keys.map(\.text), to: now)
+        try await dependencies.journal.resetFireTimes(of: ahead.keys.map(\.text), to: now)
         let latest = ahead.values.max() ?? now
         logger.warning(
             "schedules fired last by a clock that was more than a day ahead of this one; they count from now",
@@ -348,7 +348,7 @@ public actor Synchronizer: Service {
         return list.filter { task in
             guard isUsable(task.key) else { return false }
             if seen.insert(task.key).inserted { return true }
-            say(
+            log(
                 "the backend lists the task id \(quoted(task.id)) twice; the first one counts; give the other an id of "
                     + "its own", code: "task.duplicate_id")
             return false
@@ -357,7 +357,7 @@ public actor Synchronizer: Service {
 
     private func isUsable(_ id: TaskID) -> Bool {
         if id.isUsable { return true }
-        say(
+        log(
             "the task id \(quoted(id.text)) is refused: it is empty, a dot segment, longer than 1024 bytes or has "
                 + "control characters; give the task another id", code: "task.invalid_id")
         return false
@@ -375,11 +375,11 @@ public actor Synchronizer: Service {
         var taken = Set(tasks.map(\.key))
         return entries.compactMap { entry in
             guard let id = entry.id.map({ TaskID($0) }), isUsable(id), taken.insert(id).inserted else {
-                say(entry.error.message, code: entry.error.code)
+                log(entry.error.message, code: entry.error.code)
                 return nil
             }
             // It has a result.
-            guard !parts.journal.hasStarted(id.text) else { return nil }
+            guard !dependencies.journal.hasStarted(id.text) else { return nil }
             return Rejection(
                 taskID: id, command: entry.command ?? "",
                 error: RunError(code: entry.error.code, message: entry.error.message))
@@ -393,28 +393,28 @@ public actor Synchronizer: Service {
         let (taskID, error) = (rejection.taskID, rejection.error)
         guard reported[taskID] != error.message else { return true }
         logger.error(
-            "the task can't run as it is listed: \(error.message)",
+            "the task cannot run as listed: \(error.message)",
             metadata: ["task_id": "\(taskID)", "code": "\(error.code)"])
         let start = RunStart(
-            taskID: taskID.text, isOneOff: false, command: rejection.command, startedAt: parts.clock.now)
+            taskID: taskID.text, isOneOff: false, command: rejection.command, startedAt: dependencies.clock.now)
         let result = TaskResult(
             data: nil, runID: start.runID.rawValue, status: .rejected, error: error, startedAt: start.startedAt,
             finishedAt: start.startedAt, durationMilliseconds: 0, isolation: RunIsolation.none.text,
             agentVersion: AgentVersion.current)
         do {
-            let isNew = try await parts.journal.rejectedOnce(start, result: result)
+            let isNew = try await dependencies.journal.rejectedOnce(start, result: result)
             reported[taskID] = error.message
             guard isNew else { return true }
-            await parts.dispatcher.countRejection()
-            parts.onResult()
+            await dependencies.dispatcher.countRejection()
+            dependencies.onResult()
             return true
         } catch {
-            logger.error("the result could not be recorded: \(error.message)", metadata: ["code": "\(error.code)"])
+            logger.error("could not record the result: \(error.message)", metadata: ["code": "\(error.code)"])
             return false
         }
     }
 
-    private func say(_ message: String, code: String) {
+    private func log(_ message: String, code: String) {
         guard saidBefore.insert(message).inserted else { return }
         // A backend that errs anew at every poll must not fill the memory.
         if saidBefore.count > 1000 { saidBefore.removeAll() }

@@ -5,35 +5,39 @@ import Synchronization
 
 /// Which plugin a task belongs to, for threads that can wait: of tasks that are listed or under way.
 public final class TaskOwners: Sendable {
-    private struct Parts: Sendable {
+    private struct Dependencies: Sendable {
         let catalog: PluginCatalog
         let dispatcher: Dispatcher
         let synchronizer: Synchronizer
     }
 
     /// Nil until the parts are there, which come after the interpreter.
-    private let parts = Mutex<Parts?>(nil)
+    private let dependencies = Mutex<Dependencies?>(nil)
     private static let answerLimit = Duration.seconds(5)
 
     public init() {}
 
     func connect(catalog: PluginCatalog, dispatcher: Dispatcher, synchronizer: Synchronizer) {
-        parts.withLock { $0 = Parts(catalog: catalog, dispatcher: dispatcher, synchronizer: synchronizer) }
+        dependencies.withLock {
+            $0 = Dependencies(catalog: catalog, dispatcher: dispatcher, synchronizer: synchronizer)
+        }
     }
 
     /// Blocks the calling thread, for some seconds at most: false where no answer comes.
     public func isTask(_ task: TaskID, of plugin: String) -> Bool {
-        guard let parts = parts.withLock({ $0 }) else { return false }
+        guard let known = dependencies.withLock({ $0 }) else { return false }
         let answer = BlockingQueue<Bool>()
-        Task { answer.push(await Self.isTask(task, of: plugin, parts)) }
+        Task { answer.push(await Self.isTask(task, of: plugin, known)) }
         return answer.pop(within: Self.answerLimit) ?? false
     }
 
-    private static func isTask(_ task: TaskID, of plugin: String, _ parts: Parts) async -> Bool {
+    private static func isTask(_ task: TaskID, of plugin: String, _ dependencies: Dependencies) async -> Bool {
         // One that runs may be listed no more.
-        var command = await parts.dispatcher.command(of: task)
-        if command == nil { command = await parts.synchronizer.command(of: task) }
-        guard let command, case .run(let provider, _) = await parts.catalog.resolve(command) else { return false }
+        var command = await dependencies.dispatcher.command(of: task)
+        if command == nil { command = await dependencies.synchronizer.command(of: task) }
+        guard let command, case .run(let provider, _) = await dependencies.catalog.resolve(command) else {
+            return false
+        }
         return provider.id.rawValue == plugin
     }
 }

@@ -144,7 +144,7 @@ struct LoginCommand: AsyncParsableCommand {
         let login = DeviceLogin(session: session) { screen.show($0) }
         guard !noWait else {
             screen.show(try await login.begin(), event: "pending")
-            screen.say(
+            screen.show(
                 "Not waiting. Once it is approved, "
                     + (force
                         ? "\"runbook-agent login --force\" takes the new login up."

@@ -55,15 +55,15 @@ final class LoginScreen: Sendable {
         switch event {
         case .code(let code): show(code, event: "code")
         case .oldLoginStays(let error):
-            say(
+            show(
                 Line(event: "old_login_stays", code: error.code, message: error.message),
                 "The login before this one could not be revoked: \(error.message) [\(error.code)]. End it in the backend."
             )
         case .expired:
-            say(Line(event: "expired"), "The code was not approved in time. Here is another one.")
+            show(Line(event: "expired"), "The code was not approved in time. Here is another one.")
         case .trouble(let error, let retryIn):
             let seconds = Int(retryIn.seconds.rounded(.up))
-            say(
+            show(
                 Line(event: "trouble", code: error.code, message: error.message, retryIn: seconds),
                 "\(error.message) [\(error.code)]; trying again in \(seconds) s")
         }
@@ -110,14 +110,14 @@ final class LoginScreen: Sendable {
 
     func loggedIn(as agent: AgentName, alreadyWas: Bool = false) {
         let name = agent.name.map { "\(quoted($0)), " } ?? ""
-        say(
+        show(
             Line(event: alreadyWas ? "already_logged_in" : "logged_in", agent: agent),
             (alreadyWas ? "This agent is logged in already" : "Logged in") + " as \(name)id \(quoted(agent.id)).")
     }
 
     /// Logged in, and the backend could not say as whom.
     func loggedIn(unknown error: any CodedError) {
-        say(
+        show(
             Line(event: "logged_in", code: error.code, message: error.message),
             "Logged in. The backend could not say as whom: \(error.message) [\(error.code)]")
     }
@@ -127,7 +127,7 @@ final class LoginScreen: Sendable {
         if isJSON { write(Line(event: "failed", code: error.code, message: error.message)) }
     }
 
-    func say(_ text: String, event: String) { say(Line(event: event, message: text), text) }
+    func show(_ text: String, event: String) { show(Line(event: event, message: text), text) }
 
     // MARK: Countdown
 
@@ -149,7 +149,7 @@ final class LoginScreen: Sendable {
 
     // MARK: Output
 
-    private func say(_ line: Line, _ text: String) {
+    private func show(_ line: Line, _ text: String) {
         if isJSON { return write(line) }
         print((isTerminal ? "\r\u{1B}[K" : "") + Terminal.sanitized(text))
         fflush(nil)

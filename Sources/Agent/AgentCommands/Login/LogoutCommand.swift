@@ -41,12 +41,12 @@ struct LogoutCommand: AsyncParsableCommand {
         let (wasLoggedIn, problem) = try await session.logout()
         switch (wasLoggedIn, problem) {
         case (_, let problem?):
-            screen.say(
+            screen.show(
                 "Logged out here, but the tokens could not be revoked: \(problem.message) [\(problem.code)]. "
                     + "End the login in the backend too.",
                 event: "logged_out_here_only")
-        case (true, nil): screen.say("Logged out.", event: "logged_out")
-        case (false, nil): screen.say("There was no login.", event: "was_not_logged_in")
+        case (true, nil): screen.show("Logged out.", event: "logged_out")
+        case (false, nil): screen.show("There was no login.", event: "was_not_logged_in")
         }
     }
 }

@@ -13,7 +13,7 @@ struct Site: Sendable {
 
     /// The address of the page for codes.
     func devicePage(for request: Request) -> String {
-        (origin(of: request).map(String.init(describing:)) ?? listen.url) + DevicePageHarness.path
+        (origin(of: request).map(String.init(describing:)) ?? listen.url) + DevicePageRoutes.path
     }
 
     /// Whether a form came from a page of this site, as far as the browser says

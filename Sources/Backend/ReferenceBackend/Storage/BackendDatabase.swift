@@ -30,10 +30,10 @@ struct BackendDatabase: Sendable {
         in folder: URL, creation: DatabaseCreation, exclusively: Bool
     ) throws(ReferenceBackendError) -> BackendDatabase {
         let file = folder.appending(path: fileName)
-        let isThere = isDatabase(file)
+        let exists = isDatabase(file)
         switch creation {
-        case .never where !isThere: throw .notInitialized(folder: folder.path)
-        case .onlyNew where isThere: throw .alreadyInitialized(folder: folder.path)
+        case .never where !exists: throw .notInitialized(folder: folder.path)
+        case .onlyNew where exists: throw .alreadyInitialized(folder: folder.path)
         default: break
         }
         try prepareFolder(folder)
@@ -56,7 +56,7 @@ struct BackendDatabase: Sendable {
             try? pool.close()
             throw .storage(path: file.path, problem: "\(error)")
         }
-        return BackendDatabase(pool: pool, isNew: !isThere, files: OpenFiles(ofDatabase: file.path), lock: lock)
+        return BackendDatabase(pool: pool, isNew: !exists, files: OpenFiles(ofDatabase: file.path), lock: lock)
     }
 
     func read<T: Sendable>(_ value: @escaping @Sendable (Database) throws -> T) async throws -> T {

@@ -43,12 +43,12 @@ public enum DatabaseBackup {
         let lock = try FolderLock(folder: dataFolder)
         defer { lock.release() }
         let target = dataFolder.appending(path: BackendDatabase.fileName)
-        let isThere = BackendDatabase.isDatabase(target)
-        if isThere, !replaces { throw .alreadyInitialized(folder: dataFolder.path) }
+        let exists = BackendDatabase.isDatabase(target)
+        if exists, !replaces { throw .alreadyInitialized(folder: dataFolder.path) }
         let partial = URL(filePath: target.path + ".partial")
         do {
             try copy(file, to: partial) { copy in try noteRestoration(at: now, in: copy) }
-            if isThere { try setAside(target) }
+            if exists { try setAside(target) }
             try putInPlace(partial, at: target)
         } catch {
             try? FileManager.default.removeItem(at: partial)

@@ -113,7 +113,7 @@ public final class InProcessExecutor: Executor {
         }
         guard let slot else { return }
         pool.setConcurrency(image.concurrency, of: slot.lane)
-        if let replaced = slot.exchange(version) { retire(replaced, of: image.id, lane: slot.lane) { _ in } }
+        if let replaced = slot.replace(version) { retire(replaced, of: image.id, lane: slot.lane) { _ in } }
     }
 
     @discardableResult
@@ -122,7 +122,7 @@ public final class InProcessExecutor: Executor {
             state.loading[id] = nil
             return state.plugins.removeValue(forKey: id)
         }
-        guard let slot, let version = slot.exchange(nil) else { return nil }
+        guard let slot, let version = slot.replace(nil) else { return nil }
         return await withCheckedContinuation { continuation in
             retire(version, of: id, lane: slot.lane) { continuation.resume(returning: $0) }
         }
@@ -258,5 +258,5 @@ extension RunError {
     }
 
     static let executorStopped = RunError(
-        .executorStopped, message: "the agent is shutting down and did not start it; create the task anew")
+        .executorStopped, message: "the run was not started because the agent is shutting down; create a new task")
 }

@@ -41,7 +41,7 @@ final class PluginSlot: Sendable {
     }
 
     /// Puts another version, or none, into service and returns the one that was.
-    func exchange(_ next: Version?) -> Version? {
+    func replace(_ next: Version?) -> Version? {
         version.withLock { current in
             defer { current = next }
             return current

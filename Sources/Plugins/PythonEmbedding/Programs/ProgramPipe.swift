@@ -167,13 +167,13 @@ enum ProgramPipes {
             }
             for (pipe, entry) in zip(pipes, entries.dropFirst()) where entry.revents != 0 {
                 let late = pipe.readOn()
-                if !late.isEmpty { say(String(decoding: late, as: UTF8.self)) }
+                if !late.isEmpty { log(String(decoding: late, as: UTF8.self)) }
             }
         }
     }
 
     /// What came when nobody was there any more whose output it is.
-    static func say(_ text: String) {
+    static func log(_ text: String) {
         if let late = late.withLock({ $0 }) { return late(text) }
         // Standard error may be a pipe that no one reads.
         var entry = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)

@@ -58,7 +58,7 @@ public final class RunPrograms: Sendable {
     }
 
     /// Gives something to whoever takes what is no run's.
-    public static func takeLateOutput(_ text: String) { ProgramPipes.say(text) }
+    public static func takeLateOutput(_ text: String) { ProgramPipes.log(text) }
 }
 
 // MARK: Which call it is

@@ -24,7 +24,7 @@ public struct SandboxPolicy: Sendable, Hashable {
     public init() {}
 }
 
-/// What of the `api` object works for a sandboxed plugin.
+/// Which parts of the `api` object the plugin may use.
 public enum APIAccess: String, Sendable, CaseIterable, Comparable {
     case none
     /// `sendTaskResult`, and nothing that reads.

@@ -19,7 +19,7 @@ public final class SandboxExecutor: Executor {
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
 
-    private let parts: SandboxParts
+    private let dependencies: SandboxDependencies
     private let state = BlockingLock(State())
     /// Guards the lanes of all plugins.
     private let turns = BlockingLock(())
@@ -51,11 +51,11 @@ public final class SandboxExecutor: Executor {
         let lastID = Counter()
         stopSignal = try StopSignal()
         stopping = StopRequest()
-        parts = SandboxParts(
+        dependencies = SandboxDependencies(
             standbyPool: try StandbyChildPool(host: host), work: BlockingQueue(), host: requests, policy: policy,
             limits: AnswerLimits(result: resultLimit, output: outputLimit), shutdownLimit: shutdownLimit,
             nextID: { lastID.next() }, stopping: stopping, stopDescriptor: stopSignal.descriptor)
-        let (calls, work) = (calls, parts.work)
+        let (calls, work) = (calls, dependencies.work)
         for number in 1...self.workers {
             try PythonInterpreter.startPlainThread(name: "sandbox-\(number)") { [weak self] in
                 while let call = calls.pop() { self?.run(call) }
@@ -67,7 +67,7 @@ public final class SandboxExecutor: Executor {
                 while let item = work.pop() { item() }
             }
         }
-        if let idleTimeout { try startResting(after: idleTimeout) }
+        if let idleTimeout { try startStoppingIdle(after: idleTimeout) }
     }
 
     private static let loaders = 4
@@ -78,15 +78,15 @@ public final class SandboxExecutor: Executor {
 
     private func endThreads() {
         for _ in 0..<workers { calls.push(nil) }
-        for _ in 0..<Self.loaders { parts.work.push(nil) }
+        for _ in 0..<Self.loaders { dependencies.work.push(nil) }
     }
 
-    private func startResting(after idleTimeout: Duration) throws(PythonEmbeddingError) {
+    private func startStoppingIdle(after idleTimeout: Duration) throws(PythonEmbeddingError) {
         let pause = max(idleTimeout / 4, .milliseconds(10))
         try PythonInterpreter.startPlainThread(name: "sandbox-rest") { [weak self] in
             while let executor = self, !executor.state.withLock({ $0.isShutDown }) {
                 for version in executor.state.withLock({ $0.plugins.values.compactMap(\.current) }) {
-                    version.rest(after: idleTimeout)
+                    version.stopIfIdle(for: idleTimeout)
                 }
                 Thread.sleep(forTimeInterval: pause.seconds)
             }
@@ -99,13 +99,14 @@ public final class SandboxExecutor: Executor {
     public func load(_ image: PluginImage) async throws(PluginExecutionError) -> String {
         guard !stopping.startsNothing.load(ordering: .acquiring), beginPending() else { throw .stopped }
         defer { endPending() }
-        let version = SandboxedVersion(image: image, policy: image.sandbox ?? SandboxPolicy(), parts: parts)
-        parts.standbyPool.retain(version.kind)
+        let version = SandboxedVersion(
+            image: image, policy: image.sandbox ?? SandboxPolicy(), dependencies: dependencies)
+        dependencies.standbyPool.retain(version.kind)
         let result = await withCheckedContinuation { continuation in
-            parts.work.push { [self] in
+            dependencies.work.push { [self] in
                 continuation.resume(
                     returning: Result { () throws(PluginExecutionError) in
-                        try version.ensureChild(within: self.parts.bound())
+                        try version.ensureChild(within: self.dependencies.bound())
                     })
             }
         }
@@ -113,7 +114,7 @@ public final class SandboxExecutor: Executor {
         do {
             output = try result.get()
         } catch {
-            parts.standbyPool.release(version.kind)
+            dependencies.standbyPool.release(version.kind)
             throw error
         }
         guard install(version) else {
@@ -139,7 +140,7 @@ public final class SandboxExecutor: Executor {
         }
         guard let slot else { return !isShutDown }
         turns.withLock { _ in slot.lane.concurrency = version.image.concurrency }
-        if let replaced = slot.exchange(version) {
+        if let replaced = slot.replace(version) {
             replaced.retire { [self] _ in endPending() }
         } else {
             endPending()
@@ -168,7 +169,7 @@ public final class SandboxExecutor: Executor {
 
     @discardableResult
     public func unload(_ id: PluginID) async -> RunError? {
-        guard let version = state.withLock({ $0.plugins.removeValue(forKey: id) })?.exchange(nil) else { return nil }
+        guard let version = state.withLock({ $0.plugins.removeValue(forKey: id) })?.replace(nil) else { return nil }
         return await withCheckedContinuation { continuation in
             version.retire { continuation.resume(returning: $0) }
         }
@@ -177,7 +178,7 @@ public final class SandboxExecutor: Executor {
     public func missingFunctions(among functions: [String], of id: PluginID) async -> [String] {
         guard let version = plugin(id)?.current else { return functions }
         return await withCheckedContinuation { continuation in
-            parts.work.push { continuation.resume(returning: version.missingFunctions(among: functions)) }
+            dependencies.work.push { continuation.resume(returning: version.missingFunctions(among: functions)) }
         }
     }
 
@@ -236,11 +237,11 @@ public final class SandboxExecutor: Executor {
         }
         // Before its process is made: that is part of the time it may take.
         let start = ContinuousClock.now
-        let bound = parts.bound(until: call.timeLimit.map { start + $0 })
+        let bound = dependencies.bound(until: call.timeLimit.map { start + $0 })
         do throws(PluginExecutionError) {
             while let version = call.plugin.current {
                 let outcome = try version.withProcess(within: bound) { child, channel in
-                    exchange(call, until: bound, with: version, child, channel)
+                    roundTrip(call, until: bound, with: version, child, channel)
                 }
                 if let outcome { return outcome }
             }
@@ -270,13 +271,13 @@ public final class SandboxExecutor: Executor {
         return outcome
     }
 
-    private func exchange(
+    private func roundTrip(
         _ call: SandboxedCall, until bound: SandboxBound, with version: SandboxedVersion, _ child: SandboxChild,
         _ channel: Int
     ) -> Outcome {
-        let (invocation, id) = (call.invocation, parts.nextID())
+        let (invocation, id) = (call.invocation, dependencies.nextID())
         let message = CallMessage(
-            id: id, function: invocation.function, arguments: invocation.arguments, limits: parts.limits,
+            id: id, function: invocation.function, arguments: invocation.arguments, limits: dependencies.limits,
             sendsOutput: invocation.onOutput != nil)
         guard let order = message.encoded() else { return .rejected(.argumentsTooLarge, isolation: child.isolation) }
         // Only that it began: its end is not this process's.
@@ -286,15 +287,15 @@ public final class SandboxExecutor: Executor {
         running.begin(id, plugin: invocation.pluginID, runID: invocation.runID, process: child.interpreterProcess)
         defer { running.end(id) }
         let (date, start) = (Date(), ContinuousClock.now)
-        var (raw, notes) = (SandboxExchange.RawOutput(), CallNotes())
-        let end = parts.exchange(
-            on: child, channel: channel, id: id, deadline: bound.deadline, answerLimit: parts.limits.message,
+        var (raw, notes) = (SandboxRoundTrip.RawOutput(), CallNotes())
+        let end = dependencies.roundTrip(
+            on: child, channel: channel, id: id, deadline: bound.deadline, answerLimit: dependencies.limits.message,
             cpuLimit: version.kind.policy.cpuTime, stopDescriptor: stopSignal.descriptor,
             onOutput: invocation.onOutput
         ).run(order, raw: &raw) { kind, reader throws(WireError) -> CallResult in
             guard kind == SandboxMessage.called, try reader.integer() == id else { throw .malformed }
             notes = CallNotes(rawValue: try reader.integer())
-            return try reader.result(parts.limits)
+            return try reader.result(dependencies.limits)
         }
         let duration = start.duration(to: .now)
         if case .answered = end {
@@ -307,11 +308,11 @@ public final class SandboxExecutor: Executor {
         }
         var outcome = SandboxedRun(
             isolation: child.isolation, policy: version.kind.policy, limit: call.timeLimit, startedAt: date,
-            duration: duration, outputLimit: parts.limits.output, isStopped: bound.isStopped && !bound.hasPassed
+            duration: duration, outputLimit: dependencies.limits.output, isStopped: bound.isStopped && !bound.hasPassed
         ).outcome(of: end)
         // What isn't known to be this run's: C code and raw forks write to what the whole process has. Where the process
         // has ended it says why.
-        if case .answered = end { raw.log() } else { outcome.add(raw, limit: parts.limits.output) }
+        if case .answered = end { raw.log() } else { outcome.add(raw, limit: dependencies.limits.output) }
         // What it holds of its memory, or has left in its scratch folder, would be in the way of the next.
         if outcome.status == .outOfMemory || notes.contains(.scratchIsFull) { version.replace(child) }
         return outcome
@@ -351,7 +352,7 @@ public final class SandboxExecutor: Executor {
             if isQuiet { continuation.resume() }
         }
         guard isFirst else { return }
-        await parts.standbyPool.stop()
+        await dependencies.standbyPool.stop()
         endThreads()
     }
 

@@ -25,7 +25,7 @@ final class SandboxedPlugin: Sendable {
     }
 
     /// Puts another version, or none, into service and returns the one that was.
-    func exchange(_ next: SandboxedVersion?) -> SandboxedVersion? {
+    func replace(_ next: SandboxedVersion?) -> SandboxedVersion? {
         state.withLock { state in
             defer {
                 state.version = next

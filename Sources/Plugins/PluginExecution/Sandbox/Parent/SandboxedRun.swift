@@ -15,7 +15,7 @@ struct SandboxedRun {
     /// Whether all calls are being stopped, before this one's time is up.
     let isStopped: Bool
 
-    func outcome(of end: SandboxExchange.End<CallResult>) -> Outcome {
+    func outcome(of end: SandboxRoundTrip.End<CallResult>) -> Outcome {
         switch end {
         case .answered(let result, let step): answered(result, step)
         case .stopped: withoutResult(.timedOut, .timedOut(limit: limit, step: .childEnded, traceback: nil), .childEnded)
@@ -57,7 +57,7 @@ struct SandboxedRun {
 
 extension Outcome {
     /// What the plugin's programs and C code wrote comes behind what Python wrote.
-    mutating func add(_ raw: SandboxExchange.RawOutput, limit: Int) {
+    mutating func add(_ raw: SandboxRoundTrip.RawOutput, limit: Int) {
         Self.append(raw.output, to: &stdout, limit: limit)
         Self.append(raw.errors, to: &stderr, limit: limit)
     }

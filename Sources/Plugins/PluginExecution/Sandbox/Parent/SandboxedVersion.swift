@@ -26,12 +26,12 @@ final class SandboxedVersion: @unchecked Sendable {
 
     let image: PluginImage
     let kind: StandbyChildPool.Kind
-    private let parts: SandboxParts
+    private let dependencies: SandboxDependencies
     private let state = BlockingLock(State())
 
-    init(image: PluginImage, policy: SandboxPolicy, parts: SandboxParts) {
+    init(image: PluginImage, policy: SandboxPolicy, dependencies: SandboxDependencies) {
         self.image = image
-        self.parts = parts
+        self.dependencies = dependencies
         kind = StandbyChildPool.Kind(policy: policy, channels: image.concurrency)
     }
 
@@ -70,7 +70,7 @@ final class SandboxedVersion: @unchecked Sendable {
             }
             let (child, channel) = place
             defer { giveBack(channel, of: child) }
-            guard SandboxExchange.isFree(child, channel: channel) else {
+            guard SandboxRoundTrip.isFree(child, channel: channel) else {
                 // It ended on its own, or said something that no one asked for: no call is to suffer from that. One that
                 // does so each time would have the call go on for ever.
                 guard replacements < Self.mostReplacements else {
@@ -168,13 +168,13 @@ final class SandboxedVersion: @unchecked Sendable {
         if state.withLock({ $0.isRetired && $0.inUse == 0 }) { return "" }
         let child: SandboxChild
         do throws(SandboxError) {
-            child = try parts.standbyPool.take(kind, within: bound)
+            child = try dependencies.standbyPool.take(kind, within: bound)
         } catch {
             throw error == .stopped ? .stopped : .sandbox(plugin: image.id, error)
         }
         // Before the script runs: its constructor may ask for something already.
         if let channel = child.requests {
-            RequestService(plugin: image.id, access: kind.policy.api, host: parts.host, channel: channel).start()
+            RequestService(plugin: image.id, access: kind.policy.api, host: dependencies.host, channel: channel).start()
         }
         let output: String
         do throws(PluginExecutionError) {
@@ -189,22 +189,23 @@ final class SandboxedVersion: @unchecked Sendable {
             (state.child, state.freeChannels) = (child, Array(child.calls.indices))
             return true
         }
-        if isWanted { parts.standbyPool.replenish(kind) } else { child.end() }
+        if isWanted { dependencies.standbyPool.replenish(kind) } else { child.end() }
         return output
     }
 
     private func load(into child: SandboxChild, within bound: SandboxBound) throws(PluginExecutionError) -> String {
-        let id = parts.nextID()
+        let id = dependencies.nextID()
         let message = LoadMessage(
             id: id, pluginID: image.id.rawValue, path: image.path, script: image.script,
-            outputLimit: parts.limits.output, sendsOutput: image.onOutput != nil)
+            outputLimit: dependencies.limits.output, sendsOutput: image.onOutput != nil)
         guard let order = message.encoded() else { throw .stopped }
-        let limits = AnswerLimits(result: 0, output: parts.limits.output)
-        var raw = SandboxExchange.RawOutput()
-        let end = parts.exchange(
+        let limits = AnswerLimits(result: 0, output: dependencies.limits.output)
+        var raw = SandboxRoundTrip.RawOutput()
+        let end = dependencies.roundTrip(
             on: child, channel: 0, id: id,
-            deadline: bound.within(min(image.timeLimit ?? SandboxParts.loadLimit, SandboxParts.loadLimit)).deadline,
-            answerLimit: limits.message, stopDescriptor: parts.stopDescriptor, endsOnStop: true,
+            deadline: bound.within(min(image.timeLimit ?? SandboxDependencies.loadLimit, SandboxDependencies.loadLimit))
+                .deadline,
+            answerLimit: limits.message, stopDescriptor: dependencies.stopDescriptor, endsOnStop: true,
             onOutput: image.onOutput
         ).run(order, raw: &raw) { kind, reader throws(WireError) -> Result<String, LoadFailure> in
             guard kind == SandboxMessage.loaded, try reader.integer() == id else { throw .malformed }
@@ -234,9 +235,9 @@ final class SandboxedVersion: @unchecked Sendable {
             return !state.isRetired
         }
         guard isWanted else { return }
-        parts.work.push { [self] in
+        dependencies.work.push { [self] in
             // What is wrong with it is said to the next call.
-            _ = try? ensureChild(within: parts.bound())
+            _ = try? ensureChild(within: dependencies.bound())
         }
     }
 
@@ -245,9 +246,9 @@ final class SandboxedVersion: @unchecked Sendable {
     /// Ends it when its calls have ended: `shutdown()` first.
     func retire(_ completion: @escaping @Sendable (RunError?) -> Void) {
         let finish: @Sendable () -> Void = { [self] in
-            parts.work.push { [self] in
+            dependencies.work.push { [self] in
                 let error = shutDown()
-                parts.standbyPool.release(kind)
+                dependencies.standbyPool.release(kind)
                 completion(error)
             }
         }
@@ -260,7 +261,7 @@ final class SandboxedVersion: @unchecked Sendable {
     }
 
     /// Ends the process where nothing has used it for so long.
-    func rest(after idleTime: Duration) {
+    func stopIfIdle(for idleTime: Duration) {
         let isIdle = state.withLock { state in
             guard state.child != nil, state.inUse == 0, !state.isRetired,
                 state.lastUse.duration(to: .now) >= idleTime
@@ -268,7 +269,7 @@ final class SandboxedVersion: @unchecked Sendable {
             return true
         }
         guard isIdle else { return }
-        parts.work.push { [self] in _ = shutDown() }
+        dependencies.work.push { [self] in _ = shutDown() }
     }
 
     /// Not while another process is made, which would be left over, or is shut down, which must have ended afterwards.
@@ -287,13 +288,13 @@ final class SandboxedVersion: @unchecked Sendable {
 
     private func shutDown(_ child: SandboxChild) -> RunError? {
         defer { child.end() }
-        let id = parts.nextID()
+        let id = dependencies.nextID()
         var writer = WireWriter(kind: SandboxMessage.shutDown)
         writer.integer(id)
         guard let order = writer.finished() else { return nil }
-        var raw = SandboxExchange.RawOutput()
-        let end = parts.exchange(
-            on: child, channel: 0, id: id, deadline: .now + parts.shutdownLimit,
+        var raw = SandboxRoundTrip.RawOutput()
+        let end = dependencies.roundTrip(
+            on: child, channel: 0, id: id, deadline: .now + dependencies.shutdownLimit,
             answerLimit: AnswerLimits(result: 0, output: 0).message
         ).run(order, raw: &raw) { kind, reader throws(WireError) -> PythonException? in
             guard kind == SandboxMessage.haveShutDown, try reader.integer() == id else { throw .malformed }
@@ -314,8 +315,8 @@ final class SandboxedVersion: @unchecked Sendable {
         guard state.withLock({ begin(&$0) }) else { return functions }
         defer { endUse() }
         // It may have been idle for long, or have ended.
-        guard (try? ensureChild(within: parts.bound())) != nil, let child else { return functions }
-        let id = parts.nextID()
+        guard (try? ensureChild(within: dependencies.bound())) != nil, let child else { return functions }
+        let id = dependencies.nextID()
         var writer = WireWriter(kind: SandboxMessage.listMissing)
         writer.integer(id)
         writer.integer(UInt64(functions.count))
@@ -362,7 +363,7 @@ final class SandboxedVersion: @unchecked Sendable {
 }
 
 /// What all sandboxed plugins of one executor share.
-struct SandboxParts: Sendable {
+struct SandboxDependencies: Sendable {
     /// As in the other tier.
     static let loadLimit = Duration.seconds(60)
 
@@ -383,12 +384,12 @@ struct SandboxParts: Sendable {
         SandboxBound(deadline: deadline, stopping: stopping)
     }
 
-    func exchange(
+    func roundTrip(
         on child: SandboxChild, channel: Int, id: UInt64, deadline: ContinuousClock.Instant?, answerLimit: Int,
         cpuLimit: Duration? = nil, stopDescriptor: Int32? = nil, endsOnStop: Bool = false,
         onOutput: OutputObserver? = nil
-    ) -> SandboxExchange {
-        SandboxExchange(
+    ) -> SandboxRoundTrip {
+        SandboxRoundTrip(
             child: child, channel: channel, id: id, deadline: deadline, policy: policy,
             floodLimit: 64 * limits.output, outputLimit: limits.output, answerLimit: answerLimit, cpuLimit: cpuLimit,
             stopDescriptor: stopDescriptor, endsOnStop: endsOnStop, onOutput: onOutput)

@@ -6,7 +6,7 @@ import Hummingbird
 import Logging
 
 /// The page for codes over HTTP: who is logged in, which step a form is, and what it may do.
-struct DevicePageHarness: Sendable {
+struct DevicePageRoutes: Sendable {
     static let path = "/device"
     private static let cookieName = "runbook_session"
 

@@ -5,7 +5,7 @@ import Hummingbird
 import Logging
 
 /// The contract with agents over HTTP: `/api/agent` and what is under it.
-struct AgentHarness: Sendable {
+struct AgentRoutes: Sendable {
     let service: BackendService
     let authentication: AgentAuthentication
     let maximumResultSize: Int

@@ -7,7 +7,7 @@ import Threads
 /// One order to a sandboxed process and its answer, with the steps that are taken where that doesn't come in time.
 ///
 /// Everything happens on the calling thread, which blocks.
-struct SandboxExchange {
+struct SandboxRoundTrip {
     let child: SandboxChild
     let channel: Int
     /// Names the order in the answer, and to the process when it is to stop it.

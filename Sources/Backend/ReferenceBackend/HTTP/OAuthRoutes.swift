@@ -4,7 +4,7 @@ import Hummingbird
 import Logging
 
 /// The OAuth endpoints for agents: `/oauth/device/code`, `/oauth/token`, `/oauth/revoke`.
-struct OAuthHarness: Sendable {
+struct OAuthRoutes: Sendable {
     let service: BackendService
     let site: Site
 

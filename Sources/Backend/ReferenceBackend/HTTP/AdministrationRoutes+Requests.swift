@@ -4,7 +4,7 @@ import Foundation
 import Hummingbird
 
 /// What the administration API reads from its requests.
-extension AdministrationHarness {
+extension AdministrationRoutes {
     // A script of the largest size, every byte of it escaped, and room for the rest.
     static let bodyLimit = 6 * BackendService.maximumScriptSize + (1 << 20)
 

@@ -3,7 +3,7 @@ import Diagnostics
 import Hummingbird
 
 /// The administration API over HTTP: `/admin/api` and what is under it.
-struct AdministrationHarness: Sendable {
+struct AdministrationRoutes: Sendable {
     let service: BackendService
     let budget: BodyBudget
 
