@@ -27,7 +27,7 @@ test: ## Run every test; as root those of the executors as an ordinary user too 
 ifdef FILTER
 	$(SWIFT) test --skip-build --filter '$(FILTER)'
 else
-	Scripts/check-imports.sh
+	Scripts/test-checks.sh
 	$(SWIFT) test --skip-build --filter 'ChaosTests|LoadTests'
 	$(SWIFT) test --skip-build --skip 'ChaosTests|LoadTests'
 	Scripts/test-as-user.sh
