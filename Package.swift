@@ -193,7 +193,7 @@ let package = Package(
         .testTarget(
             name: "PythonEmbeddingTests",
             dependencies: [
-                "AgentModel", "PluginExecution", "PythonCallCases", "PythonEmbedding", "Threads",
+                "AgentModel", "AgentTestSupport", "PluginExecution", "PythonCallCases", "PythonEmbedding", "Threads",
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"), "runbook-agent",
             ], exclude: ["Python"]),
