@@ -244,10 +244,7 @@ import Testing
         let output = try await AgentProcess.run(
             ["plugin", "call", file, "wait", "--arguments", #"{"path": "\#(mark)"}"#], directory: folder.path
         ) { process in
-            let deadline = ContinuousClock.now.advanced(by: .seconds(60))
-            while access(mark, F_OK) != 0, ContinuousClock.now < deadline {
-                try await Task.sleep(for: .milliseconds(10))
-            }
+            try await eventually("it has begun") { access(mark, F_OK) == 0 }
             kill(process, signal)
         }
         #expect(output.status == 128 + signal, "\(output.stderr)")
@@ -270,10 +267,7 @@ import Testing
         try "[agent]\nisolation = \(isolation)\n[sandbox]\nmode = prefer\nwrite_paths = marks\n"
             .write(toFile: folder.path("config.ini"), atomically: true, encoding: .utf8)
         let output = try await AgentProcess.run(["plugin", "call", file, "wait"], directory: folder.path) { process in
-            let deadline = ContinuousClock.now.advanced(by: .seconds(60))
-            while access(mark, F_OK) != 0, ContinuousClock.now < deadline {
-                try await Task.sleep(for: .milliseconds(10))
-            }
+            try await eventually("it has begun") { access(mark, F_OK) == 0 }
             kill(process, signal)
         }
         #expect(output.status == 128 + signal, "\(output.stderr)")
@@ -319,13 +313,9 @@ import Testing
                 "/bin/sh", "-c", #"exec "$0" plugin call "$1" wait >shown"#, AgentProcess.executable.string, file,
             ]
         ) { process in
-            let deadline = ContinuousClock.now.advanced(by: .seconds(60))
-            var text = ""
-            while !text.contains("printed"), ContinuousClock.now < deadline {
-                text = (try? String(contentsOfFile: shown, encoding: .utf8)) ?? ""
-                try await Task.sleep(for: .milliseconds(10))
+            try await eventually("all of it is shown") {
+                (try? String(contentsOfFile: shown, encoding: .utf8)) == "while loading\nprinted\n"
             }
-            #expect(text == "while loading\nprinted\n")
             kill(process, SIGINT)
         }
         #expect(output.status == 130, "\(output.stderr)")

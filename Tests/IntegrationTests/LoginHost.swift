@@ -63,15 +63,13 @@ struct LoginHost {
 
     /// The code of the one login that waits at the backend.
     func pendingCode() async throws -> String {
-        let deadline = ContinuousClock.now.advanced(by: .seconds(60))
-        while ContinuousClock.now < deadline {
-            if let login = try await backend.service.deviceLogins().elements.first { return "\(login.userCode)" }
-            try await Task.sleep(for: .milliseconds(5))
+        var code = ""
+        try await eventually("a login waits at the backend") {
+            code = try await backend.service.deviceLogins().elements.first.map { "\($0.userCode)" } ?? ""
+            return !code.isEmpty
         }
-        throw MissingCode()
+        return code
     }
-
-    private struct MissingCode: Error {}
 
     // MARK: What the daemon says
 

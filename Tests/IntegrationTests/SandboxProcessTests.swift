@@ -105,14 +105,7 @@ import Testing
 
     /// Whose process group and session are its own, and whose parent holds the interpreter's lock for ever.
     private func waitUntilGone(_ mark: String) async throws {
-        let deadline = ContinuousClock.now.advanced(by: .seconds(60))
-        while try Self.isRunning(mark) {
-            guard ContinuousClock.now < deadline else {
-                Issue.record("what the plugin started is still there")
-                return
-            }
-            try await Task.sleep(for: .milliseconds(20))
-        }
+        try await eventually("what the plugin started is gone") { try !Self.isRunning(mark) }
     }
 
     private static func isRunning(_ mark: String) throws -> Bool {
@@ -124,11 +117,7 @@ import Testing
     }
 
     private func waitUntilRunning(_ mark: String) async throws {
-        let deadline = ContinuousClock.now.advanced(by: .seconds(60))
-        while try !Self.isRunning(mark), ContinuousClock.now < deadline {
-            try await Task.sleep(for: .milliseconds(20))
-        }
-        #expect(try Self.isRunning(mark))
+        try await eventually("what the plugin starts runs") { try Self.isRunning(mark) }
     }
 
     @Test(arguments: [SIGKILL, SIGTERM])

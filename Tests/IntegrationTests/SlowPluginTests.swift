@@ -33,19 +33,6 @@ import Testing
         await runtime.close()
     }
 
-    private func wait(
-        _ what: String, sourceLocation: SourceLocation = #_sourceLocation, until isTrue: () async throws -> Bool
-    ) async throws {
-        let deadline = ContinuousClock.now.advanced(by: .seconds(60))
-        while try await !isTrue() {
-            guard ContinuousClock.now < deadline else {
-                Issue.record("\(what) did not come", sourceLocation: sourceLocation)
-                return
-            }
-            try await Task.sleep(for: .milliseconds(5))
-        }
-    }
-
     @Test func aSlowTopLevelHoldsBackItsOwnTasksAlone() async throws {
         let backend = try ScriptedBackend()
         let folder = try TemporaryFolder()
@@ -56,17 +43,19 @@ import Testing
         backend.addTask(Self.task("withdrawn", "slow.answer"))
         let agent = try await TestAgent.start(serverURL: backend.server.url, folder: folder)
         try await withRunning(agent) {
-            try await wait("the good task's result") { try backend.results(of: "good").count == 1 }
-            try await wait("the wait") { await agent.runtime.dispatcher.waitingTasks() == ["patient", "withdrawn"] }
+            try await eventually("the good task's result") { try backend.results(of: "good").count == 1 }
+            try await eventually("the wait") {
+                await agent.runtime.dispatcher.waitingTasks() == ["patient", "withdrawn"]
+            }
             // New work and withdrawals come through meanwhile.
             backend.addTask(Self.task("later", "good-plugin.hello"))
             backend.removeTask("withdrawn")
             agent.runtime.synchronizer.wake()
-            try await wait("the later task's result") { try backend.results(of: "later").count == 1 }
+            try await eventually("the later task's result") { try backend.results(of: "later").count == 1 }
             #expect(await agent.runtime.dispatcher.waitingTasks() == ["patient"])
             #expect(try backend.results(of: "patient").isEmpty)
             #expect(FileManager.default.createFile(atPath: gate, contents: nil))
-            try await wait("the patient task's result") { try backend.results(of: "patient").count == 1 }
+            try await eventually("the patient task's result") { try backend.results(of: "patient").count == 1 }
         }
         #expect(try backend.results(of: "patient").map(\.data) == ["at last"])
         #expect(try backend.results(of: "withdrawn").isEmpty)
@@ -80,10 +69,10 @@ import Testing
         let agent = try await TestAgent.start(serverURL: backend.server.url, folder: TemporaryFolder())
         try await withRunning(agent) {
             await backend.server.request(to: "/api/agent/plugin/slow")
-            try await wait("the good task's result") { try backend.results(of: "good").count == 1 }
+            try await eventually("the good task's result") { try backend.results(of: "good").count == 1 }
             backend.addTask(Self.task("later", "good-plugin.hello"))
             agent.runtime.synchronizer.wake()
-            try await wait("the later task's result") { try backend.results(of: "later").count == 1 }
+            try await eventually("the later task's result") { try backend.results(of: "later").count == 1 }
             #expect(await agent.runtime.dispatcher.waitingTasks() == ["patient"])
         }
         #expect(try backend.results(of: "patient").isEmpty)
@@ -105,13 +94,13 @@ import Testing
         backend.addTask(Self.task("unknown", "nobody.knows"))
         let agent = try await TestAgent.start(serverURL: backend.server.url, folder: folder)
         try await withRunning(agent) {
-            try await wait("the plugin") {
+            try await eventually("the plugin") {
                 if case .loaded? = await agent.runtime.catalog.state(of: try PluginID("one")) { true } else { false }
             }
-            try await wait("the good task's result") { try backend.results(of: "good").count == 1 }
+            try await eventually("the good task's result") { try backend.results(of: "good").count == 1 }
             #expect(try backend.results(of: "shared").isEmpty)
             #expect(FileManager.default.createFile(atPath: gate, contents: nil))
-            try await wait("the results") {
+            try await eventually("the results") {
                 try backend.results(of: "shared").count == 1 && backend.results(of: "unknown").count == 1
             }
         }
@@ -143,7 +132,7 @@ import Testing
         let agent = try await TestAgent.start(
             serverURL: backend.server.url, folder: TemporaryFolder(), settings: ["request_timeout": "3600"])
         try await withRunning(agent) {
-            try await wait("the plain command's result") { try backend.results(of: "plain").count == 1 }
+            try await eventually("the plain command's result") { try backend.results(of: "plain").count == 1 }
             // One of those that hang may provide it.
             #expect(await agent.runtime.dispatcher.waitingTasks() == ["unknown"])
         }
@@ -168,8 +157,10 @@ import Testing
         let agent = try await TestAgent.start(
             serverURL: backend.server.url, folder: folder, settings: ["request_timeout": "3600"])
         try await withRunning(agent) {
-            try await wait("the result of its own command") { try backend.results(of: "own").count == 1 }
-            try await wait("the shared one's wait") { await agent.runtime.dispatcher.waitingTasks() == ["second"] }
+            try await eventually("the result of its own command") { try backend.results(of: "own").count == 1 }
+            try await eventually("the shared one's wait") {
+                await agent.runtime.dispatcher.waitingTasks() == ["second"]
+            }
         }
         #expect(try backend.results(of: "second").isEmpty)
     }
@@ -183,14 +174,14 @@ import Testing
         let agent = try await TestAgent.start(serverURL: backend.server.url, folder: folder)
         let slow = try PluginID("slow")
         try await withRunning(agent) {
-            try await wait("the wait") { await agent.runtime.dispatcher.waitingTasks() == ["patient"] }
+            try await eventually("the wait") { await agent.runtime.dispatcher.waitingTasks() == ["patient"] }
             backend.server.route(
                 "/api/agent",
                 .json(#"{"data": {"id": "a", "name": "A", "team_id": "t", "plugins": ["good-plugin"]}}"#))
             agent.runtime.synchronizer.wake()
-            try await wait("the rejection") { try backend.results(of: "patient").count == 1 }
+            try await eventually("the rejection") { try backend.results(of: "patient").count == 1 }
             #expect(FileManager.default.createFile(atPath: gate, contents: nil))
-            try await wait("the end of its files") {
+            try await eventually("the end of its files") {
                 !FileManager.default.fileExists(atPath: folder.path("plugins/slow.json"))
             }
             #expect(await agent.runtime.catalog.state(of: slow) == nil)
