@@ -189,7 +189,7 @@ def test_what_runs_while_logged_out_is_kept_and_goes_out(foreign):
 
     def ended():
         # Nothing reaches the backend, and the schedule goes on.
-        return set(re.findall(r"run ended .* run=(\S+)", foreign.text())) - arrived
+        return set(re.findall(r"run ended .* run_id=(\S+)", foreign.text())) - arrived
 
     foreign.wait(lambda: len(ended()) >= 3)
     kept = ended()
