@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Shows that each check of `make lint` fails where it should: once for each kind of fault, in a copy of the sources.
+# Shows that check-imports.sh and check-errors.sh fail where they should: once for each kind of fault, in a copy of the
+# sources.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -199,6 +199,20 @@ import Testing
         #expect(output.stderr.contains("line 1, in <module>") && output.stderr.contains("python_path"))
     }
 
+    @Test(arguments: ["in-process", "sandbox"])
+    func whatAFailingScriptPrintedIsShown(_ isolation: String) async throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path("p.py")
+        chmod(folder.path, 0o755)
+        try "[agent]\nisolation = \(isolation)\n[sandbox]\nmode = prefer\n"
+            .write(toFile: folder.path("config.ini"), atomically: true, encoding: .utf8)
+        try "print('x' * 100000)\nraise KeyError('missing')\n".write(
+            toFile: file, atomically: true, encoding: .utf8)
+        let output = try await AgentProcess.run(["plugin", "call", file, "f"], directory: folder.path)
+        #expect(output.status == 1 && output.stderr.contains("KeyError"), "\(output.stderr)")
+        #expect(output.stdout == String(repeating: "x", count: 100_000) + "\n")
+    }
+
     // The settings of a file's section, and what a refusal says of the policy.
     @Test func aFileHasASectionOfItsOwn() async throws {
         let folder = try TemporaryFolder()

@@ -1,4 +1,5 @@
 import AgentModel
+import AgentTestSupport
 import PluginExecution
 import PythonEmbedding
 import Testing
@@ -40,6 +41,28 @@ import Threads
                         os._exit(0)
                     os.waitpid(child, 0)
                     print("after")
+                def empties(self):
+                    for _ in range(1000):
+                        sys.stdout.buffer.write(b"")
+                        print("", end="")
+                    sys.stdout.buffer.write("€".encode()[:1])
+                    sys.stdout.buffer.write("€".encode()[1:])
+                def surrogates(self): print("\\ud800" * (2 << 20))
+                def forks_beside_a_thread(self):
+                    over = threading.Event()
+                    def chatter():
+                        while not over.is_set(): print("x", end="")
+                    thread = threading.Thread(target=chatter)
+                    thread.start()
+                    for _ in range(100):
+                        child = os.fork()
+                        if child == 0:
+                            print("in the child")
+                            os._exit(0)
+                        os.waitpid(child, 0)
+                    over.set()
+                    thread.join()
+                    return "all ended"
                 def fast(self): return 1
             """
 
@@ -74,6 +97,44 @@ import Threads
         #expect(outcome.status == .succeeded, "\(outcome.error?.message ?? "")")
         #expect(told[.output].unicodeScalars.count == (1 << 20) + 1)
         #expect(outcome.stdout.utf8.count < 1 << 20 + 100)
+        await fixture.executor.shutDown()
+    }
+
+    /// Without end they would fill the memory of whoever is told.
+    @Test(arguments: Tier.allCases) func emptyWritesAreNotTold(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier)
+        try await fixture.load(Self.script)
+        let times = BlockingLock(0)
+        var invocation = Invocation(pluginID: fixture.id, function: "empties")
+        invocation.onOutput = { _, text in times.withLock { $0 += text == "€" ? 1 : 1000 } }
+        #expect(await fixture.executor.execute(invocation).stdout == "€")
+        #expect(times.withLock { $0 } == 1)
+        await fixture.executor.shutDown()
+    }
+
+    /// What is no text becomes no more of it than the agent takes.
+    @Test(arguments: Tier.allCases) func whatIsNoTextIsToldAsFarAsItIsKept(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier)
+        try await fixture.load(Self.script)
+        let told = Told()
+        var invocation = Invocation(pluginID: fixture.id, function: "surrogates")
+        invocation.onOutput = told.observer
+        let outcome = await fixture.executor.execute(invocation)
+        #expect(outcome.status == .succeeded, "\(outcome.error?.message ?? "")")
+        #expect(told[.output].unicodeScalars.count == (1 << 20) + 1)
+        await fixture.executor.shutDown()
+    }
+
+    /// A copy of a lock that another thread holds is never given back in the forked process.
+    @Test(.enabled(if: !Sanitizer.isActive), arguments: Tier.allCases)
+    func aForkedProcessWaitsForNoLock(_ tier: Tier) async throws {
+        let fixture = try ExecutorFixture(tier)
+        try await fixture.load(Self.script)
+        var invocation = Invocation(
+            pluginID: fixture.id, function: "forks_beside_a_thread", timeLimit: .seconds(60))
+        invocation.onOutput = { _, _ in }
+        let outcome = await fixture.executor.execute(invocation)
+        #expect(outcome.data == "all ended", "\(outcome.status) \(outcome.error?.message ?? "")")
         await fixture.executor.shutDown()
     }
 

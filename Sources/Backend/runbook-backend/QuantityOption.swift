@@ -7,7 +7,7 @@ enum QuantityOption {
     static func seconds(_ text: String) throws -> Double {
         guard let seconds = TimeQuantity.seconds(text) else {
             throw ValidationError(
-                "\(quoted(text)) is no time span; give seconds, or a number with one of the units "
+                "\(quoted(text)) is not a time span; give seconds, or a number with one of the units "
                     + TimeQuantity.unitNames)
         }
         return seconds
@@ -15,7 +15,7 @@ enum QuantityOption {
 
     static func wholeSeconds(_ text: String) throws -> Int {
         guard let seconds = Int(exactly: try seconds(text)) else {
-            throw ValidationError("\(quoted(text)) is no whole number of seconds")
+            throw ValidationError("\(quoted(text)) is not a whole number of seconds")
         }
         return seconds
     }
@@ -24,7 +24,7 @@ enum QuantityOption {
     static func days(_ text: String) throws -> Int {
         if let days = Int(text) { return days }
         guard let days = Int(exactly: try seconds(text) / 86_400) else {
-            throw ValidationError("\(quoted(text)) is no whole number of days")
+            throw ValidationError("\(quoted(text)) is not a whole number of days")
         }
         return days
     }
@@ -32,7 +32,7 @@ enum QuantityOption {
     static func bytes(_ text: String) throws -> Int {
         guard let bytes = SizeQuantity.bytes(text) else {
             throw ValidationError(
-                "\(quoted(text)) is no size; give bytes, or a whole number with one of the units "
+                "\(quoted(text)) is not a size; give bytes, or a whole number with one of the units "
                     + SizeQuantity.unitNames)
         }
         return bytes

@@ -1,5 +1,5 @@
-/// Why a run did not succeed, as `docs/errors.md` explains it. Those of a plugin that could not be loaded, or of a document,
-/// are their errors' own.
+/// Why a run did not succeed, as `docs/errors.md` explains it. Errors of loading a plugin and of reading a document have
+/// codes of their own.
 public enum RunErrorCode: String, Sendable, CaseIterable {
     case commandAmbiguous = "command.ambiguous"
     case executorStopped = "executor.stopped"
@@ -33,5 +33,5 @@ extension RunError {
         self.init(code: code.rawValue, type: type, message: message, traceback: traceback)
     }
 
-    public func isOf(_ code: RunErrorCode) -> Bool { self.code == code.rawValue }
+    public func hasCode(_ code: RunErrorCode) -> Bool { self.code == code.rawValue }
 }

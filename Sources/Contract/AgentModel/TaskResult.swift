@@ -86,7 +86,7 @@ public struct RunError: Codable, Hashable, Sendable {
     /// The message as people see it: of an exception with its class in front and, where the traceback is there, with its
     /// place behind: `KeyError: 'missing' (line 3, in run)`.
     public var sentence: String {
-        guard isOf(.pluginException), let type else { return message }
+        guard hasCode(.pluginException), let type else { return message }
         return (message.isEmpty ? type : "\(type): \(message)") + (place.map { " (\($0))" } ?? "")
     }
 

@@ -34,8 +34,8 @@ public enum PluginExecutionError: CodedError, Equatable {
         }
     }
 
-    /// Whether the same script fails the same way whenever it is tried.
-    public var isOfTheScriptAlone: Bool {
+    /// Whether the same script fails the same way whenever it is loaded.
+    public var isPermanent: Bool {
         guard case .loadFailed(_, let failure) = self, !failure.exceededTimeLimit else { return false }
         return failure.stage == .compile || failure.stage == .class
     }

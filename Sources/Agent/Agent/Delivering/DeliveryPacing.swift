@@ -113,7 +113,7 @@ struct DeliveryPacing: Sendable {
     mutating func note(
         _ verdict: Verdict, of run: RunID, now: Date, using random: inout some RandomNumberGenerator
     ) {
-        // Those that hang stand in front.
+        // Requests that hang are at the front: search from the back.
         guard let index = flights.lastIndex(where: { $0.run == run }) else { return }
         let flight = flights.remove(at: index)
         bytesInFlight -= flight.size
@@ -136,7 +136,7 @@ struct DeliveryPacing: Sendable {
             if takenAtThisWidth >= width, width < Self.widest { change(width: width * 2) }
         case .failed(let asked):
             remember(run)
-            // Its own word is enough where there is no other.
+            // `Retry-After` alone is enough while nothing has been answered.
             if mostFail || asked != nil && allFail { isAway(asked: asked, now: now, using: &random) }
         case .limited(let asked):
             remember(run)

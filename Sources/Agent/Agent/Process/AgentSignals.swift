@@ -23,8 +23,7 @@ public struct AgentSignals: Sendable {
 
     /// - Throws: `POSIXError` where the handlers can't be installed.
     public static func trap() throws -> AgentSignals {
-        let error = rb_signals_install()
-        guard error == 0 else { throw POSIXError(POSIXErrorCode(rawValue: error) ?? .EINVAL) }
+        try install()
         let (events, continuation) = AsyncStream<Event>.makeStream()
         let signals = AgentSignals(events: events)
         let limit = signals.limit
@@ -73,8 +72,9 @@ private final class StopLimit: Sendable {
 }
 
 extension AgentSignals {
-    /// Has a function called on a thread of its own at the first SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal was
-    /// closed). A second SIGINT or SIGTERM ends the process at once. SIGHUP stays ignored where it is (nohup(1)).
+    /// Has a function called on a thread of its own at the first SIGINT (Ctrl-C) or SIGTERM, and at each SIGHUP (the
+    /// terminal was closed). A second SIGINT or SIGTERM ends the process at once. SIGHUP stays ignored where it is
+    /// (nohup(1)).
     ///
     /// In place of ``trap()``, and taken over when this returns: none that comes afterwards is lost.
     ///
@@ -82,9 +82,15 @@ extension AgentSignals {
     public static func onStop(_ body: @escaping @Sendable (Int32) -> Void) throws {
         var hangup = sigaction()
         sigaction(SIGHUP, nil, &hangup)
+        try install()
+        if rb_is_ignored(&hangup) { sigaction(SIGHUP, &hangup, nil) }
+        Thread.detachNewThread {
+            while true { body(rb_signals_wait()) }
+        }
+    }
+
+    private static func install() throws {
         let error = rb_signals_install()
         guard error == 0 else { throw POSIXError(POSIXErrorCode(rawValue: error) ?? .EINVAL) }
-        if rb_is_ignored(&hangup) { sigaction(SIGHUP, &hangup, nil) }
-        Thread.detachNewThread { body(rb_signals_wait()) }
     }
 }

@@ -94,7 +94,7 @@ struct RunExecution {
         // Where it can't be written the next agent finds in the trace that it had not begun.
         _ = await recorder.record { () async throws(RunJournalError) in try await dependencies.journal.undoStart(start)
         }
-        if let error, !Self.withdrawals.contains(where: error.isOf) {
+        if let error, !Self.withdrawals.contains(where: error.hasCode) {
             logger.warning(
                 "the run could not begin; it will be retried when the task is listed again: \(error.message)",
                 metadata: ["task_id": "\(task.id)", "run_id": "\(start.runID)", "code": "\(error.code)"])

@@ -497,7 +497,7 @@ private struct LoadingFailure {
     /// Nil where it is tried again at the next poll: a constructor may find then what is missing now.
     init?(_ error: PluginExecutionError, of scriptHash: String, after last: LoadingFailure?, at now: Date) {
         self.scriptHash = scriptHash
-        if error.isOfTheScriptAlone {
+        if error.isPermanent {
             pause = nil
         } else if error.isTimeLimit {
             // Each try takes a worker for as long as the time limit.

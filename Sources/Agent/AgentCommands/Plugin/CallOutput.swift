@@ -10,6 +10,7 @@ import Synchronization
 final class CallOutput: Sendable {
     private let texts = BlockingQueue<(stream: StandardStream, text: String)?>()
     private let isWritten = BlockingQueue<Void>()
+    private let isClosed = Mutex(false)
     /// Bytes of UTF-8 that were shown of each stream of the call.
     private let shown = Mutex<[StandardStream: Int]>([:])
 
@@ -24,23 +25,33 @@ final class CallOutput: Sendable {
         }
     }
 
-    var observer: OutputObserver {
+    /// Of the script's loading.
+    var loadObserver: OutputObserver { { stream, text in self.texts.push((stream, text)) } }
+
+    var callObserver: OutputObserver {
         { stream, text in
             self.shown.withLock { $0[stream, default: 0] += text.utf8.count }
             self.texts.push((stream, text))
         }
     }
 
-    /// What was shown so far is of the script's loading.
-    func beginCall() { shown.withLock { $0 = [:] } }
-
-    /// Shows what is left: where output was cut, and what a process that crashed wrote past Python's streams. Returns when
-    /// all of it is written.
+    /// Shows what is left of a call: where output was cut, and what a process that crashed wrote past Python's streams.
+    /// Returns when all of it is written.
     func finish(_ outcome: Outcome) {
         let shown = shown.withLock { $0 }
         for (stream, text) in [(StandardStream.output, outcome.stdout), (.errors, outcome.stderr)] {
             texts.push((stream, String(decoding: text.utf8.dropFirst(shown[stream] ?? 0), as: UTF8.self)))
         }
+        close()
+    }
+
+    /// Returns when all is written that was told so far. Nothing is shown afterwards.
+    func close() {
+        let isFirst = isClosed.withLock { isClosed in
+            defer { isClosed = true }
+            return !isClosed
+        }
+        guard isFirst else { return }
         texts.push(nil)
         isWritten.pop()
     }

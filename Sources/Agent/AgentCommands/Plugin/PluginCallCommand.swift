@@ -65,7 +65,8 @@ struct PluginCallCommand: AsyncParsableCommand {
         let http = try HTTPClient(configuration.http())
         let host = try host(configuration, http: http)
         let shown = output.json ? nil : try CallOutput(standardOutput)
-        image.onOutput = shown?.observer
+        defer { shown?.close() }
+        image.onOutput = shown?.loadObserver
         let interpreter = try PythonInterpreter.start(pythonPath: configuration.pythonPath, host: host)
         let executor = try configuration.makeExecutor(
             interpreter: interpreter, workers: 1, host: host,
@@ -73,14 +74,13 @@ struct PluginCallCommand: AsyncParsableCommand {
                 Terminal.writeError("error: the plugin holds the interpreter's lock past every limit [python.wedged]")
                 _exit(ExitStatus.wedged)
             }))
-        let loadingOutput = try await load(image, executor)
+        let loadingOutput = try await load(image, executor, shown)
         if output.json { Terminal.write(loadingOutput, on: .standardError) }
         let task = TaskDocument(id: "call", command: function, cron: nil, arguments: arguments)
         interruption.begin(executor)
         var invocation = Invocation(
             pluginID: image.id, function: function, arguments: try task.normalizedArguments())
-        shown?.beginCall()
-        invocation.onOutput = shown?.observer
+        invocation.onOutput = shown?.callObserver
         var outcome = await executor.execute(invocation)
         let signal = interruption.end()
         if signal == nil { await executor.shutDown() }
@@ -93,10 +93,14 @@ struct PluginCallCommand: AsyncParsableCommand {
         guard outcome.status == .succeeded else { throw ExitCode.failure }
     }
 
-    private func load(_ image: PluginImage, _ executor: TieredExecutor) async throws -> String {
+    private func load(
+        _ image: PluginImage, _ executor: TieredExecutor, _ shown: CallOutput?
+    ) async throws -> String {
         do throws(PluginExecutionError) {
             return try await executor.load(image)
         } catch {
+            // What it printed stands in front of its traceback.
+            shown?.close()
             guard PluginSubject(subject) == .file else { throw error }
             if let traceback = error.traceback { Terminal.writeError(traceback) }
             Terminal.writeError("error: \(error.messageForFile) [\(error.code)]")

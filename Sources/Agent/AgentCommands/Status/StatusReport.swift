@@ -233,7 +233,7 @@ struct StatusReport: Encodable {
         if agent.state == .running, let start = agent.startedAt {
             let rejected = try await reader.history(HistoryFilter(status: .rejected), limit: 200)
             stuck = Set(
-                rejected.filter { $0.error?.isOf(.pluginStuck) == true && $0.start.startedAt >= start }
+                rejected.filter { $0.error?.hasCode(.pluginStuck) == true && $0.start.startedAt >= start }
                     .compactMap(\.start.pluginID))
         }
         var leftPrograms = 0

@@ -16,10 +16,8 @@ enum ForkedChild {
     /// From now on forks are noticed (pthread_atfork(3)).
     static func watch() { _ = registration }
 
-    static var isOne: Bool { isForked.load(ordering: .relaxed) }
-
     /// Ends the process where it is such a child, and returns where it is the agent.
     static func endIfSo() {
-        if isOne { _exit(1) }
+        if isForked.load(ordering: .relaxed) { _exit(1) }
     }
 }

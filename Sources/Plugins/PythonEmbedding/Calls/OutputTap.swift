@@ -1,3 +1,4 @@
+internal import Glibc
 import Synchronization
 import Threads
 
@@ -12,7 +13,8 @@ public typealias OutputObserver = @Sendable (StandardStream, String) -> Void
 
 /// Where one call's output goes while the call runs.
 ///
-/// Python code names it by its number: a thread that outlives its call finds that there is none of it any more.
+/// Python code names it by its number: a thread that outlives its call finds no tap under that number. A process that a
+/// plugin has forked has none either: its copy of a lock may be held by a thread that it doesn't have.
 final class OutputTap: Sendable {
     /// Never 0, which is none, and never used twice.
     let number: UInt64
@@ -20,15 +22,21 @@ final class OutputTap: Sendable {
     private let observer: BlockingLock<OutputObserver?>
 
     private static let lastNumber = Atomic<UInt64>(0)
+    /// The process that the first tap was made in.
+    private static let owner = getpid()
     private static let taps = BlockingLock<[UInt64: OutputTap]>([:])
 
     init(_ observer: @escaping OutputObserver) {
+        _ = Self.owner
         number = Self.lastNumber.add(1, ordering: .relaxed).newValue
         self.observer = BlockingLock(observer)
         Self.taps.withLock { $0[number] = self }
     }
 
-    static func find(_ number: UInt64) -> OutputTap? { taps.withLock { $0[number] } }
+    static func find(_ number: UInt64) -> OutputTap? {
+        guard getpid() == owner else { return nil }
+        return taps.withLock { $0[number] }
+    }
 
     /// May wait for the observer: not with the GIL.
     func emit(_ stream: StandardStream, _ text: String) {
@@ -37,6 +45,7 @@ final class OutputTap: Sendable {
 
     /// When this returns the observer is called no more. May wait for it: not with the GIL.
     func close() {
+        guard getpid() == Self.owner else { return }
         Self.taps.withLock { $0[number] = nil }
         observer.withLock { $0 = nil }
     }

@@ -44,7 +44,8 @@ class Capture:
         if room > 0:
             part = text if len(text) <= room else text[:room]
             self.kept.write(part)
-            if self.tap:
+            # Bytes may be a part of a character, or none.
+            if self.tap and part:
                 host.emit(self.tap, self.stream, part)
         elif self.size > FLOOD * self.limit:
             # It would go on until its time limit.

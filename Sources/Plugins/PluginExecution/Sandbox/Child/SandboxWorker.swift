@@ -140,11 +140,9 @@ public final class SandboxWorker: @unchecked Sendable {
         }
     }
 
-    /// Sends what a call writes to the agent before the call's answer. Nothing is sent any more once the call has ended,
-    /// and nothing by a process that the plugin forked.
+    /// Sends what a call writes to the agent before the call's answer.
     private static func sender(of id: UInt64, through channel: WireChannel) -> OutputObserver {
         { stream, text in
-            guard !ForkedChild.isOne else { return }
             var rest = text.unicodeScalars[...]
             while !rest.isEmpty {
                 let part = String(rest.prefix(OutputMessage.longest))

@@ -136,9 +136,10 @@ struct SandboxRoundTrip {
     /// Hands on what the process says that its call writes: no more than would be kept.
     private func tell<Value>(_ message: Message<Value>, told: inout Int) throws(WireError) {
         guard case .output(let output) = message, let onOutput, output.id == id else { throw .malformed }
-        told += output.text.utf8.count
-        // What is kept is counted in characters first.
-        guard told <= 2 * 4 * (outputLimit + 1) else { throw .malformed }
+        // In the unit in which the child counts what it keeps. None is empty, so that the number of messages has a bound.
+        let count = output.text.unicodeScalars.count
+        told += count
+        guard count > 0, told <= 2 * (outputLimit + 1) else { throw .malformed }
         onOutput(output.stream, output.text)
     }
 
