@@ -59,6 +59,7 @@ let package = Package(
         // MARK: Leaves
 
         .target(name: "CArguments"),
+        .target(name: "Files"),
         .target(name: "Quantities"),
         .target(name: "Threads"),
         .target(name: "Diagnostics", dependencies: ["Threads"]),
@@ -113,7 +114,7 @@ let package = Package(
         .target(
             name: "RunJournal",
             dependencies: [
-                "AgentModel", "CCallTrace", "Diagnostics", "Threads",
+                "AgentModel", "CCallTrace", "Diagnostics", "Files", "Threads",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "GRDB", package: "GRDB.swift"),
             ]),
@@ -150,7 +151,7 @@ let package = Package(
         .target(
             name: "ReferenceBackend",
             dependencies: [
-                "AgentModel", "Diagnostics", "CronSchedule", "Cryptography",
+                "AgentModel", "CronSchedule", "Cryptography", "Diagnostics", "Files",
                 .product(name: "GRDB", package: "GRDB.swift"), .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
@@ -271,7 +272,7 @@ let package = Package(
 // `Scripts/check-imports.sh` sees to that.
 let folders: KeyValuePairs = [
     "Sources/Support": [
-        "CArguments", "Diagnostics", "CronSchedule", "Cryptography", "ProcessLogging", "Quantities", "Threads",
+        "CArguments", "CronSchedule", "Cryptography", "Diagnostics", "Files", "ProcessLogging", "Quantities", "Threads",
     ],
     "Sources/Contract": ["AgentModel"],
     "Sources/Client": ["BackendClient", "DeviceAuthorization"],

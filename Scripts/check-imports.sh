@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Refuses an import that Package.swift doesn't declare, an import of a C library outside its one target, and a dependency
-# of a folder of `Sources` on one that stands below it in Package.swift.
+# Refuses an import that Package.swift doesn't declare, an import of a C library outside its one target, SQL of the
+# backend outside its storage, and a dependency of a folder of `Sources` on one that stands below it in Package.swift.
 #
 # The compiler finds modules of the whole build folder, so an import that isn't declared builds by luck.
 set -euo pipefail
@@ -90,5 +90,11 @@ only_importer CProcess Agent
 only_importer CInitProcess runbook-agent
 only_importer CSignals Agent
 only_importer CSandbox Sandbox
+
+# Everything else speaks to the protocol `Storage`.
+storage=$(folder_of ReferenceBackend)/Storage/SQLite
+others=$(grep -rlE "^[[:space:]]*${before}GRDB\b" "$(folder_of ReferenceBackend)" --include='*.swift' |
+    grep -v "^$storage/" || true)
+[ -z "$others" ] || complain "the backend may only import GRDB in $storage, and does in: $others"
 
 exit $failed

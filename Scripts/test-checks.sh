@@ -48,6 +48,10 @@ echo 'internal import CPython' >"$copy/Sources/Agent/Agent/Fault.swift"
 refuses check-imports 'CPython may only be imported by PythonEmbedding'
 
 fresh
+echo 'import GRDB' >"$copy/Sources/Backend/ReferenceBackend/Service/Fault.swift"
+refuses check-imports 'the backend may only import GRDB in Sources/Backend/ReferenceBackend/Storage/SQLite'
+
+fresh
 sed -i 's/name: "CronSchedule", dependencies: \["Diagnostics"\]/name: "CronSchedule", dependencies: ["Diagnostics", "AgentModel"]/' \
     "$copy/Package.swift"
 refuses check-imports 'CronSchedule depends on AgentModel, which lies in a folder below its own'

@@ -103,7 +103,7 @@ public struct BackendServer: Sendable {
 
     private func close() async throws {
         do {
-            if try await !service.emptyWriteAheadLog() {
+            if try await !service.settleStorage() {
                 logger.warning(
                     "another process uses the database, so that a copy of it needs the file ending in -wal as well",
                     metadata: ["data": "\(configuration.dataFolder.path)"])

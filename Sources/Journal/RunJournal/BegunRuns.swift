@@ -1,6 +1,7 @@
 import AgentModel
 internal import CCallTrace
 import DequeModule
+import Files
 import Foundation
 import Threads
 
@@ -15,7 +16,7 @@ final class BegunRuns: Sendable {
     private let path: String
     private let descriptor: Int32
     /// Device and inode. Plugin code may close the descriptor, and another file may be open under its number then.
-    private let identity: [UInt64]
+    private let identity: FileIdentity?
     private let entries: BlockingLock<Entries>
 
     /// Which entry of the file each run has.
@@ -43,7 +44,7 @@ final class BegunRuns: Sendable {
         entries = BlockingLock(Entries())
         descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw .system("open", path: path) }
-        identity = Self.identity(of: descriptor) ?? []
+        identity = FileIdentity(ofDescriptor: descriptor)
         let head = Self.head(session: session, bootID: bootID)
         var problem: RunJournalError?
         if rb_is_in_memory(descriptor) == 0 {
@@ -57,7 +58,7 @@ final class BegunRuns: Sendable {
         }
     }
 
-    deinit { if Self.identity(of: descriptor) == identity { close(descriptor) } }
+    deinit { if isOpen { close(descriptor) } }
 
     /// A run begins now. Returns when the kernel has it: the process may be killed at the next instruction.
     func begin(_ run: String) {
@@ -74,7 +75,7 @@ final class BegunRuns: Sendable {
     }
 
     private func write(_ run: String, at entry: Int) -> Bool {
-        guard Self.identity(of: descriptor) == identity else { return false }
+        guard isOpen else { return false }
         let bytes = Self.field(run, size: Self.entrySize)
         return pwrite(descriptor, bytes, bytes.count, (Self.headEntries + entry) * Self.entrySize) == bytes.count
     }
@@ -132,8 +133,6 @@ final class BegunRuns: Sendable {
         return bytes + [UInt8](repeating: 0, count: size - bytes.count)
     }
 
-    private static func identity(of descriptor: Int32) -> [UInt64]? {
-        var status = stat()
-        return fstat(descriptor, &status) == 0 ? [UInt64(status.st_dev), UInt64(status.st_ino)] : nil
-    }
+    /// Whether the descriptor is still this file's: a plugin of this process may have closed it.
+    private var isOpen: Bool { identity != nil && FileIdentity(ofDescriptor: descriptor) == identity }
 }

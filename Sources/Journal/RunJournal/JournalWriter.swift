@@ -1,3 +1,4 @@
+import Files
 import Foundation
 import GRDB
 
@@ -46,7 +47,7 @@ final class JournalWriter: @unchecked Sendable {
     /// In the transaction under way. Only the writer's thread touches it.
     private var isPlaceChecked = false
     /// Devices and inodes of the database and its write-ahead log.
-    private let identity: [UInt64]?
+    private let identity: [FileIdentity?]
 
     /// Bounds the time and the memory of one transaction.
     private static let transactionLimit = 1024
@@ -110,14 +111,8 @@ final class JournalWriter: @unchecked Sendable {
 
     /// Of the log too: SQLite's locks are record locks, which the kernel drops when a plugin of this process opens and
     /// closes the files, and then another process takes itself for the last one and removes the log.
-    private static func identity(of path: String) -> [UInt64]? {
-        var identity: [UInt64] = []
-        for file in [path, path + "-wal"] {
-            var status = stat()
-            guard stat(file, &status) == 0 else { return nil }
-            identity += [UInt64(status.st_dev), UInt64(status.st_ino)]
-        }
-        return identity
+    private static func identity(of path: String) -> [FileIdentity?] {
+        [path, path + "-wal"].map(FileIdentity.init(ofFile:))
     }
 
     func setOnLoss(_ onLoss: @escaping @Sendable (RunJournalError) -> Void) {

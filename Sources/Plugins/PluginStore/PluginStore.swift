@@ -73,7 +73,7 @@ public final class PluginStore: Sendable {
     /// - Throws: `PluginStoreError` with code `plugin.file_changed`.
     public func recheck(_ plugin: VerifiedPlugin) async throws(PluginStoreError) {
         let known = plugin.identity
-        let current: FileIdentity?
+        let current: FileVersion?
         do {
             current = try directory.identity(of: plugin.fileName)
         } catch {
@@ -140,7 +140,7 @@ public final class PluginStore: Sendable {
         func changed(_ problem: String) -> PluginStoreError {
             .fileChanged(plugin: plugin.id.rawValue, path: plugin.path, problem: problem)
         }
-        let file: (bytes: [UInt8], identity: FileIdentity)?
+        let file: (bytes: [UInt8], identity: FileVersion)?
         do {
             file = try directory.read(plugin.fileName, limit: scriptLimit)
         } catch {

@@ -37,17 +37,17 @@ final class StoreDirectory: Sendable {
     }
 
     /// The file's identity now, or nil where there is none of this name.
-    func identity(of name: String) throws(PluginStoreError) -> FileIdentity? {
+    func identity(of name: String) throws(PluginStoreError) -> FileVersion? {
         var status = stat()
         guard fstatat(descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
             if errno == ENOENT { return nil }
             throw Self.failure("looking at", path(of: name))
         }
-        return FileIdentity(status)
+        return FileVersion(status)
     }
 
     /// All bytes of a regular file and the identity they were read under; nil where there is none of this name.
-    func read(_ name: String, limit: Int) throws(PluginStoreError) -> (bytes: [UInt8], identity: FileIdentity)? {
+    func read(_ name: String, limit: Int) throws(PluginStoreError) -> (bytes: [UInt8], identity: FileVersion)? {
         // Without O_NONBLOCK a planted FIFO would hold the agent for ever.
         let file = openat(descriptor, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
         guard file >= 0 else {
@@ -186,7 +186,7 @@ extension StoreDirectory {
     /// - Parameter mustBeOurs: refuses a file that another user owns or could write to.
     static func read(
         _ file: Int32, path: String, limit: Int, mustBeOurs: Bool
-    ) throws(PluginStoreError) -> (bytes: [UInt8], identity: FileIdentity) {
+    ) throws(PluginStoreError) -> (bytes: [UInt8], identity: FileVersion) {
         var status = stat()
         guard fstat(file, &status) == 0 else { throw failure("looking at", path) }
         guard status.st_mode & S_IFMT == S_IFREG else {
@@ -198,10 +198,10 @@ extension StoreDirectory {
         // Whoever only sets its mode or owner meanwhile, such as a backup that puts it back, harms nothing.
         for _ in 0..<readAttempts {
             guard Int64(status.st_size) <= Int64(limit) else { throw .fileTooLarge(path: path, limit: limit) }
-            let identity = FileIdentity(status)
+            let identity = FileVersion(status)
             let bytes = try readAll(file, path: path, size: Int(status.st_size))
             guard fstat(file, &status) == 0, lseek(file, 0, SEEK_SET) == 0 else { throw failure("looking at", path) }
-            if FileIdentity(status) == identity, bytes.count == Int(identity.size) { return (bytes, identity) }
+            if FileVersion(status) == identity, bytes.count == Int(identity.size) { return (bytes, identity) }
         }
         throw .unsafeFile(path: path, problem: "it changed while it was read")
     }

@@ -22,11 +22,11 @@ public struct VerifiedPlugin: Sendable {
     private let currentIdentity: IdentityCell
 
     /// The file's, when it was last found to have the digest.
-    public var identity: FileIdentity { currentIdentity.value.withLock { $0 } }
+    public var identity: FileVersion { currentIdentity.value.withLock { $0 } }
 
     init(
         id: PluginID, document: PluginDocument, script: [UInt8], digest: SHA512.Digest, fileName: String, path: String,
-        identity: FileIdentity
+        identity: FileVersion
     ) {
         self.id = id
         self.document = document
@@ -63,12 +63,12 @@ public struct VerifiedPlugin: Sendable {
     }
 
     /// After the file was replaced by one with the same bytes.
-    func accept(_ identity: FileIdentity) { currentIdentity.value.withLock { $0 = identity } }
+    func accept(_ identity: FileVersion) { currentIdentity.value.withLock { $0 = identity } }
 
     /// Shared by the copies of a plugin, so that what one run found out spares the others the reading.
     private final class IdentityCell: Sendable {
-        let value: Mutex<FileIdentity>
+        let value: Mutex<FileVersion>
 
-        init(_ identity: FileIdentity) { value = Mutex(identity) }
+        init(_ identity: FileVersion) { value = Mutex(identity) }
     }
 }

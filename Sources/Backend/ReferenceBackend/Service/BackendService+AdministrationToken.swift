@@ -1,6 +1,5 @@
 import Cryptography
 import Foundation
-import GRDB
 
 extension BackendService {
     /// Makes the administration token where there is none yet.
@@ -8,13 +7,8 @@ extension BackendService {
     public func createAdministrationToken() async throws -> String? {
         let token = try OpaqueToken.make(.administration)
         let now = now()
-        return try await database.write { database in
-            try database.execute(
-                sql: """
-                    INSERT INTO administration_token (id, sha512, created_at) VALUES (1, ?, ?)
-                    ON CONFLICT (id) DO NOTHING
-                    """, arguments: [OpaqueToken.hash(token).hex, now])
-            return database.changesCount == 0 ? nil : token
+        return try await storage.write { storage in
+            try storage.insertAdministrationToken(OpaqueToken.hash(token).hex, at: now) ? token : nil
         }
     }
 
@@ -24,21 +18,13 @@ extension BackendService {
     public func resetAdministrationToken() async throws -> String {
         let token = try OpaqueToken.make(.administration)
         let now = now()
-        try await database.write { database in
-            try database.execute(
-                sql: "INSERT OR REPLACE INTO administration_token (id, sha512, created_at) VALUES (1, ?, ?)",
-                arguments: [OpaqueToken.hash(token).hex, now])
-            try database.execute(sql: "DELETE FROM administration_session")
-        }
+        try await storage.write { try $0.replaceAdministrationToken(OpaqueToken.hash(token).hex, at: now) }
         return token
     }
 
     /// Whether a text is the administration token. How long it takes doesn't tell how much of it is right.
     public func isAdministrationToken(_ token: String) async throws -> Bool {
-        let hex = try await database.read { database in
-            try String.fetchOne(database, sql: "SELECT sha512 FROM administration_token WHERE id = 1")
-        }
-        guard let hex else { return false }
+        guard let hex = try await storage.read({ try $0.administrationTokenHash() }) else { return false }
         return ConstantTime.isEqual(OpaqueToken.hash(token).bytes, try SHA512.Digest(hex: hex).bytes)
     }
 }

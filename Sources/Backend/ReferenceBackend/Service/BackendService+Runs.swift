@@ -1,7 +1,6 @@
 public import AgentModel
 import Diagnostics
 public import Foundation
-import GRDB
 
 extension BackendService {
     /// Stores the result of a run, once however often it arrives.
@@ -25,21 +24,21 @@ extension BackendService {
             }
         }
         result.runID = key ?? result.runID
-        let delivery = try await database.write { [result, now = now(), maximumAgentStorage] database in
+        let delivery = try await storage.write { [result, now = now(), maximumAgentStorage] storage in
             // Before the task is looked for: it may have been deleted since the first delivery.
-            if let known = try Self.run(withKeyOf: result, ofTask: taskID, from: agentID, in: database) {
+            if let known = try Self.run(withKeyOf: result, ofTask: taskID, from: agentID, in: storage) {
                 return Delivery.repeated(known)
             }
-            let task = try Self.task(taskID, in: database)
+            let task = try storage.requireTask(taskID)
             guard task.agentID == agentID else { throw ReferenceBackendError.notFound(.task, id: taskID) }
-            if let known = try Self.run(sameAs: result, of: task, in: database) { return .repeated(known) }
+            if let known = try Self.run(sameAs: result, of: task, in: storage) { return .repeated(known) }
             let run = StoredRun(
                 id: Self.newID(), agentID: agentID, taskID: taskID, command: task.document.command, result: result,
                 receivedAt: now)
-            guard try Self.storedBytes(ofAgent: agentID, in: database) + run.size <= maximumAgentStorage else {
+            guard try storage.storedBytes(ofAgent: agentID) + run.size <= maximumAgentStorage else {
                 throw ReferenceBackendError.agentStorageFull(agentID: agentID, limit: maximumAgentStorage)
             }
-            try Self.insert(run, in: database)
+            try storage.insert(run)
             return .stored(run)
         }
         if case .stored(let run) = delivery { announce(run) }
@@ -49,43 +48,22 @@ extension BackendService {
     /// - Parameter id: The backend's own id of the run.
     /// - Throws: `ReferenceBackendError.notFound`.
     public func run(_ id: String) async throws -> StoredRun {
-        try await database.read { database in
-            guard let row = try Row.fetchOne(database, sql: "SELECT * FROM run WHERE id = ?", arguments: [id]) else {
-                throw ReferenceBackendError.notFound(.run, id: id)
-            }
-            return Self.run(from: row)
+        try await storage.read { storage in
+            guard let run = try storage.run(id) else { throw ReferenceBackendError.notFound(.run, id: id) }
+            return run
         }
     }
 
     /// Runs with their long texts cut to excerpts, the newest first.
     public func runs(_ filter: RunFilter = RunFilter(), _ page: PageRequest = .first) async throws -> Page<StoredRun> {
-        try await database.read { database in
-            let rows = try Row.fetchAll(
-                database,
-                sql: """
-                    SELECT \(Self.excerptColumns) FROM run
-                    WHERE sequence < ? AND (? IS NULL OR agent_id = ?) AND (? IS NULL OR task_id = ?)
-                        AND (? IS NULL OR status = ?) AND (? IS NULL OR run_id = ?)
-                    ORDER BY sequence DESC LIMIT ?
-                    """,
-                arguments: [
-                    page.cursor ?? Int64.max, filter.agentID, filter.agentID, filter.taskID, filter.taskID,
-                    filter.status?.rawValue, filter.status?.rawValue, filter.runID, filter.runID, page.limit + 1,
-                ])
-            return Page(rows: rows, limit: page.limit) {
-                $0["sequence"]
-            } element: {
-                Self.run(from: $0)
-            }
-        }
+        try await storage.read { try $0.runs(filter, page) }
     }
 
     /// Deletes a run. A one-off task that it was of stays done.
     /// - Throws: `ReferenceBackendError.notFound`.
     public func deleteRun(_ id: String) async throws {
-        try await database.write { database in
-            try database.execute(sql: "DELETE FROM run WHERE id = ?", arguments: [id])
-            if database.changesCount == 0 { throw ReferenceBackendError.notFound(.run, id: id) }
+        try await storage.write { storage in
+            guard try storage.deleteRun(id) else { throw ReferenceBackendError.notFound(.run, id: id) }
         }
     }
 
@@ -96,53 +74,23 @@ extension BackendService {
         while true {
             try Task.checkCancellation()
             // Some at a time, so that results that come in meanwhile need not wait for long.
-            let deleted = try await database.write { database in
-                try database.execute(
-                    sql: """
-                        DELETE FROM run WHERE sequence IN (
-                            SELECT sequence FROM run
-                            WHERE received_at < ? AND (? IS NULL OR agent_id = ?) AND (? IS NULL OR task_id = ?)
-                                AND (? IS NULL OR status = ?) AND (? IS NULL OR run_id = ?)
-                            LIMIT 200)
-                        """,
-                    arguments: [
-                        time, filter.agentID, filter.agentID, filter.taskID, filter.taskID, filter.status?.rawValue,
-                        filter.status?.rawValue, filter.runID, filter.runID,
-                    ])
-                return database.changesCount
+            let deleted = try await storage.write {
+                try $0.deleteRuns(filter, receivedBefore: time, limit: Self.deletionBatch)
             }
             count += deleted
             if deleted == 0 { return count }
         }
     }
 
-    /// What an agent's runs take, in bytes.
-    static func storedBytes(ofAgent agentID: String, in database: Database) throws -> Int {
-        try Int.fetchOne(
-            database, sql: "SELECT bytes FROM agent_storage WHERE agent_id = ?", arguments: [agentID]) ?? 0
-    }
-
     /// How many runs of a task are stored.
     public func runCount(ofTask taskID: String) async throws -> Int {
-        try await database.read { database in
-            try Int.fetchOne(database, sql: "SELECT COUNT(*) FROM run WHERE task_id = ?", arguments: [taskID]) ?? 0
-        }
+        try await storage.read { try $0.runCount(ofTask: taskID) }
     }
 
     /// How much of each text a list shows, in bytes.
     public static let excerptSize = 4096
 
-    private static let longColumns = ["data", "stdout", "stderr", "error_message", "error_traceback"]
-
-    // Cut by SQLite, because a page of whole results could be gigabytes.
-    private static let excerptColumns: String = {
-        let whole =
-            "sequence, id, agent_id, task_id, command, run_id, status, error_code, error_type, started_at, "
-            + "finished_at, duration_ms, scheduled_for, isolation, agent_version, received_at"
-        let cut = longColumns.map { "substr(\($0), 1, \(excerptSize)) AS \($0)" }
-        let isCut = longColumns.map { "ifnull(length(\($0)), 0) > \(excerptSize)" }.joined(separator: " OR ")
-        return ([whole] + cut + ["(\(isCut)) AS is_excerpt"]).joined(separator: ", ")
-    }()
+    private static let deletionBatch = 200
 
     private static func checkRunID(_ id: String, field: String) throws(ReferenceBackendError) {
         guard (1...255).contains(id.utf8.count), id.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
@@ -151,12 +99,10 @@ extension BackendService {
     }
 
     private static func run(
-        withKeyOf result: TaskResult, ofTask taskID: String, from agentID: String, in database: Database
+        withKeyOf result: TaskResult, ofTask taskID: String, from agentID: String, in storage: any StorageReader
     ) throws -> StoredRun? {
         guard let runID = result.runID else { return nil }
-        let row = try Row.fetchOne(
-            database, sql: "SELECT * FROM run WHERE agent_id = ? AND run_id = ?", arguments: [agentID, runID])
-        guard let known = row.map(run(from:)) else { return nil }
+        guard let known = try storage.run(runID, ofAgent: agentID) else { return nil }
         guard known.taskID == taskID else {
             throw ReferenceBackendError.invalidField(
                 "run_id", problem: "\(quoted(runID)) is a run of the task \(quoted(known.taskID)) already")
@@ -165,50 +111,9 @@ extension BackendService {
     }
 
     private static func run(
-        sameAs result: TaskResult, of task: RegisteredTask, in database: Database
+        sameAs result: TaskResult, of task: RegisteredTask, in storage: any StorageReader
     ) throws -> StoredRun? {
         guard result.runID == nil, task.document.cron == nil else { return nil }
-        let row = try Row.fetchOne(
-            database, sql: "SELECT * FROM run WHERE agent_id = ? AND task_id = ? AND data IS ?",
-            arguments: [task.agentID, task.document.id, result.data.map(ExactText.init)])
-        return row.map(run(from:))
-    }
-
-    private static func insert(_ run: StoredRun, in database: Database) throws {
-        let result = run.result
-        func exact(_ text: String?) -> ExactText? { text.map(ExactText.init) }
-        try database.execute(
-            sql: """
-                INSERT INTO run (id, agent_id, task_id, command, run_id, status, data, error_code, error_type,
-                    error_message, error_traceback, stdout, stderr, started_at, finished_at, duration_ms,
-                    scheduled_for, isolation, agent_version, received_at, size)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                """,
-            arguments: [
-                run.id, run.agentID, run.taskID, run.command, result.runID, result.status?.rawValue,
-                exact(result.data), exact(result.error?.code), exact(result.error?.type),
-                exact(result.error?.message), exact(result.error?.traceback), exact(result.stdout),
-                exact(result.stderr), result.startedAt, result.finishedAt, result.durationMilliseconds,
-                result.scheduledFor, exact(result.isolation), exact(result.agentVersion), run.receivedAt, run.size,
-            ])
-    }
-
-    private static func run(from row: Row) -> StoredRun {
-        func text(_ column: String) -> String? { (row[column] as ExactText?)?.text }
-        let status: String? = row["status"]
-        let error = text("error_code").map { code in
-            RunError(
-                code: code, type: text("error_type"), message: text("error_message") ?? "",
-                traceback: text("error_traceback"))
-        }
-        return StoredRun(
-            id: row["id"], agentID: row["agent_id"], taskID: row["task_id"], command: row["command"],
-            result: TaskResult(
-                data: text("data"), runID: row["run_id"], status: status.flatMap(RunStatus.init(rawValue:)),
-                error: error, stdout: text("stdout"), stderr: text("stderr"), startedAt: row["started_at"],
-                finishedAt: row["finished_at"], durationMilliseconds: row["duration_ms"],
-                scheduledFor: row["scheduled_for"], isolation: text("isolation"),
-                agentVersion: text("agent_version")),
-            receivedAt: row["received_at"], isExcerpt: row.hasColumn("is_excerpt") ? row["is_excerpt"] : false)
+        return try storage.run(ofTask: task.document.id, agentID: task.agentID, data: result.data)
     }
 }

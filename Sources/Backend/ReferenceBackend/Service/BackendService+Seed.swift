@@ -1,7 +1,6 @@
 import AgentModel
 import Diagnostics
 public import Foundation
-import GRDB
 
 extension BackendService {
     /// Takes in a seed folder, all of it or nothing.
@@ -13,16 +12,16 @@ extension BackendService {
     public func seed(from folder: URL) async throws {
         let seed = try await Self.blocking { try SeedFolder(contentsOf: folder) }
         let now = now()
-        try await database.write { database in
-            for plugin in seed.plugins { try Self.save(plugin, at: now, in: database) }
-            try Self.seedAgent(seed.agent, at: now, in: database)
-            try Self.seedTasks(seed.tasks, of: seed.agent.id, at: now, in: database)
+        try await storage.write { storage in
+            for plugin in seed.plugins { try storage.save(plugin, at: now) }
+            try Self.seedAgent(seed.agent, at: now, in: storage)
+            try Self.seedTasks(seed.tasks, of: seed.agent.id, at: now, in: storage)
         }
     }
 
     private static let loopbackAddresses = ["127.0.0.1", "::1"]
 
-    private static func seedAgent(_ agent: AgentDocument, at now: Date, in database: Database) throws {
+    private static func seedAgent(_ agent: AgentDocument, at now: Date, in storage: any StorageWriter) throws {
         let file = "agent.json"
         do {
             try checkID(agent.id, field: "data.id")
@@ -31,34 +30,25 @@ extension BackendService {
         } catch {
             throw ReferenceBackendError.seed(file: file, problem: error.message)
         }
-        try insertAgent(agent.id, at: now, in: database)
-        try database.execute(
-            sql: "UPDATE agent SET name = ?, team_id = ? WHERE id = ?", arguments: [agent.name, agent.teamID, agent.id])
-        for address in loopbackAddresses { try bind(address, to: agent.id, in: database) }
+        try storage.insertAgent(agent.id, at: now)
+        try storage.updateAgent(agent.id, name: agent.name, teamID: agent.teamID)
+        for address in loopbackAddresses { try storage.bind(address, to: agent.id) }
 
-        let plugins = try arrayText(agent.plugins)
-        try database.execute(
-            sql: """
-                DELETE FROM assignment
-                WHERE agent_id = ? AND seeded AND plugin_id NOT IN (SELECT value FROM json_each(?))
-                """, arguments: [agent.id, plugins])
+        try storage.deleteSeededAssignments(ofAgent: agent.id, except: agent.plugins)
         for plugin in agent.plugins {
-            guard try exists(plugin: plugin, in: database) else {
+            guard try storage.hasPlugin(plugin) else {
                 throw ReferenceBackendError.seed(
                     file: file, problem: "it lists the plugin \(quoted(plugin)), and there is no plugin-\(plugin).json")
             }
-            try assign(plugin, to: agent.id, seeded: true, in: database)
+            try storage.assign(plugin, to: agent.id, isSeeded: true)
         }
     }
 
     private static func seedTasks(
-        _ tasks: [TaskDocument], of agentID: String, at now: Date, in database: Database
+        _ tasks: [TaskDocument], of agentID: String, at now: Date, in storage: any StorageWriter
     ) throws {
-        try database.execute(
-            sql: """
-                DELETE FROM task WHERE agent_id = ? AND seeded AND id NOT IN (SELECT value FROM json_each(?))
-                """, arguments: [agentID, try arrayText(tasks.map(\.id))])
-        let commands = try commands(ofAgent: agentID, in: database)
+        try storage.deleteSeededTasks(ofAgent: agentID, except: tasks.map(\.id))
+        let commands = try storage.commands(ofAgent: agentID)
         for task in tasks {
             do {
                 try checkID(task.id, field: "id")
@@ -68,15 +58,11 @@ extension BackendService {
                 try check(task.command, isAmong: commands, ofAgent: agentID)
                 let registered = RegisteredTask(
                     document: task, agentID: agentID, isEnabled: true, createdAt: now, updatedAt: now)
-                try save(registered, seeded: true, in: database)
+                try storage.save(registered, isSeeded: true)
             } catch let error as ReferenceBackendError {
                 throw ReferenceBackendError.seed(
                     file: "tasks.json", problem: "task \(quoted(task.id)): \(error.message)")
             }
         }
-    }
-
-    private static func arrayText(_ texts: [String]) throws -> String {
-        JSONValue.array(texts.map(JSONValue.string)).text
     }
 }

@@ -1,6 +1,5 @@
 import Cryptography
 import Foundation
-import GRDB
 
 /// The administrator's sessions in a browser.
 extension BackendService {
@@ -13,31 +12,18 @@ extension BackendService {
         guard try await isAdministrationToken(token) else { return nil }
         let session = try OpaqueToken.make(.session)
         let now = now()
-        try await database.write { database in
-            try database.execute(sql: "DELETE FROM administration_session WHERE expires_at <= ?", arguments: [now])
-            try database.execute(
-                sql: "INSERT INTO administration_session (sha512, expires_at) VALUES (?, ?)",
-                arguments: [
-                    OpaqueToken.hash(session).hex, now.addingTimeInterval(TimeInterval(Self.sessionLifetime)),
-                ])
-        }
+        let end = now.addingTimeInterval(TimeInterval(Self.sessionLifetime))
+        try await storage.write { try $0.insertSession(OpaqueToken.hash(session).hex, until: end, at: now) }
         return session
     }
 
     func isSession(_ session: String) async throws -> Bool {
         let now = now()
-        return try await database.read { database in
-            try Row.fetchOne(
-                database, sql: "SELECT 1 FROM administration_session WHERE sha512 = ? AND expires_at > ?",
-                arguments: [OpaqueToken.hash(session).hex, now]) != nil
-        }
+        return try await storage.read { try $0.hasSession(OpaqueToken.hash(session).hex, at: now) }
     }
 
     func endSession(_ session: String) async throws {
-        try await database.write { database in
-            try database.execute(
-                sql: "DELETE FROM administration_session WHERE sha512 = ?", arguments: [OpaqueToken.hash(session).hex])
-        }
+        try await storage.write { try $0.deleteSession(OpaqueToken.hash(session).hex) }
     }
 
     /// What a form carries to show that it is of a page of this session. Who knows it can't tell the session's id.

@@ -1,6 +1,5 @@
 import Cryptography
 import Foundation
-import GRDB
 
 /// The tokens that agents show (RFC 6749, RFC 8628). What comes of one login is a family: each refresh replaces the
 /// refresh token, and one that shows up although what replaced it is in use ends them all (RFC 9700, section 4.14.2).
@@ -13,34 +12,30 @@ extension BackendService {
         let hash = OpaqueToken.hash(deviceCode).hex
         let fresh = try FreshTokens()
         // Errors are returned and not thrown: what was noted of a poll that came too early must stay.
-        let outcome = try await database.write { [login] database -> Result<IssuedTokens, OAuthError> in
-            guard
-                let row = try Row.fetchOne(
-                    database, sql: "SELECT * FROM device_login WHERE device_code = ? AND client_id = ?",
-                    arguments: [hash, clientID])
-            else { return .failure(OAuthError(.invalidGrant, "this device_code is unknown to this client")) }
-            switch row["state"] as String {
-            case "denied": return .failure(OAuthError(.accessDenied, "an administrator denied this login"))
-            case "used": return .failure(OAuthError(.invalidGrant, "this device_code was exchanged before"))
-            // Approved at the last moment: its host polls once more after the end, and its agent is there already.
-            case "approved" where now < (row["expires_at"] as Date).addingTimeInterval(Self.redemptionGrace): break
-            case _ where (row["expires_at"] as Date) <= now:
-                return .failure(OAuthError(.expiredToken, "this device_code expired; ask for a new one"))
-            case "pending": return .failure(try Self.notePoll(row, at: now, in: database))
-            default: break
+        let outcome = try await storage.write { [login] storage -> Result<IssuedTokens, OAuthError> in
+            guard let stored = try storage.login(deviceCode: hash, clientID: clientID) else {
+                return .failure(OAuthError(.invalidGrant, "this device_code is unknown to this client"))
             }
-            guard let agentID: String = row["agent_id"] else {
+            let expiresAt = stored.login.expiresAt
+            switch stored.login.state {
+            case .denied: return .failure(OAuthError(.accessDenied, "an administrator denied this login"))
+            case .used: return .failure(OAuthError(.invalidGrant, "this device_code was exchanged before"))
+            // Approved at the last moment: its host polls once more after the end, and its agent is there already.
+            case .approved where now < expiresAt.addingTimeInterval(Self.redemptionGrace): break
+            case _ where expiresAt <= now:
+                return .failure(OAuthError(.expiredToken, "this device_code expired; ask for a new one"))
+            case .pending: return .failure(try Self.notePoll(of: stored, at: now, in: storage))
+            case .approved, .expired: break
+            }
+            guard let agentID = stored.login.agentID else {
                 return .failure(OAuthError(.accessDenied, "the agent of this login was deleted"))
             }
-            try Self.purgeTokens(at: now, in: database)
-            try database.execute(
-                sql: "UPDATE device_login SET state = 'used' WHERE sequence = ?", arguments: [row["sequence"] as Int64])
-            try database.execute(
-                sql: "INSERT INTO token_family (agent_id, client_id, scope, created_at) VALUES (?, ?, ?, ?)",
-                arguments: [agentID, clientID, row["scope"] as String, now])
+            try storage.deleteTokens(expiredAt: now)
+            try storage.setState(.used, agentID: agentID, ofLogin: stored.code)
+            let scope = stored.login.scope
+            let family = try storage.insertTokenFamily(agentID: agentID, clientID: clientID, scope: scope, at: now)
             return .success(
-                try fresh.store(
-                    family: database.lastInsertedRowID, after: nil, scope: row["scope"], login, at: now, in: database))
+                try fresh.store(family: family, after: nil, scope: scope, login, at: now, in: storage))
         }
         return try outcome.get()
     }
@@ -56,20 +51,20 @@ extension BackendService {
         let hash = OpaqueToken.hash(refreshToken).hex
         let fresh = try FreshTokens()
         // Returned and not thrown: the end of a family must stay.
-        let outcome = try await database.write { [self] database -> Result<IssuedTokens, OAuthError> in
+        let outcome = try await storage.write { [self] storage -> Result<IssuedTokens, OAuthError> in
             let refused = OAuthError(.invalidGrant, "this refresh token is unknown, expired or revoked; log in again")
-            if try Self.token(hash, kind: "refresh", in: database) == nil {
-                try Self.takeUp(refreshToken, login, at: now, in: database)
+            if try Self.token(hash, kind: .refresh, in: storage) == nil {
+                try Self.takeUp(refreshToken, login, at: now, in: storage)
             }
-            guard let token = try Self.token(hash, kind: "refresh", in: database) else { return .failure(refused) }
+            guard let token = try Self.token(hash, kind: .refresh, in: storage) else { return .failure(refused) }
             guard clientID == nil || clientID == token.clientID else {
                 return .failure(OAuthError(.invalidGrant, "this refresh token was issued to another client"))
             }
             // Also where the request names none: that may be left out (RFC 6749, section 3.2.1).
             try checkClient(token.clientID)
             if token.isRevoked { return .failure(refused) }
-            if token.isSuperseded || token.isRotated, try !Self.isSuccessorUnused(of: token, in: database) {
-                try Self.revoke(family: token.family, in: database)
+            if token.isSuperseded || token.isRotated, try !Self.isSuccessorUnused(of: token, in: storage) {
+                try storage.revokeTokenFamily(token.family)
                 return .failure(
                     OAuthError(
                         .invalidGrant, "this refresh token was used before, so its login has ended; log in again"))
@@ -78,15 +73,16 @@ extension BackendService {
             guard let granted = Self.granted(scope, of: token.scope) else {
                 return .failure(OAuthError(.invalidScope, "the scope goes beyond that of the login"))
             }
-            try Self.withdrawSuccessors(of: token, in: database)
-            try database.execute(sql: "UPDATE token SET rotated = 1 WHERE sha512 = ?", arguments: [hash])
-            try database.execute(
-                sql: "UPDATE token_family SET restored_at = NULL WHERE id = ? AND restored_at IS NOT NULL",
-                arguments: [token.family])
-            try Self.purgeTokens(at: now, in: database)
+            // Their use would mean that somebody has got them after all.
+            try storage.withdrawSuccessors(of: hash)
+            try storage.rotateToken(hash)
+            try storage.endRestoration(ofTokenFamily: token.family)
+            // Refresh tokens that were rotated stay until they would have expired: until then their use means that one
+            // of two holders is not who it should be.
+            try storage.deleteTokens(expiredAt: now)
             return .success(
                 try fresh.store(
-                    family: token.family, after: refreshToken, scope: granted, login, at: now, in: database))
+                    family: token.family, after: refreshToken, scope: granted, login, at: now, in: storage))
         }
         return try outcome.get()
     }
@@ -97,16 +93,15 @@ extension BackendService {
     public func revoke(_ text: String, clientID: String?) async throws {
         if let clientID { try checkClient(clientID) }
         let hash = OpaqueToken.hash(text).hex
-        try await database.write { [self] database in
-            guard let token = try Self.token(hash, kind: nil, in: database) else { return }
+        try await storage.write { [self] storage in
+            guard let token = try storage.token(hash) else { return }
             guard clientID == nil || clientID == token.clientID else {
                 throw OAuthError(.invalidGrant, "this token was issued to another client")
             }
             try checkClient(token.clientID)
-            if token.kind == "refresh" {
-                try Self.revoke(family: token.family, in: database)
-            } else {
-                try database.execute(sql: "DELETE FROM token WHERE sha512 = ?", arguments: [hash])
+            switch token.kind {
+            case .refresh: try storage.revokeTokenFamily(token.family)
+            case .access: try storage.deleteToken(hash)
             }
         }
     }
@@ -114,12 +109,10 @@ extension BackendService {
     /// Ends all logins of an agent.
     /// - Throws: `ReferenceBackendError.notFound`.
     public func revokeTokens(ofAgent agentID: String) async throws {
-        try await database.write { database in
-            _ = try Self.agent(agentID, in: database)
-            try database.execute(sql: "DELETE FROM token_family WHERE agent_id = ?", arguments: [agentID])
-            try database.execute(
-                sql: "UPDATE device_login SET state = 'denied' WHERE agent_id = ? AND state = 'approved'",
-                arguments: [agentID])
+        try await storage.write { storage in
+            _ = try storage.requireAgent(agentID)
+            try storage.deleteTokenFamilies(ofAgent: agentID)
+            try storage.denyApprovedLogins(ofAgent: agentID)
         }
     }
 
@@ -127,26 +120,19 @@ extension BackendService {
     public func agentID(ofAccessToken text: String) async throws -> String? {
         let now = now()
         let hash = OpaqueToken.hash(text).hex
-        let found = try await database.read { database -> (token: StoredToken, lastSeenAt: Date?)? in
-            guard let token = try Self.token(hash, kind: "access", in: database), !token.isRevoked,
-                token.expiresAt > now
+        let found = try await storage.read { storage -> (token: StoredToken, lastSeenAt: Date?)? in
+            guard let token = try Self.token(hash, kind: .access, in: storage), !token.isRevoked, token.expiresAt > now
             else { return nil }
-            return (token, try Self.agent(token.agentID, in: database).lastSeenAt)
+            return (token, try storage.lastContact(ofAgent: token.agentID))
         }
         guard let found else { return nil }
         let agentID = found.token.agentID
         if let parent = found.token.parent, !found.token.isUsed {
-            try await database.write { database in
-                // The refresh token that came with it as well: it outlives this one, and whoever has one has both.
-                try database.execute(
-                    sql: "UPDATE token SET used = 1 WHERE parent = ? AND NOT superseded", arguments: [parent])
-            }
+            // The refresh token that came with it as well: it outlives this one, and whoever has one has both.
+            try await storage.write { try $0.useSuccessors(of: parent) }
         }
         if Self.isWorthNoting(now, after: found.lastSeenAt) {
-            try await database.write { database in
-                try database.execute(
-                    sql: "UPDATE agent SET last_seen_at = ? WHERE id = ?", arguments: [now, agentID])
-            }
+            try await storage.write { try $0.noteContact(ofAgent: agentID, at: now) }
         }
         return agentID
     }
@@ -155,19 +141,19 @@ extension BackendService {
     private static let redemptionGrace: TimeInterval = 60
 
     /// Notes that a host polled, and says what it is told.
-    private static func notePoll(_ row: Row, at now: Date, in database: Database) throws -> OAuthError {
-        let interval: Int = row["interval"]
+    private static func notePoll(
+        of stored: StoredLogin, at now: Date, in storage: any StorageWriter
+    ) throws -> OAuthError {
+        let interval = stored.interval
         var next = interval
         // A tenth is left to the network: a request may take longer to arrive than the one after it. A clock that was
         // set back makes nobody too fast.
-        if let polledAt: Date = row["polled_at"], case let elapsed = now.timeIntervalSince(polledAt), elapsed >= 0,
+        if let polledAt = stored.polledAt, case let elapsed = now.timeIntervalSince(polledAt), elapsed >= 0,
             elapsed < 0.9 * TimeInterval(interval)
         {
             next += 5
         }
-        try database.execute(
-            sql: "UPDATE device_login SET polled_at = ?, interval = ? WHERE sequence = ?",
-            arguments: [now, next, row["sequence"] as Int64])
+        try storage.notePoll(ofLogin: stored.code, at: now, interval: next)
         return next == interval
             ? OAuthError(.authorizationPending, "nobody has decided on this login yet")
             : OAuthError(.slowDown, "wait \(next) seconds between two polls from now on", interval: next)
@@ -178,22 +164,9 @@ extension BackendService {
     ///
     /// A thief who is first is found out all the same: of two who have one token, one uses what it got, and then the
     /// other asks again.
-    private static func isSuccessorUnused(of token: StoredToken, in database: Database) throws -> Bool {
+    private static func isSuccessorUnused(of token: StoredToken, in storage: any StorageReader) throws -> Bool {
         guard !token.isSuperseded else { return false }
-        return try Row.fetchOne(
-            database,
-            sql: """
-                SELECT 1 FROM token WHERE parent = ? AND kind = 'refresh' AND NOT superseded AND NOT used AND NOT rotated
-                """, arguments: [token.hash]) != nil
-    }
-
-    /// Makes tokens that nobody has got bad: their use would mean that somebody has got them after all.
-    private static func withdrawSuccessors(of token: StoredToken, in database: Database) throws {
-        try database.execute(
-            sql: "DELETE FROM token WHERE parent = ? AND kind = 'access'", arguments: [token.hash])
-        try database.execute(
-            sql: "UPDATE token SET rotated = 1, superseded = 1 WHERE parent = ? AND kind = 'refresh'",
-            arguments: [token.hash])
+        return try storage.hasUnusedSuccessor(of: token.hash)
     }
 
     /// Looks at a refresh token that isn't here, but names a login that is.
@@ -202,41 +175,20 @@ extension BackendService {
     /// believed once of each login, and of the others that are not here either, the use ends the login. Otherwise it is
     /// one of those.
     private static func takeUp(
-        _ refreshToken: String, _ login: LoginConfiguration, at now: Date, in database: Database
+        _ refreshToken: String, _ login: LoginConfiguration, at now: Date, in storage: any StorageWriter
     ) throws {
         guard let secret = FreshTokens.familySecret(of: refreshToken),
-            let family = try Row.fetchOne(
-                database, sql: "SELECT id, restored_at FROM token_family WHERE secret_sha512 = ? AND NOT revoked",
-                arguments: [OpaqueToken.hash(secret).hex])
+            let family = try storage.tokenFamily(withSecret: OpaqueToken.hash(secret).hex)
         else { return }
-        let id: Int64 = family["id"]
         let lifetime = TimeInterval(login.refreshTokenLifetime)
-        guard let restoredAt: Date = family["restored_at"], now < restoredAt.addingTimeInterval(lifetime) else {
-            return try revoke(family: id, in: database)
+        guard let restoredAt = family.restoredAt, now < restoredAt.addingTimeInterval(lifetime) else {
+            return try storage.revokeTokenFamily(family.id)
         }
-        try database.execute(
-            sql: "UPDATE token SET rotated = 1, superseded = 1 WHERE family_id = ? AND kind = 'refresh'",
-            arguments: [id])
-        try database.execute(
-            sql: "INSERT INTO token (sha512, family_id, kind, expires_at) VALUES (?, ?, 'refresh', ?)",
-            arguments: [OpaqueToken.hash(refreshToken).hex, id, now.addingTimeInterval(lifetime)])
-    }
-
-    private static func revoke(family: Int64, in database: Database) throws {
-        try database.execute(sql: "UPDATE token_family SET revoked = 1 WHERE id = ?", arguments: [family])
-    }
-
-    // Refresh tokens that were rotated stay until they would have expired: until then their use means that one of two
-    // holders is not who it should be.
-    private static func purgeTokens(at now: Date, in database: Database) throws {
-        try database.execute(sql: "DELETE FROM token WHERE expires_at <= ?", arguments: [now])
-        if database.changesCount > 0 {
-            try database.execute(
-                sql: """
-                    DELETE FROM token_family
-                    WHERE NOT EXISTS (SELECT 1 FROM token WHERE token.family_id = token_family.id)
-                    """)
-        }
+        try storage.supersedeRefreshTokens(ofFamily: family.id)
+        try storage.insertToken(
+            NewToken(
+                hash: OpaqueToken.hash(refreshToken).hex, family: family.id, kind: .refresh,
+                expiresAt: now.addingTimeInterval(lifetime)))
     }
 
     /// The part of a login's scope that is asked for; nil where it goes beyond.
@@ -246,38 +198,12 @@ extension BackendService {
         return wanted.split(separator: " ").allSatisfy(known.contains) ? wanted : nil
     }
 
-    private static func token(_ hash: String, kind: String?, in database: Database) throws -> StoredToken? {
-        let row = try Row.fetchOne(
-            database,
-            sql: """
-                SELECT token.*, token_family.agent_id, token_family.client_id, token_family.scope, token_family.revoked
-                FROM token JOIN token_family ON token_family.id = token.family_id WHERE sha512 = ?
-                """, arguments: [hash])
-        guard let row, kind == nil || kind == row["kind"] else { return nil }
-        return StoredToken(
-            hash: hash, parent: row["parent"], family: row["family_id"], kind: row["kind"], agentID: row["agent_id"],
-            clientID: row["client_id"],
-            scope: row["scope"], isUsed: row["used"], isRotated: row["rotated"], isSuperseded: row["superseded"],
-            isRevoked: row["revoked"], expiresAt: row["expires_at"])
+    private static func token(
+        _ hash: String, kind: StoredToken.Kind, in storage: any StorageReader
+    ) throws -> StoredToken? {
+        guard let token = try storage.token(hash), token.kind == kind else { return nil }
+        return token
     }
-}
-
-private struct StoredToken {
-    var hash: String
-    /// The hash of the refresh token that it came in place of.
-    var parent: String?
-    var family: Int64
-    var kind: String
-    var agentID: String
-    var clientID: String
-    var scope: String
-    /// Whether it, or what came with it, was shown.
-    var isUsed: Bool
-    var isRotated: Bool
-    /// Whether another came in its place because nobody had got it.
-    var isSuperseded: Bool
-    var isRevoked: Bool
-    var expiresAt: Date
 }
 
 /// Two tokens that were made and are not stored yet.
@@ -309,25 +235,23 @@ private struct FreshTokens {
     /// - Parameter parent: The refresh token that they come in place of; nil for a new login.
     func store(
         family: Int64, after parent: String?, scope: String, _ login: LoginConfiguration, at now: Date,
-        in database: Database
+        in storage: any StorageWriter
     ) throws -> IssuedTokens {
         var secret = newFamilySecret
         if let known = parent.flatMap(Self.familySecret(of:)) {
             secret = known
         } else {
-            try database.execute(
-                sql: "UPDATE token_family SET secret_sha512 = ? WHERE id = ?",
-                arguments: [OpaqueToken.hash(secret).hex, family])
+            try storage.setSecret(OpaqueToken.hash(secret).hex, ofTokenFamily: family)
         }
         let refresh = self.refresh + secret
-        let tokens = [(access, "access", login.accessTokenLifetime), (refresh, "refresh", login.refreshTokenLifetime)]
+        let tokens: [(String, StoredToken.Kind, Int)] = [
+            (access, .access, login.accessTokenLifetime), (refresh, .refresh, login.refreshTokenLifetime),
+        ]
         for (token, kind, lifetime) in tokens {
-            try database.execute(
-                sql: "INSERT INTO token (sha512, family_id, kind, expires_at, parent) VALUES (?, ?, ?, ?, ?)",
-                arguments: [
-                    OpaqueToken.hash(token).hex, family, kind, now.addingTimeInterval(TimeInterval(lifetime)),
-                    parent.map { OpaqueToken.hash($0).hex },
-                ])
+            try storage.insertToken(
+                NewToken(
+                    hash: OpaqueToken.hash(token).hex, parent: parent.map { OpaqueToken.hash($0).hex }, family: family,
+                    kind: kind, expiresAt: now.addingTimeInterval(TimeInterval(lifetime))))
         }
         return IssuedTokens(
             accessToken: access, refreshToken: refresh, expiresIn: login.accessTokenLifetime, scope: scope)

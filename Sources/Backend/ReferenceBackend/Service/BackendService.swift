@@ -1,11 +1,10 @@
 import Dispatch
 public import Foundation
-import GRDB
 import Synchronization
 
-/// What the backend does, without a word of HTTP: agents, plugins, tasks and runs, kept in SQLite.
+/// What the backend does, without a word of HTTP: agents, plugins, tasks and runs.
 public final class BackendService: Sendable {
-    let database: BackendDatabase
+    let storage: any Storage
     /// Tells this backend from every other. Made with its database, and kept by copies and backups of it.
     public let id: String
     let login: LoginConfiguration
@@ -14,10 +13,10 @@ public final class BackendService: Sendable {
     private let observers = Mutex<[UUID: AsyncStream<StoredRun>.Continuation]>([:])
 
     private init(
-        database: BackendDatabase, id: String, login: LoginConfiguration, maximumAgentStorage: Int,
+        storage: any Storage, id: String, login: LoginConfiguration, maximumAgentStorage: Int,
         now: @escaping @Sendable () -> Date
     ) {
-        self.database = database
+        self.storage = storage
         self.id = id
         self.login = login
         self.maximumAgentStorage = maximumAgentStorage
@@ -40,39 +39,36 @@ public final class BackendService: Sendable {
         maximumAgentStorage: Int = ServerLimits.defaultMaximumAgentStorage,
         now: @escaping @Sendable () -> Date = { Date() }
     ) async throws -> BackendService {
-        let database = try await blocking {
-            try BackendDatabase.open(in: dataFolder, creation: creation, exclusively: exclusively)
+        let storage = try await blocking {
+            try SQLiteStorage.open(in: dataFolder, creation: creation, exclusively: exclusively)
         }
-        let id = try await database.read { try String.fetchOne($0, sql: "SELECT backend_id FROM backend") ?? "" }
+        let id = try await storage.read { try $0.backendID() }
         return BackendService(
-            database: database, id: id, login: login, maximumAgentStorage: maximumAgentStorage, now: now)
+            storage: storage, id: id, login: login, maximumAgentStorage: maximumAgentStorage, now: now)
     }
 
     /// Closes the storage. What is called afterwards throws.
     public func close() async throws {
         for observer in observers.withLock({ $0.values }) { observer.finish() }
-        let database = database
-        try await Self.blocking { try database.close() }
+        try await Self.blocking { [storage] in try storage.close() }
     }
 
-    /// Moves what is in SQLite's write-ahead log into the database's own file, so that this file alone is the whole.
-    /// - Returns: False where another process used the database at this time.
-    func emptyWriteAheadLog() async throws -> Bool {
-        let database = database
-        return try await Self.blocking { try database.emptyWriteAheadLog() }
+    /// Makes what is on disk the whole in as few files as it has at rest.
+    /// - Returns: False where another process used the storage at this time.
+    func settleStorage() async throws -> Bool {
+        try await Self.blocking { [storage] in try storage.settle() }
     }
 
     /// Closes the storage, and deletes it where opening made it.
     func discardIfNew() async throws {
-        let database = database
-        try await Self.blocking { database.isNew ? try database.discard() : try database.close() }
+        try await Self.blocking { [storage] in storage.isNew ? try storage.discard() : try storage.close() }
     }
 
     /// Whether the storage answers.
-    /// - Throws: `ReferenceBackendError.storageGone`, or what SQLite says when it doesn't.
+    /// - Throws: `ReferenceBackendError.storageGone`, or what the database says when it doesn't.
     public func probe() async throws {
-        try database.checkFiles()
-        _ = try await database.read { try Int.fetchOne($0, sql: "SELECT COUNT(*) FROM administration_token") }
+        try storage.check()
+        _ = try await storage.read { try $0.backendID() }
     }
 
     /// Each run from now on, once it is stored for good. Repeated deliveries are not told.

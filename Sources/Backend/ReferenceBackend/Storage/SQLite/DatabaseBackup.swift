@@ -13,8 +13,8 @@ public enum DatabaseBackup {
     public static func make(
         of dataFolder: URL, into file: URL, replaces: Bool = false
     ) throws(ReferenceBackendError) {
-        let source = dataFolder.appending(path: BackendDatabase.fileName)
-        guard BackendDatabase.isDatabase(source) else { throw .notInitialized(folder: dataFolder.path) }
+        let source = dataFolder.appending(path: SQLiteStorage.fileName)
+        guard SQLiteStorage.isDatabase(source) else { throw .notInitialized(folder: dataFolder.path) }
         if !replaces, FileManager.default.fileExists(atPath: file.path) { throw .backupExists(file: file.path) }
         let partial = URL(filePath: file.path + ".partial")
         do {
@@ -39,11 +39,11 @@ public enum DatabaseBackup {
         _ file: URL, into dataFolder: URL, replaces: Bool = false, now: Date = Date()
     ) throws(ReferenceBackendError) {
         try check(file)
-        try BackendDatabase.prepareFolder(dataFolder)
+        try SQLiteStorage.prepareFolder(dataFolder)
         let lock = try FolderLock(folder: dataFolder)
         defer { lock.release() }
-        let target = dataFolder.appending(path: BackendDatabase.fileName)
-        let exists = BackendDatabase.isDatabase(target)
+        let target = dataFolder.appending(path: SQLiteStorage.fileName)
+        let exists = SQLiteStorage.isDatabase(target)
         if exists, !replaces { throw .alreadyInitialized(folder: dataFolder.path) }
         let partial = URL(filePath: target.path + ".partial")
         do {
@@ -84,7 +84,7 @@ public enum DatabaseBackup {
     private static func check(_ file: URL) throws(ReferenceBackendError) {
         let isLater: Bool
         do {
-            guard BackendDatabase.isDatabase(file) else { throw POSIXError(.ENOENT) }
+            guard SQLiteStorage.isDatabase(file) else { throw POSIXError(.ENOENT) }
             var configuration = Configuration()
             configuration.readonly = true
             let database = try DatabaseQueue(path: file.path, configuration: configuration)
@@ -92,7 +92,7 @@ public enum DatabaseBackup {
                 guard try database.tableExists("administration_token"), try database.tableExists("token_family") else {
                     throw DatabaseError(message: "it is not the database of a backend")
                 }
-                return try BackendDatabase.migrator.hasBeenSuperseded(database)
+                return try SQLiteStorage.migrator.hasBeenSuperseded(database)
             }
             try database.close()
         } catch {
@@ -102,7 +102,7 @@ public enum DatabaseBackup {
     }
 
     private static func noteRestoration(at now: Date, in copy: DatabaseQueue) throws {
-        try BackendDatabase.migrator.migrate(copy)
+        try SQLiteStorage.migrator.migrate(copy)
         try copy.write { database in
             try database.execute(sql: "UPDATE token_family SET restored_at = ?", arguments: [now])
             try database.execute(sql: "DELETE FROM administration_session")

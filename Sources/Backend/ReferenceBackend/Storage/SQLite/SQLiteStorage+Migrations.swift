@@ -1,6 +1,6 @@
 import GRDB
 
-extension BackendDatabase {
+extension SQLiteStorage {
     /// Each step was released once it is in a commit: a change is a new step.
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()

@@ -1,7 +1,7 @@
 import Foundation
 
 /// What tells that a file is still the one that was read (stat(2)), without reading it.
-public struct FileIdentity: Hashable, Sendable {
+public struct FileVersion: Hashable, Sendable {
     public let device: UInt64
     public let inode: UInt64
     /// In bytes.

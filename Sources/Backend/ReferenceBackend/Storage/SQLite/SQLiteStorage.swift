@@ -11,11 +11,11 @@ public enum DatabaseCreation: Sendable {
     case ifMissing
 }
 
-/// The SQLite database in the data folder: where it is, who may read it, how it is opened and closed.
-struct BackendDatabase: Sendable {
+/// The storage in an SQLite database: where it is, who may read it, how it is opened and closed.
+struct SQLiteStorage: Storage {
     static let fileName = "backend.sqlite"
 
-    let pool: DatabasePool
+    private let pool: DatabasePool
     /// Whether opening made it.
     let isNew: Bool
     private let files: OpenFiles
@@ -28,7 +28,7 @@ struct BackendDatabase: Sendable {
     ///   `.storage`.
     static func open(
         in folder: URL, creation: DatabaseCreation, exclusively: Bool
-    ) throws(ReferenceBackendError) -> BackendDatabase {
+    ) throws(ReferenceBackendError) -> SQLiteStorage {
         let file = folder.appending(path: fileName)
         let exists = isDatabase(file)
         switch creation {
@@ -56,19 +56,18 @@ struct BackendDatabase: Sendable {
             try? pool.close()
             throw .storage(path: file.path, problem: "\(error)")
         }
-        return BackendDatabase(pool: pool, isNew: !exists, files: OpenFiles(ofDatabase: file.path), lock: lock)
+        return SQLiteStorage(pool: pool, isNew: !exists, files: OpenFiles(ofDatabase: file.path), lock: lock)
     }
 
-    func read<T: Sendable>(_ value: @escaping @Sendable (Database) throws -> T) async throws -> T {
-        try await pool.read(value)
+    func read<T: Sendable>(_ body: @escaping @Sendable (any StorageReader) throws -> T) async throws -> T {
+        try await pool.read { try body(SQLiteTransaction(database: $0)) }
     }
 
-    /// Changes the database in one transaction.
     /// - Throws: `ReferenceBackendError.storageGone` where the files on disk are no longer those that are open: what is
     ///   written to a deleted file must not be called stored.
-    func write<T: Sendable>(_ updates: @escaping @Sendable (Database) throws -> T) async throws -> T {
+    func write<T: Sendable>(_ body: @escaping @Sendable (any StorageWriter) throws -> T) async throws -> T {
         let value = try await pool.write { database in
-            let value = try updates(database)
+            let value = try body(SQLiteTransaction(database: database))
             try files.check()
             return value
         }
@@ -77,25 +76,21 @@ struct BackendDatabase: Sendable {
         return value
     }
 
-    /// - Throws: `ReferenceBackendError.storageGone`.
-    func checkFiles() throws(ReferenceBackendError) { try files.check() }
+    func check() throws(ReferenceBackendError) { try files.check() }
 
     /// Moves what is in the write-ahead log into the database's own file, so that this file alone is the whole. Blocks.
-    /// - Returns: False where another process used the database at this time.
-    func emptyWriteAheadLog() throws -> Bool {
+    func settle() throws -> Bool {
         try pool.writeWithoutTransaction { database in
             let row = try Row.fetchOne(database, sql: "PRAGMA wal_checkpoint(TRUNCATE)")
             return row?["busy"] == 0
         }
     }
 
-    /// Blocks.
     func close() throws {
         try pool.close()
         lock?.release()
     }
 
-    /// Closes and deletes a database that was just made. Blocks.
     func discard() throws {
         try pool.close()
         for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: pool.path + suffix) }
@@ -104,8 +99,8 @@ struct BackendDatabase: Sendable {
 
     /// Whether there is a database, and not only the empty file that a creation left which was cut off.
     static func isDatabase(_ file: URL) -> Bool {
-        var status = stat()
-        return stat(file.path, &status) == 0 && status.st_size > 0
+        let attributes = try? FileManager.default.attributesOfItem(atPath: file.path)
+        return attributes?[.size] as? Int ?? 0 > 0
     }
 
     private static func openPool(_ file: URL) throws(ReferenceBackendError) -> DatabasePool {
