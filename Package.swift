@@ -237,8 +237,9 @@ let package = Package(
         .testTarget(
             name: "AgentTests",
             dependencies: [
-                "Agent", "AgentModel", "AgentTestSupport", "BackendClient", "Diagnostics", "CronSchedule",
-                "ProcessLogging", "RunJournal", "Sandbox",
+                "Agent", "AgentModel", "AgentTestSupport", "BackendClient", "Cryptography", "Diagnostics",
+                "CronSchedule", "PluginExecution", "PluginStore", "ProcessLogging", "PythonEmbedding", "RunJournal",
+                "Sandbox",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),

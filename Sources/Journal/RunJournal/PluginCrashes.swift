@@ -19,7 +19,9 @@ public struct PluginCrashes: Sendable, Equatable {
 
     /// Not run in the agent's process any more, until its script changes or a person releases it.
     public var isQuarantined: Bool { count >= Self.limit }
+}
 
+extension PluginCrashes {
     init(row: Row) {
         pluginID = row["plugin_id"]
         scriptHash = row["script_hash"]
