@@ -115,14 +115,17 @@ public struct AgentRuntime: Sendable {
                 Task { await dispatcher.catalogChanged() }
                 statusChanged()
             }, memory: PluginMemory(journal: journal, clock: clock, logger: logger), logger: logger)
+        let tasks = TaskIntake(
+            scheduler: scheduler, dispatcher: dispatcher, journal: journal, clock: clock,
+            onResult: { reporter.wake() }, logger: logger)
         let synchronizer = Synchronizer(
             dependencies: Synchronizer.Dependencies(
-                client: client, plugins: loader, scheduler: scheduler, dispatcher: dispatcher, journal: journal,
-                clock: clock, onResult: { reporter.wake() }, onRound: { await statusRecorder.contacted($0) },
+                client: client, plugins: loader, tasks: tasks, scheduler: scheduler, dispatcher: dispatcher,
+                onRound: { await statusRecorder.contacted($0) },
                 onBackend: { await login?.note(backendID: $0) },
                 onAgent: { await statusRecorder.identified($0) }),
             pollInterval: configuration.pollInterval, logger: logger)
-        owners.connect(catalog: catalog, dispatcher: dispatcher, synchronizer: synchronizer)
+        owners.connect(catalog: catalog, dispatcher: dispatcher, tasks: tasks)
         agentEvents.connect(
             reporter: reporter, loader: loader, synchronizer: synchronizer, dispatcher: dispatcher,
             statusChanged: statusChanged, recorder: statusRecorder, logger: logger)

@@ -8,7 +8,7 @@ public final class TaskOwners: Sendable {
     private struct Dependencies: Sendable {
         let catalog: PluginCatalog
         let dispatcher: Dispatcher
-        let synchronizer: Synchronizer
+        let tasks: TaskIntake
     }
 
     /// Nil until the parts are there, which come after the interpreter.
@@ -17,9 +17,9 @@ public final class TaskOwners: Sendable {
 
     public init() {}
 
-    func connect(catalog: PluginCatalog, dispatcher: Dispatcher, synchronizer: Synchronizer) {
+    func connect(catalog: PluginCatalog, dispatcher: Dispatcher, tasks: TaskIntake) {
         dependencies.withLock {
-            $0 = Dependencies(catalog: catalog, dispatcher: dispatcher, synchronizer: synchronizer)
+            $0 = Dependencies(catalog: catalog, dispatcher: dispatcher, tasks: tasks)
         }
     }
 
@@ -34,7 +34,7 @@ public final class TaskOwners: Sendable {
     private static func isTask(_ task: TaskID, of plugin: String, _ dependencies: Dependencies) async -> Bool {
         // One that runs may be listed no more.
         var command = await dependencies.dispatcher.command(of: task)
-        if command == nil { command = await dependencies.synchronizer.command(of: task) }
+        if command == nil { command = await dependencies.tasks.command(of: task) }
         guard let command, case .run(let provider, _) = await dependencies.catalog.resolve(command) else {
             return false
         }
