@@ -12,7 +12,7 @@ import Testing
         #expect(request.readPaths == ["/srv/data", "/etc/x.conf"])
         #expect(request.writePaths == [])
         #expect(request.network == "dns,tcp:443,tcp:8000-8100")
-        #expect((request.memory, request.scratch, request.processes) == (268_435_456, 1_048_576, 8))
+        #expect(request.limits == [.memory: 268_435_456, .scratch: 1_048_576, .processes: 8])
         #expect(request.cpuSeconds == 1.5)
         #expect(request.startsPrograms == false)
         #expect(request.api == "results")
@@ -23,7 +23,7 @@ import Testing
     func nothingInParticularIsNoProblem(_ source: JSONValue) {
         let request = SandboxRequest(source)
         #expect(request.readPaths == nil && request.writePaths == nil && request.network == nil)
-        #expect(request.startsPrograms == nil && request.api == nil && request.memory == nil)
+        #expect(request.startsPrograms == nil && request.api == nil && request.limits[.memory] == nil)
         #expect(request.problems.isEmpty)
     }
 
@@ -49,11 +49,11 @@ import Testing
         Unreadable(field: "network", value: "tcp:0") { $0.network == "none" },
         Unreadable(field: "network", value: "tcp:9-1") { $0.network == "none" },
         Unreadable(field: "network", value: "full,tcp:1") { $0.network == "none" },
-        Unreadable(field: "memory", value: "1 GiB") { $0.memory == nil },
-        Unreadable(field: "memory", value: -1) { $0.memory == nil },
-        Unreadable(field: "memory", value: 1) { $0.memory == 32 << 20 },
-        Unreadable(field: "scratch", value: 1.5) { $0.scratch == nil },
-        Unreadable(field: "processes", value: 1) { $0.processes == 8 },
+        Unreadable(field: "memory", value: "1 GiB") { $0.limits[.memory] == nil },
+        Unreadable(field: "memory", value: -1) { $0.limits[.memory] == nil },
+        Unreadable(field: "memory", value: 1) { $0.limits[.memory] == 32 << 20 },
+        Unreadable(field: "scratch", value: 1.5) { $0.limits[.scratch] == nil },
+        Unreadable(field: "processes", value: 1) { $0.limits[.processes] == 8 },
         Unreadable(field: "cpu_seconds", value: 0) { $0.cpuSeconds == nil },
         Unreadable(field: "programs", value: "no") { $0.startsPrograms == false },
         Unreadable(field: "api", value: "everything") { $0.api == "none" },

@@ -80,9 +80,9 @@ import Testing
         policy.readPaths = [folder.path("data"), "/usr/share"]
         policy.writePaths = ["/var/lib/ours", "/var/lib/theirs"]
         policy.network = try #require(SandboxNetwork("dns,tcp:443"))
-        policy.memory = 1 << 30
-        policy.scratch = 2 << 20
-        policy.processes = 9
+        policy.limits[.memory] = 1 << 30
+        policy.limits[.scratch] = 2 << 20
+        policy.limits[.processes] = 9
         policy.cpuTime = .milliseconds(1500)
         policy.environment = [
             "LANG": "de_DE.UTF-8", "TOKEN": "a=b", "PATH": "/opt/bin:/usr/bin", "RATE": "100%",
@@ -106,7 +106,7 @@ import Testing
             "[sandbox]\nnetwork = full\nmemory = 64 MiB\n[plugin:a]\nnetwork = none\napi = full\n")
         let policy = configuration.settings(for: try PluginID("a")).policy
         #expect(policy.network == .none)
-        #expect(policy.memory == 64 << 20)
+        #expect(policy.limits[.memory] == 64 << 20)
         #expect(policy.api == .full)
         #expect(configuration.settings(for: try PluginID("b")).policy.network == .full)
     }
@@ -167,7 +167,7 @@ import Testing
         let settings = configuration.settings(for: try PluginID("a"), named: "Disk usage")
         #expect(settings.taskTimeout == .seconds(expected), "\(strongest)")
         #expect(settings.concurrency == (expected > 10 ? 2 : 1))
-        #expect(settings.policy.memory == 64 << 20)
+        #expect(settings.policy.limits[.memory] == 64 << 20)
     }
 
     // Each publication has another id: version 2 of a sandboxed plugin ran in the agent's process.
@@ -318,7 +318,7 @@ import Testing
         let docs = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../docs/")
         for name in ["configuration.md", "sandbox.md"] {
             let text = try String(contentsOf: docs.appending(path: name).standardizedFileURL, encoding: .utf8)
-            for key in SandboxKey.allCases.map(\.rawValue) + PolicyKey.allCases.map(\.rawValue) {
+            for key in SandboxKey.allCases.map(\.rawValue) + PolicyKey.names {
                 #expect(text.contains("`\(key)`"), "\(name): \(key)")
             }
         }

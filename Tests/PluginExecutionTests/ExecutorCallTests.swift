@@ -10,7 +10,7 @@ import Testing
     @Test(arguments: Tier.allCases)
     func tables(_ tier: Tier) async throws {
         // Room for a million keys.
-        let fixture = try ExecutorFixture(tier, policy: { $0.memory = 2 << 30 })
+        let fixture = try ExecutorFixture(tier, policy: { $0.limits[.memory] = 2 << 30 })
         for testCase in CallCase.all {
             try await fixture.load(testCase.script)
             let outcome = await fixture.execute("run", testCase.arguments)

@@ -248,7 +248,7 @@ import Testing
             .sandbox,
             policy: {
                 $0.network = testCase.network
-                $0.memory = testCase.memory
+                $0.limits[.memory] = testCase.memory
                 $0.hasProc = testCase.hasProc
             })
         try await fixture.load(Self.script(testCase.body))

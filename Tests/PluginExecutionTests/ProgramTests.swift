@@ -236,7 +236,7 @@ import Testing
 
     @Test(arguments: [1, 2])
     func theSandboxKeepsNone(_ concurrency: Int) async throws {
-        let fixture = try ExecutorFixture(.sandbox, policy: { $0.processes = 32 })
+        let fixture = try ExecutorFixture(.sandbox, policy: { $0.limits[.processes] = 32 })
         try await fixture.load(Self.leaves, concurrency: concurrency)
         let time = Self.seconds()
         for _ in 0..<50 {

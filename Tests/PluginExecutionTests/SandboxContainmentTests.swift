@@ -139,8 +139,8 @@ import Testing
             .sandbox, workers: 2, injectGrace: .milliseconds(50),
             policy: {
                 $0.cpuTime = testCase.cpuTime
-                $0.scratch = 8 << 20
-                $0.memory = 128 << 20
+                $0.limits[.scratch] = 8 << 20
+                $0.limits[.memory] = 128 << 20
             })
         let other = try ExecutorFixture.newID("beside")
         try await fixture.load(Self.script(testCase.body))
@@ -185,7 +185,7 @@ import Testing
     }
 
     @Test func resultThatIsTooLarge() async throws {
-        let fixture = try ExecutorFixture(.sandbox, policy: { $0.memory = 2 << 30 })
+        let fixture = try ExecutorFixture(.sandbox, policy: { $0.limits[.memory] = 2 << 30 })
         try await fixture.load("class Plugin:\n    def run(self, size): return 'x' * size")
         let outcome = await fixture.execute("run", "{\"size\": \((16 << 20) + 1)}")
         #expect(outcome.status == .failed)

@@ -37,7 +37,7 @@ import Testing
         """
 
     private func run(_ tier: Tier, _ function: String, _ arguments: String = "{}") async throws -> Outcome {
-        let fixture = try ExecutorFixture(tier, policy: { $0.memory = 1 << 30 })
+        let fixture = try ExecutorFixture(tier, policy: { $0.limits[.memory] = 1 << 30 })
         try await fixture.load(Self.script)
         let outcome = await fixture.execute(function, arguments, timeLimit: .seconds(120))
         await fixture.executor.shutDown()

@@ -10,7 +10,7 @@ import Testing
         var policy = SandboxPolicy()
         policy.network = .full
         policy.api = .full
-        policy.memory = 1 << 30
+        policy.limits[.memory] = 1 << 30
         policy.cpuTime = .seconds(60)
         return policy
     }
@@ -28,7 +28,7 @@ import Testing
                 "cpu_seconds": 1.5, "programs": false, "api": "results",
             ]))
         #expect(policy.network.description == "dns,tcp:443")
-        #expect((policy.memory, policy.scratch, policy.processes) == (64 << 20, 2 << 20, 9))
+        #expect((policy.limits[.memory], policy.limits[.scratch], policy.limits[.processes]) == (64 << 20, 2 << 20, 9))
         #expect(policy.cpuTime == .milliseconds(1500))
         #expect(!policy.startsPrograms)
         #expect(policy.api == .results)
@@ -45,7 +45,7 @@ import Testing
                 "scratch": .unsigned(.max), "processes": 100_000, "cpu_seconds": 3600, "programs": true, "api": "full",
             ]))
         #expect(policy == host)
-        #expect(Set(refused.map(\.setting)) == Set(SandboxRequest.Field.allCases.map(\.rawValue)))
+        #expect(Set(refused.map(\.setting)) == Set(SandboxRequest.fieldNames))
         #expect(refused.filter(\.misleadsScans).map(\.setting) == ["network"])
         #expect(refused.allSatisfy { $0.sentence.contains("\"\($0.asked)\"") })
     }

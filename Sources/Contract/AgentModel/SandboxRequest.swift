@@ -12,12 +12,8 @@ public struct SandboxRequest: Hashable, Sendable {
     public let writePaths: [String]?
     /// `none`, `full`, or a list such as `dns,tcp:443,tcp:8000-8100`.
     public let network: String?
-    /// Bytes of memory of each process.
-    public let memory: Int?
-    /// Bytes of the scratch folder.
-    public let scratch: Int?
-    /// Threads and processes together.
-    public let processes: Int?
+    /// What there is at most of each thing that the sandbox limits.
+    public let limits: [SandboxLimit: Int]
     /// Seconds of processor time of one run.
     public let cpuSeconds: Double?
     /// Whether other programs may be started.
@@ -42,23 +38,18 @@ public struct SandboxRequest: Hashable, Sendable {
     /// As it was written, unreadable parts included: a stored document must not ask for more than the one fetched.
     public let source: JSONValue
 
-    /// The names of the fields.
+    /// The names of the fields, beside those of limits.
     public enum Field: String, CaseIterable, Sendable {
         case readPaths = "read_paths"
         case writePaths = "write_paths"
         case network
-        case memory
-        case scratch
-        case processes
         case cpuSeconds = "cpu_seconds"
         case programs
         case api
     }
 
-    /// The least of each number: with less nothing runs.
-    static let leastMemory = 32 << 20
-    static let leastScratch = 1 << 20
-    static let leastProcesses = 8
+    /// The names of all fields.
+    public static let fieldNames = Field.allCases.map(\.rawValue) + SandboxLimit.all.map(\.name)
 
     public init(_ source: JSONValue) {
         var reader = SandboxRequestReader(source)
@@ -68,9 +59,8 @@ public struct SandboxRequest: Hashable, Sendable {
         network = reader.text(
             .network, otherwise: "none", allowed: "none, full, or a list such as dns,tcp:443,tcp:8000-8100",
             where: Self.isNetwork)
-        memory = reader.count(.memory, least: Self.leastMemory)
-        scratch = reader.count(.scratch, least: Self.leastScratch)
-        processes = reader.count(.processes, least: Self.leastProcesses)
+        limits = Dictionary(
+            uniqueKeysWithValues: SandboxLimit.all.compactMap { limit in reader.count(limit).map { (limit, $0) } })
         cpuSeconds = reader.seconds(.cpuSeconds)
         startsPrograms = reader.boolean(.programs)
         api = reader.text(.api, otherwise: "none", allowed: "none, results or full") {
@@ -116,7 +106,7 @@ private struct SandboxRequestReader {
         switch source {
         case .object(let object):
             (fields, isUnreadable) = (object, false)
-            let known = SandboxRequest.Field.allCases.map(\.rawValue)
+            let known = SandboxRequest.fieldNames
             for name in object.keys.sorted() where !known.contains(name) {
                 refuse(name, "there is no such field; known are \(known.joined(separator: ", "))")
             }
@@ -132,19 +122,23 @@ private struct SandboxRequestReader {
         problems.append(SandboxRequest.Problem(field: field, problem: problem))
     }
 
-    private func value(_ field: SandboxRequest.Field) -> JSONValue? {
+    private func value(_ field: String) -> JSONValue? {
         if isUnreadable { return .object([:]) }
-        let value = fields[field.rawValue]
+        let value = fields[field]
         return value == .null ? nil : value
     }
 
     /// Says it of a field, but not of each that is missing where there is no object.
+    private mutating func refuse(field: String, _ problem: String) {
+        if !isUnreadable { refuse(field, problem) }
+    }
+
     private mutating func refuse(_ field: SandboxRequest.Field, _ problem: String) {
-        if !isUnreadable { refuse(field.rawValue, problem) }
+        refuse(field: field.rawValue, problem)
     }
 
     mutating func paths(_ field: SandboxRequest.Field) -> [String]? {
-        guard let value = value(field) else { return nil }
+        guard let value = value(field.rawValue) else { return nil }
         guard case .array(let elements) = value else {
             refuse(field, "it is not a list of paths")
             return []
@@ -169,7 +163,7 @@ private struct SandboxRequestReader {
     mutating func text(
         _ field: SandboxRequest.Field, otherwise: String, allowed: String, where isAllowed: (String) -> Bool
     ) -> String? {
-        guard let value = value(field) else { return nil }
+        guard let value = value(field.rawValue) else { return nil }
         if case .string(let text) = value, isAllowed(text) { return text }
         let text = if case .string(let text) = value { text } else { value.text }
         refuse(field, "\(quoted(text)) is not \(allowed)")
@@ -177,8 +171,8 @@ private struct SandboxRequestReader {
     }
 
     /// What is too little counts as the least; what is no number leaves what the host allows.
-    mutating func count(_ field: SandboxRequest.Field, least: Int) -> Int? {
-        guard let value = value(field) else { return nil }
+    mutating func count(_ limit: SandboxLimit) -> Int? {
+        guard let value = value(limit.name) else { return nil }
         let number: Int? =
             switch value {
             case .integer(let number): Int(clamping: number)
@@ -186,15 +180,15 @@ private struct SandboxRequestReader {
             default: nil
             }
         guard let number, number > 0 else {
-            refuse(field, "it is not a whole number above 0")
+            refuse(field: limit.name, "it is not a whole number above 0")
             return nil
         }
-        if number < least { refuse(field, "it is less than \(least), which is the least") }
-        return max(number, least)
+        if number < limit.least { refuse(field: limit.name, "it is less than \(limit.least), which is the least") }
+        return max(number, limit.least)
     }
 
     mutating func seconds(_ field: SandboxRequest.Field) -> Double? {
-        guard let value = value(field) else { return nil }
+        guard let value = value(field.rawValue) else { return nil }
         let seconds: Double =
             switch value {
             case .integer(let number): Double(number)
@@ -209,7 +203,7 @@ private struct SandboxRequestReader {
     }
 
     mutating func boolean(_ field: SandboxRequest.Field) -> Bool? {
-        guard let value = value(field) else { return nil }
+        guard let value = value(field.rawValue) else { return nil }
         if case .bool(let boolean) = value { return boolean }
         refuse(field, "it is neither true nor false")
         return false

@@ -182,8 +182,11 @@ static int set_limits(const struct rb_plan *plan, int is_alone) {
     if (error == 0) error = limit(RLIMIT_MEMLOCK, 0);
     // Signals that wait count for the user, the agent included.
     if (error == 0) error = limit(RLIMIT_SIGPENDING, 256);
-    // Counted by user: it would count the agent's, and those of other plugins.
-    if (error == 0 && is_alone && plan->processes > 0) error = limit(RLIMIT_NPROC, plan->processes);
+    for (size_t i = 0; error == 0 && i < plan->limit_count; i++) {
+        // Counted by user: it would count the agent's, and those of other plugins.
+        if (plan->limits[i].resource == RLIMIT_NPROC && !is_alone) continue;
+        error = limit(plan->limits[i].resource, plan->limits[i].value);
+    }
     return error;
 }
 

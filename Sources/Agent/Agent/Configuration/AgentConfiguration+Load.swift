@@ -173,7 +173,7 @@ struct ConfigurationLoader {
                 case nil:
                     guard own.contains(entry.name) else { continue }
                     refuse(
-                        entry, known: PluginKey.allCases.map(\.rawValue) + PolicyKey.allCases.map(\.rawValue),
+                        entry, known: PluginKey.allCases.map(\.rawValue) + PolicyKey.names,
                         elsewhere: Self.sections(with: entry.name))
                     continue
                 }
@@ -263,7 +263,7 @@ struct ConfigurationLoader {
     private mutating func refuseUnusedDefaults() {
         let known =
             ConfigurationKey.allCases.map(\.rawValue) + PluginKey.allCases.map(\.rawValue)
-            + PolicyKey.allCases.map(\.rawValue) + SandboxKey.allCases.map(\.rawValue)
+            + PolicyKey.names + SandboxKey.allCases.map(\.rawValue)
         for entry in document?.defaults.entries ?? [] where !known.contains(entry.name) && !used.contains(entry.name) {
             refuse(entry, known: known)
         }
@@ -284,7 +284,7 @@ struct ConfigurationLoader {
     /// The titles of the sections that have a setting, with the brackets.
     static func sections(with name: String) -> [String] {
         let ofPlugins = ["[\(pluginPrefix)PLUGIN_ID]", "[\(pluginNamePrefix)NAME]"]
-        if PolicyKey(rawValue: name) != nil { return ["[\(sandboxSection)]"] + ofPlugins }
+        if PolicyKey(name) != nil { return ["[\(sandboxSection)]"] + ofPlugins }
         if SandboxKey(rawValue: name) != nil { return ["[\(sandboxSection)]"] }
         var sections: [String] = []
         if ConfigurationKey(rawValue: name) != nil { sections.append("[\(agentSection)]") }

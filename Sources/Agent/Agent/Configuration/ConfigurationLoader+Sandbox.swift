@@ -22,13 +22,13 @@ extension ConfigurationLoader {
             return
         }
         let own = Set(section.entries.map(\.name))
-        let known = SandboxKey.allCases.map(\.rawValue) + PolicyKey.allCases.map(\.rawValue)
+        let known = SandboxKey.allCases.map(\.rawValue) + PolicyKey.names
         var policy = configuration.pluginDefaults.policy
         for entry in document.settings(of: section, used: &used, problems: &problems) {
             let origin = document.origin(entry.line)
             if let key = SandboxKey(rawValue: entry.name) {
                 read(key, entry.value, origin)
-            } else if let key = PolicyKey(rawValue: entry.name) {
+            } else if let key = PolicyKey(entry.name) {
                 read(key, entry.value, origin, into: &policy)
             } else if own.contains(entry.name) {
                 refuse(entry, known: known, elsewhere: Self.sections(with: entry.name))
@@ -56,15 +56,23 @@ extension ConfigurationLoader {
         _ key: PolicyKey, _ text: String, _ origin: ConfigurationOrigin, into policy: inout SandboxPolicy
     ) {
         switch key {
+        case .access(let key): read(key, text, origin, into: &policy)
+        case .limit(let limit):
+            read(limit.name, text, origin) { text throws(SettingParser.Refusal) in
+                let allowed = limit.least...limit.most
+                return limit.isBytes
+                    ? try SettingParser.bytes(text, allowed) : try SettingParser.integer(text, allowed)
+            }.map { policy.limits[limit] = $0 }
+        }
+    }
+
+    private mutating func read(
+        _ key: AccessKey, _ text: String, _ origin: ConfigurationOrigin, into policy: inout SandboxPolicy
+    ) {
+        switch key {
         case .readPaths: readPaths(key, text, origin).map { policy.readPaths = $0 }
         case .writePaths: readPaths(key, text, origin).map { policy.writePaths = $0 }
         case .network: read(key.rawValue, text, origin, SettingParser.network).map { policy.network = $0 }
-        case .memory: readBytes(key, text, origin, from: 32 << 20).map { policy.memory = $0 }
-        case .scratch: readBytes(key, text, origin, from: 1 << 20).map { policy.scratch = $0 }
-        case .processes:
-            read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
-                try SettingParser.integer(text, 8...100_000)
-            }.map { policy.processes = $0 }
         case .cpuSeconds:
             read(key.rawValue, text, origin, SettingParser.timeLimit).map { policy.cpuTime = $0 }
         case .environment:
@@ -84,7 +92,7 @@ extension ConfigurationLoader {
     }
 
     private mutating func readPaths(
-        _ key: PolicyKey, _ text: String, _ origin: ConfigurationOrigin
+        _ key: AccessKey, _ text: String, _ origin: ConfigurationOrigin
     ) -> [String]? {
         let directory = directory(for: origin)
         let keptOut = key == .writePaths ? keptOut + keptUnchanged : keptOut
@@ -137,14 +145,6 @@ extension ConfigurationLoader {
         for folder in SandboxPlan.programFolders + configuration.pythonPath {
             guard let own = keptOut.first(where: { SettingParser.lies($0, in: folder) }) else { continue }
             problems.append(.exposedFile(path: own, folder: folder))
-        }
-    }
-
-    private mutating func readBytes(
-        _ key: PolicyKey, _ text: String, _ origin: ConfigurationOrigin, from least: Int
-    ) -> Int? {
-        read(key.rawValue, text, origin) { text throws(SettingParser.Refusal) in
-            try SettingParser.bytes(text, least...(1 << 40))
         }
     }
 }

@@ -105,7 +105,7 @@ enum PluginSettingKey: Hashable {
     init?(_ name: String) {
         if let key = PluginKey(rawValue: name) {
             self = .plugin(key)
-        } else if let key = PolicyKey(rawValue: name) {
+        } else if let key = PolicyKey(name) {
             self = .policy(key)
         } else {
             return nil
@@ -121,17 +121,15 @@ extension PluginSettings {
         case .plugin(.taskTimeout): taskTimeout = other.taskTimeout
         case .plugin(.concurrency): concurrency = other.concurrency
         case .plugin(.keepPrograms): keepsPrograms = other.keepsPrograms
-        case .policy(.readPaths): policy.readPaths = other.policy.readPaths
-        case .policy(.writePaths): policy.writePaths = other.policy.writePaths
-        case .policy(.network): policy.network = other.policy.network
-        case .policy(.memory): policy.memory = other.policy.memory
-        case .policy(.scratch): policy.scratch = other.policy.scratch
-        case .policy(.processes): policy.processes = other.policy.processes
-        case .policy(.cpuSeconds): policy.cpuTime = other.policy.cpuTime
-        case .policy(.environment): policy.environment = other.policy.environment
-        case .policy(.programs): policy.startsPrograms = other.policy.startsPrograms
-        case .policy(.proc): policy.hasProc = other.policy.hasProc
-        case .policy(.api): policy.api = other.policy.api
+        case .policy(.limit(let limit)): policy.limits[limit] = other.policy.limits[limit]
+        case .policy(.access(.readPaths)): policy.readPaths = other.policy.readPaths
+        case .policy(.access(.writePaths)): policy.writePaths = other.policy.writePaths
+        case .policy(.access(.network)): policy.network = other.policy.network
+        case .policy(.access(.cpuSeconds)): policy.cpuTime = other.policy.cpuTime
+        case .policy(.access(.environment)): policy.environment = other.policy.environment
+        case .policy(.access(.programs)): policy.startsPrograms = other.policy.startsPrograms
+        case .policy(.access(.proc)): policy.hasProc = other.policy.hasProc
+        case .policy(.access(.api)): policy.api = other.policy.api
         }
     }
 }

@@ -1,3 +1,4 @@
+import AgentModel
 public import Sandbox
 
 /// How plugins are confined whose isolation is the sandbox: the section `[sandbox]`, but for the policy, which each
@@ -18,13 +19,28 @@ enum SandboxKey: String, CaseIterable {
 }
 
 /// The settings of `[sandbox]` and of `[plugin:PLUGIN_ID]` that make a policy.
-enum PolicyKey: String, CaseIterable {
+enum PolicyKey: Hashable {
+    case access(AccessKey)
+    case limit(SandboxLimit)
+
+    static let names = AccessKey.allCases.map(\.rawValue) + SandboxLimit.all.map(\.name)
+
+    init?(_ name: String) {
+        if let key = AccessKey(rawValue: name) {
+            self = .access(key)
+        } else if let limit = SandboxLimit(name: name) {
+            self = .limit(limit)
+        } else {
+            return nil
+        }
+    }
+}
+
+/// The settings of a policy that are no limits: what a plugin may reach.
+enum AccessKey: String, CaseIterable {
     case readPaths = "read_paths"
     case writePaths = "write_paths"
     case network
-    case memory
-    case scratch
-    case processes
     case cpuSeconds = "cpu_seconds"
     case environment
     case programs

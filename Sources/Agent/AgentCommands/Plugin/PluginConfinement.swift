@@ -36,13 +36,17 @@ struct PluginConfinement {
         let refused: [SandboxRefusal]
 
         var text: String {
-            let limits = [
-                ("read", gets.readPaths.joined(separator: ":")), ("write", gets.writePaths.joined(separator: ":")),
-                ("network", gets.network), ("memory", "\(gets.memory) bytes"), ("scratch", "\(gets.scratch) bytes"),
-                ("processes", "\(gets.processes)"), ("cpu", gets.cpuSeconds.map { "\($0) seconds" } ?? "no limit"),
-                ("environment", gets.environment.joined(separator: ", ")),
-                ("programs", gets.programs ? "yes" : "no"), ("api", gets.api),
-            ]
+            let limits =
+                [
+                    ("read", gets.readPaths.joined(separator: ":")), ("write", gets.writePaths.joined(separator: ":")),
+                    ("network", gets.network),
+                ]
+                + SandboxLimit.all.map { ($0.name, "\(gets.limits[$0])" + ($0.isBytes ? " bytes" : "")) }
+                + [
+                    ("cpu", gets.cpuSeconds.map { "\($0) seconds" } ?? "no limit"),
+                    ("environment", gets.environment.joined(separator: ", ")),
+                    ("programs", gets.programs ? "yes" : "no"), ("api", gets.api),
+                ]
             let lines =
                 ["asks for     \(asks.map { Terminal.sanitized($0.text) } ?? "nothing in particular")", "gets"]
                 + limits.map { label, value in
@@ -58,9 +62,7 @@ struct PluginConfinement {
         let readPaths: [String]
         let writePaths: [String]
         let network: String
-        let memory: Int
-        let scratch: Int
-        let processes: Int
+        let limits: SandboxLimits
         let cpuSeconds: Double?
         /// Names alone: the values may be secrets.
         let environment: [String]
@@ -72,9 +74,7 @@ struct PluginConfinement {
             readPaths = policy.readPaths
             writePaths = policy.writePaths
             network = policy.network.description
-            memory = policy.memory
-            scratch = policy.scratch
-            processes = policy.processes
+            limits = policy.limits
             cpuSeconds = policy.cpuTime?.seconds
             environment = policy.environment.keys.sorted()
             programs = policy.startsPrograms
@@ -86,7 +86,21 @@ struct PluginConfinement {
             case readPaths = "read_paths"
             case writePaths = "write_paths"
             case cpuSeconds = "cpu_seconds"
-            case network, memory, scratch, processes, environment, programs, proc, api
+            case network, environment, programs, proc, api
+        }
+
+        /// The limits stand beside the rest, under their names.
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(readPaths, forKey: .readPaths)
+            try container.encode(writePaths, forKey: .writePaths)
+            try container.encode(network, forKey: .network)
+            try container.encodeIfPresent(cpuSeconds, forKey: .cpuSeconds)
+            try container.encode(environment, forKey: .environment)
+            try container.encode(programs, forKey: .programs)
+            try container.encode(proc, forKey: .proc)
+            try container.encode(api, forKey: .api)
+            try Dictionary(uniqueKeysWithValues: SandboxLimit.all.map { ($0.name, limits[$0]) }).encode(to: encoder)
         }
     }
 }

@@ -59,6 +59,12 @@ struct rb_ports {
 
 enum { RB_NETWORK_NONE, RB_NETWORK_PORTS, RB_NETWORK_FULL };
 
+/// How much there is of a resource of setrlimit(2).
+struct rb_limit {
+    int resource;
+    uint64_t value;
+};
+
 struct rb_plan {
     /// Landlock's rules bind to what a path leads to now. The scratch folder is among them.
     const struct rb_path *paths;
@@ -66,8 +72,8 @@ struct rb_plan {
     int network;
     const struct rb_ports *ports;
     size_t port_count;
-    /// Threads and processes together; 0 for no limit.
-    uint64_t processes;
+    const struct rb_limit *limits;
+    size_t limit_count;
     uint64_t file_size;
     uint64_t open_files;
     int may_start_programs;

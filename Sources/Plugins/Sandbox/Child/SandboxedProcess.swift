@@ -1,3 +1,4 @@
+import AgentModel
 internal import CArguments
 internal import CSandbox
 import Glibc
@@ -89,7 +90,9 @@ public struct SandboxedProcess: Sendable {
 
     /// The interpreter and all threads of ours are there: from here on memory is limited, and calls may come.
     public func declareReady() {
-        if !plan.isUnconfined, confinement.limitMemory(to: plan.policy.memory) != 0, plan.mode == .require { _exit(1) }
+        if !plan.isUnconfined, confinement.limitMemory(to: plan.policy.limits[.memory]) != 0, plan.mode == .require {
+            _exit(1)
+        }
         Self.greet(control, confinement.report)
     }
 

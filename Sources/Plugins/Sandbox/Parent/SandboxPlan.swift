@@ -1,3 +1,4 @@
+import AgentModel
 internal import CSandbox
 import Foundation
 
@@ -96,7 +97,8 @@ extension SandboxPlan {
             for path in paths { writer.text(path) }
         }
         writer.text(policy.network.description)
-        for number in [policy.memory, policy.scratch, policy.processes, channels] { writer.integer(UInt64(number)) }
+        for limit in SandboxLimit.all { writer.integer(UInt64(policy.limits[limit])) }
+        writer.integer(UInt64(channels))
         writer.integer(policy.startsPrograms ? 1 : 0)
         writer.integer(policy.hasProc ? 1 : 0)
         writer.text(policy.api.rawValue)
@@ -121,9 +123,7 @@ extension SandboxPlan {
         (policy.readPaths, policy.writePaths, pythonPath, libraryPaths) = (lists[0], lists[1], lists[2], lists[3])
         guard let network = SandboxNetwork(try reader.text()) else { throw .malformed }
         policy.network = network
-        policy.memory = Int(try reader.integer())
-        policy.scratch = Int(try reader.integer())
-        policy.processes = Int(try reader.integer())
+        for limit in SandboxLimit.all { policy.limits[limit] = Int(try reader.integer()) }
         channels = Int(try reader.integer())
         policy.startsPrograms = try reader.integer() != 0
         policy.hasProc = try reader.integer() != 0
@@ -232,32 +232,42 @@ extension SandboxPlan {
         }
         let paths = zip(names, rules).map { rb_path(path: $0, access: Int32($1.access)) }
         let ports = (policy.network.openPorts ?? []).map { rb_ports(first: $0.lowerBound, last: $0.upperBound) }
+        let limits = SandboxLimit.all.compactMap { limit in
+            limit.resource.map { rb_limit(resource: $0, value: UInt64(policy.limits[limit])) }
+        }
         return paths.withUnsafeBufferPointer { paths in
             ports.withUnsafeBufferPointer { ports in
-                var plan = rb_plan()
-                (plan.paths, plan.path_count) = (paths.baseAddress, paths.count)
-                (plan.ports, plan.port_count) = (ports.baseAddress, ports.count)
-                plan.network =
-                    switch policy.network {
-                    case .none: Int32(RB_NETWORK_NONE)
-                    case .ports: Int32(RB_NETWORK_PORTS)
-                    case .full: Int32(RB_NETWORK_FULL)
-                    }
-                plan.processes = UInt64(policy.processes)
-                plan.file_size = UInt64(max(policy.scratch, 64 << 20))
-                plan.open_files = UInt64(256 + 2 * (channels - 1))
-                plan.may_start_programs = policy.startsPrograms ? 1 : 0
-                plan.has_proc = policy.hasProc ? 1 : 0
-                (plan.user, plan.group) = (user?.user ?? 0, user?.group ?? 0)
-                plan.scratch = UnsafePointer(mount)
-                plan.scratch_size = scratch == .mounted ? UInt64(policy.scratch) : 0
-                plan.parent = parent
-                plan.supervision = Descriptor.supervision(channels: channels)
-                plan.unconfined = isUnconfined ? 1 : 0
-                plan.withheld = UInt32(withheld.bits)
-                return body(&plan)
+                limits.withUnsafeBufferPointer { limits in
+                    var plan = rb_plan()
+                    (plan.paths, plan.path_count) = (paths.baseAddress, paths.count)
+                    (plan.ports, plan.port_count) = (ports.baseAddress, ports.count)
+                    (plan.limits, plan.limit_count) = (limits.baseAddress, limits.count)
+                    plan.scratch = UnsafePointer(mount)
+                    fill(&plan)
+                    return body(&plan)
+                }
             }
         }
+    }
+
+    /// What of the plan is no pointer.
+    private func fill(_ plan: inout rb_plan) {
+        plan.network =
+            switch policy.network {
+            case .none: Int32(RB_NETWORK_NONE)
+            case .ports: Int32(RB_NETWORK_PORTS)
+            case .full: Int32(RB_NETWORK_FULL)
+            }
+        plan.file_size = UInt64(max(policy.limits[.scratch], 64 << 20))
+        plan.open_files = UInt64(256 + 2 * (channels - 1))
+        plan.may_start_programs = policy.startsPrograms ? 1 : 0
+        plan.has_proc = policy.hasProc ? 1 : 0
+        (plan.user, plan.group) = (user?.user ?? 0, user?.group ?? 0)
+        plan.scratch_size = scratch == .mounted ? UInt64(policy.limits[.scratch]) : 0
+        plan.parent = parent
+        plan.supervision = Descriptor.supervision(channels: channels)
+        plan.unconfined = isUnconfined ? 1 : 0
+        plan.withheld = UInt32(withheld.bits)
     }
 }
 

@@ -13,11 +13,6 @@ extension SandboxPolicy {
         func note(_ field: SandboxRequest.Field, _ asked: String, _ granted: String) {
             refused.append(SandboxRefusal(setting: field.rawValue, asked: asked, granted: granted))
         }
-        func least(_ field: SandboxRequest.Field, _ asked: Int?, _ allowed: WritableKeyPath<SandboxPolicy, Int>) {
-            guard let asked else { return }
-            if asked > self[keyPath: allowed] { note(field, "\(asked)", "\(self[keyPath: allowed])") }
-            policy[keyPath: allowed] = min(asked, self[keyPath: allowed])
-        }
 
         // What may be written may be read.
         let paths = [
@@ -36,9 +31,14 @@ extension SandboxPolicy {
             policy.network = network.intersection(asked)
             if !asked.isWithin(policy.network) { note(.network, asked.description, policy.network.description) }
         }
-        least(.memory, request.memory, \.memory)
-        least(.scratch, request.scratch, \.scratch)
-        least(.processes, request.processes, \.processes)
+        for limit in SandboxLimit.all {
+            guard let asked = request.limits[limit] else { continue }
+            let allowed = limits[limit]
+            if asked > allowed {
+                refused.append(SandboxRefusal(setting: limit.name, asked: "\(asked)", granted: "\(allowed)"))
+            }
+            policy.limits[limit] = min(asked, allowed)
+        }
         if let seconds = request.cpuSeconds {
             let asked = Duration.milliseconds(Int64((seconds * 1000).rounded(.up)))
             if let cpuTime, asked > cpuTime { note(.cpuSeconds, "\(seconds)", "\(cpuTime.seconds)") }

@@ -5,12 +5,7 @@ public struct SandboxPolicy: Sendable, Hashable {
     /// Files and folders it may read, change and make files in; absolute.
     public var writePaths: [String] = []
     public var network = SandboxNetwork.none
-    /// Bytes of memory, of each of its processes.
-    public var memory = 256 << 20
-    /// Bytes it may keep in its scratch folder, which is in memory.
-    public var scratch = 64 << 20
-    /// Threads and processes together.
-    public var processes = 64
+    public var limits = SandboxLimits()
     /// Of processor time for one run, everything it starts included; nil for no limit.
     public var cpuTime: Duration?
     /// Variables it gets beside `PATH`, `LANG`, `HOME` and `TMPDIR`.

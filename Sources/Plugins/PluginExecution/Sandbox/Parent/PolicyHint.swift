@@ -25,9 +25,11 @@ extension SandboxPolicy {
                 + "\(Self.list(readPaths)) and write_paths = \(Self.list(writePaths))"
         }
         // EAGAIN of fork(2).
-        if exception.type == "BlockingIOError", has(11) { return "; the plugin's sandbox has processes = \(processes)" }
+        if exception.type == "BlockingIOError", has(11) {
+            return "; the plugin's sandbox has processes = \(limits[.processes])"
+        }
         // ENOSPC.
-        if has(28) { return "; the plugin's sandbox has scratch = \(scratch >> 20) MiB" }
+        if has(28) { return "; the plugin's sandbox has scratch = \(limits[.scratch] >> 20) MiB" }
         return nil
     }
 

@@ -31,7 +31,7 @@ struct SandboxedRun {
             result, stoppedBy: step, limit: limit, startedAt: startedAt, duration: duration, isolation: isolation)
         if outcome.status == .failed, case .failure(.raised(let exception)) = result.value, exception.isMemoryError {
             outcome.status = .outOfMemory
-            outcome.error = .outOfMemory(policy.memory, exception)
+            outcome.error = .outOfMemory(policy.limits[.memory], exception)
         } else if case .failure(.raised(let exception)) = result.value, step == nil,
             let hint = policy.hint(for: exception)
         {
