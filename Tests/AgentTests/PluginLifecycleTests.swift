@@ -1,7 +1,6 @@
 import AgentModel
 import Cryptography
 import Foundation
-import Glibc
 import PluginExecution
 import PythonEmbedding
 import Sandbox
@@ -248,15 +247,7 @@ import Testing
         #expect(shown.first == "show failed" && shown.last == "finish ready")
     }
 
-    private func plugin(_ script: String) -> VerifiedPlugin {
-        let digest = SHA512.hash(script.utf8)
-        let document = PluginDocument(
-            id: "p", name: "p", version: nil, description: nil, script: script, hash: digest.hex,
-            commands: ["p.run": CommandDocument(id: "c", name: "p.run", function: "run")])
-        return VerifiedPlugin(
-            id: story.value.id, document: document, script: Array(script.utf8), digest: digest, fileName: "p.py",
-            path: "/p.py", identity: FileVersion(stat()))
-    }
+    private func plugin(_ script: String) -> VerifiedPlugin { .example(story.value.id, script: script) }
 }
 
 /// A plugin's life, and the time in it.

@@ -9,7 +9,7 @@ import Testing
     private static let short = RunQueue.Cost(duration: .microseconds(10), size: 10)
     private static let long = RunQueue.Cost(duration: .seconds(1), size: 10)
 
-    private func lane(_ plugin: String) throws -> RunQueue.Lane { .plugin(try PluginID(plugin)) }
+    private func group(_ plugin: String) throws -> RunQueue.Group { .plugin(try PluginID(plugin)) }
 
     private func oneOff(_ id: String, arguments: String = "{}") -> PlannedRun {
         PlannedRun(task: TaskDocument(id: id, command: "c", cron: nil, arguments: arguments))
@@ -25,7 +25,7 @@ import Testing
         for number in 0..<count {
             let run = oneOff("\(plugin)-\(number)")
             _ = queue.hold(run)
-            queue.queue(run, in: try lane(plugin))
+            queue.queue(run, in: try group(plugin))
         }
     }
 
@@ -109,7 +109,7 @@ import Testing
         queue.finish(oneOff("a-0"))
         for number in 0..<5 {
             _ = queue.hold(scheduled("s-\(number)"))
-            queue.queue(scheduled("s-\(number)"), in: try lane("a"))
+            queue.queue(scheduled("s-\(number)"), in: try group("a"))
         }
         #expect(queue.admit().map(\.isAhead) == [false])
     }
@@ -129,7 +129,7 @@ import Testing
         #expect(queue.hold(oneOff("t")) == .known)
         #expect(queue.hold(oneOff("t", arguments: #"{"a": 1}"#)) == .held)
         #expect(!queue.holds(oneOff("t")))
-        queue.queue(oneOff("t", arguments: #"{"a": 1}"#), in: try lane("a"))
+        queue.queue(oneOff("t", arguments: #"{"a": 1}"#), in: try group("a"))
         #expect(queue.admit().map(\.run) == [oneOff("t", arguments: #"{"a": 1}"#)])
         // It runs.
         #expect(queue.hold(oneOff("t")) == .known)
@@ -141,7 +141,7 @@ import Testing
         try fill(queue, "a", 3)
         let changed = oneOff("a-0", arguments: #"{"a": 1}"#)
         _ = queue.hold(changed)
-        queue.queue(changed, in: try lane("a"))
+        queue.queue(changed, in: try group("a"))
         #expect(runAll(queue, cost: Self.long) == ["a-1", "a-2", "a-0"])
     }
 
@@ -149,7 +149,7 @@ import Testing
         let queue = HeldQueue(workers: 1)
         try fill(queue, "a", 100)
         _ = queue.hold(scheduled("s"))
-        queue.queue(scheduled("s"), in: try lane("b"))
+        queue.queue(scheduled("s"), in: try group("b"))
         _ = queue.admit()
         let gone = queue.withdraw(exceptOneOffs: [oneOff("a-99").task.key], schedules: [])
         #expect(gone == [oneOff("a-0").task.key])
@@ -229,7 +229,7 @@ import Testing
     func runs(waitingFor questions: [PluginCatalog.Question]) -> [PlannedRun] { queue.runs(waitingFor: questions) }
     func hold(_ run: PlannedRun) -> RunQueue.Admission { queue.hold(run) }
     func wait(_ run: PlannedRun, reason: String) -> Bool { queue.wait(run, reason: reason) }
-    func queue(_ run: PlannedRun, in lane: RunQueue.Lane) { queue.queue(run, in: lane) }
+    func queue(_ run: PlannedRun, in group: RunQueue.Group) { queue.queue(run, in: group) }
     func admit() -> [RunQueue.Start] { queue.admit() }
     func leave(_ run: PlannedRun, after cost: RunQueue.Cost?) { queue.leave(run, after: cost) }
     func finish(_ run: PlannedRun, isHeldAgain: Bool = false) { queue.finish(run, isHeldAgain: isHeldAgain) }

@@ -55,6 +55,7 @@ public actor Dispatcher: Service {
     private let startsContinuation: AsyncStream<PlannedRun>.Continuation
 
     private var queue: RunQueue
+    private var commands = ResolvedCommands()
     private var outbox = OutboxGate() { didSet { isHoldingBack.store(outbox.isFull, ordering: .releasing) } }
     private let isHoldingBack = Atomic(false)
     /// How often it was said that plugins have changed.
@@ -208,12 +209,11 @@ public actor Dispatcher: Service {
 
     private func enqueue(_ run: PlannedRun) async {
         guard queue.holds(run) else { return }
-        let lane: RunQueue.Lane
+        let group: RunQueue.Group
         let version = catalogVersion
-        // A schedule's time has come; it runs on what is there.
-        switch await dependencies.catalog.resolve(run.task.command, awaitsUpdate: run.scheduledFor == nil) {
-        case .run(let plugin, _): lane = .plugin(plugin.id)
-        case .reject: lane = .rejected
+        switch await resolve(run.question) {
+        case .run(let plugin, _): group = .plugin(plugin.id)
+        case .reject: group = .rejected
         case .wait(let reason, let isLoading):
             // Its plugin may have come while this was asked, and nobody would look again.
             guard version == catalogVersion else { return await enqueue(run) }
@@ -225,8 +225,20 @@ public actor Dispatcher: Service {
             return
         }
         // Unless it was withdrawn or changed meanwhile.
-        queue.queue(run, in: lane)
+        queue.queue(run, in: group)
         admit()
+    }
+
+    /// Asks the catalog only where it has changed since it was asked the same.
+    private func resolve(_ question: PluginCatalog.Question) async -> PluginCatalog.Resolution {
+        if let known = commands.find(question, at: dependencies.catalog.version) {
+            return .run(plugin: known.plugin, function: known.function)
+        }
+        let (resolution, version) = await dependencies.catalog.resolve(question)
+        if case .run(let plugin, let function) = resolution {
+            commands.keep(ResolvedCommand(plugin: plugin, function: function, version: version), for: question)
+        }
+        return resolution
     }
 
     /// Starts as many runs as there is room for, the plugins taking turns.
@@ -293,8 +305,10 @@ public actor Dispatcher: Service {
         let recorder = RunRecorder(
             taskID: run.task.id, logger: logger, onFailure: { await self.recordingFailed() },
             onEnd: { await self.recordingEnded() })
+        let command = commands.find(run.question, at: dependencies.catalog.version)
         let execution = RunExecution(
-            run: run, dependencies: dependencies, recorder: recorder, withdrawn: withdrawn, logger: logger)
+            run: run, command: command, dependencies: dependencies, recorder: recorder, withdrawn: withdrawn,
+            logger: logger)
         let ending: RunExecution.Ending
         let version = catalogVersion
         switch await execution.call() {

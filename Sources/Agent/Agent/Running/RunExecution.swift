@@ -10,6 +10,8 @@ import Threads
 /// One run from its turn to its result in the outbox.
 struct RunExecution {
     let run: PlannedRun
+    /// Which plugin runs it, as it was resolved for its turn; nil where that holds no longer.
+    let command: ResolvedCommand?
     let dependencies: Dispatcher.Dependencies
     let recorder: RunRecorder
     let withdrawn: WithdrawnTasks
@@ -109,6 +111,13 @@ struct RunExecution {
     /// Why a run doesn't begin where nothing is wrong.
     private static let withdrawals: [RunErrorCode] = [.runStopped, .executorStopped]
 
+    private func resolution() async -> PluginCatalog.Resolution {
+        if let command, command.version == dependencies.catalog.version {
+            return .run(plugin: command.plugin, function: command.function)
+        }
+        return await dependencies.catalog.resolve(task.command)
+    }
+
     private enum Preparation {
         case call(Invocation)
         case wait
@@ -116,7 +125,7 @@ struct RunExecution {
     }
 
     private func prepare() async -> Preparation {
-        switch await dependencies.catalog.resolve(task.command) {
+        switch await resolution() {
         case .wait:
             return .wait
         case .reject(let error):

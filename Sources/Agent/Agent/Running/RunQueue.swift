@@ -3,11 +3,13 @@ import DequeModule
 
 /// The runs that the agent holds, from when they are due until they are over, and whose turn it is.
 ///
-/// The plugins take turns, so that a backlog of one keeps no other waiting. A value without a clock and without I/O: it is
-/// told what happens and says what is to be started.
+/// The plugins take turns, so that a backlog of one keeps no other waiting. That no more of a plugin's calls run at a time
+/// than may is the executor's to see to (`Lane`): what is started here waits for its turn there, written down already.
+///
+/// A value without a clock and without I/O: it is told what happens and says what is to be started.
 struct RunQueue: Sendable {
-    /// What a run takes turns with.
-    enum Lane: Hashable, Sendable {
+    /// The runs that have their turns together.
+    enum Group: Hashable, Sendable {
         case plugin(PluginID)
         /// Runs that will be rejected.
         case rejected
@@ -39,9 +41,9 @@ struct RunQueue: Sendable {
     var workers: Int
     private let concurrency: @Sendable (PluginID) -> Int
 
-    private var lines: [Lane: Line] = [:]
-    /// Lanes with a run that could start, in the order of their turns.
-    private var turns = Deque<Lane>()
+    private var lines: [Group: Line] = [:]
+    /// Groups with a run that could start, in the order of their turns.
+    private var turns = Deque<Group>()
     /// By task: queued, waiting for its plugin, or running. Such a task isn't queued again.
     private var held: [TaskID: Held] = [:]
     private var waiting: [TaskID: PlannedRun] = [:]
@@ -59,9 +61,9 @@ struct RunQueue: Sendable {
 
     private struct Held: Sendable {
         enum State: Sendable {
-            case queued(Lane)
+            case queued(Group)
             case waiting
-            case running(Lane)
+            case running(Group)
         }
 
         var run: PlannedRun
@@ -144,12 +146,12 @@ struct RunQueue: Sendable {
         for id in taskIDs {
             guard let known = held.removeValue(forKey: id) else { continue }
             stopWaiting(known.run)
-            guard case .queued(let lane) = known.state, let line = lines[lane] else { continue }
-            lines[lane]?.stale += 1
+            guard case .queued(let group) = known.state, let line = lines[group] else { continue }
+            lines[group]?.stale += 1
             // Each is looked at once for each time that half of them have gone.
             guard line.stale * 2 > line.entries.count + 64 else { continue }
-            lines[lane]?.entries.removeAll { entry in held[entry.run.task.key]?.number != entry.number }
-            lines[lane]?.stale = 0
+            lines[group]?.entries.removeAll { entry in held[entry.run.task.key]?.number != entry.number }
+            lines[group]?.stale = 0
         }
     }
 
@@ -200,81 +202,81 @@ struct RunQueue: Sendable {
     // MARK: Turns
 
     /// Lines a run up that is held and that there is a plugin for.
-    mutating func queue(_ run: PlannedRun, in lane: Lane) {
+    mutating func queue(_ run: PlannedRun, in group: Group) {
         guard let number = held[run.task.key]?.number, holds(run) else { return }
         stopWaiting(run)
         held[run.task.key]?.reason = nil
-        held[run.task.key]?.state = .queued(lane)
-        lines[lane, default: Line()].entries.append(Line.Entry(run: run, number: number))
-        takeTurn(lane)
+        held[run.task.key]?.state = .queued(group)
+        lines[group, default: Line()].entries.append(Line.Entry(run: run, number: number))
+        takeTurn(group)
     }
 
-    private mutating func takeTurn(_ lane: Lane) {
-        guard lines[lane]?.hasTurn == false else { return }
-        lines[lane]?.hasTurn = true
-        turns.append(lane)
+    private mutating func takeTurn(_ group: Group) {
+        guard lines[group]?.hasTurn == false else { return }
+        lines[group]?.hasTurn = true
+        turns.append(group)
     }
 
     /// Takes as many runs out of the queue as there is room for, the plugins taking turns.
     mutating func admit() -> [Start] {
         var starts: [Start] = []
-        var passedOver: [Lane] = []
+        var passedOver: [Group] = []
         while inMemory < Self.window, running < workers || passedOver.count < Self.scanLimit,
-            let lane = turns.popFirst()
+            let group = turns.popFirst()
         {
-            guard let run = firstQueued(lane) else {
-                lines[lane]?.hasTurn = false
-                forgetIfDone(lane)
+            guard let run = firstQueued(group) else {
+                lines[group]?.hasTurn = false
+                forgetIfDone(group)
                 continue
             }
-            guard let isAhead = mayStart(run, lane) else {
-                passedOver.append(lane)
+            guard let isAhead = mayStart(run, group) else {
+                passedOver.append(group)
                 continue
             }
             // In place: a copy of a line is a copy of its entries.
-            lines[lane]?.entries.removeFirst()
+            lines[group]?.entries.removeFirst()
             if isAhead {
-                lines[lane]?.runningAhead += 1
+                lines[group]?.runningAhead += 1
                 runningAhead += 1
             } else {
-                lines[lane]?.running += 1
+                lines[group]?.running += 1
                 running += 1
             }
-            turns.append(lane)
-            held[run.task.key]?.state = .running(lane)
+            turns.append(group)
+            held[run.task.key]?.state = .running(group)
             starts.append(Start(run: run, isAhead: isAhead))
         }
         turns.append(contentsOf: passedOver)
         return starts
     }
 
-    private mutating func firstQueued(_ lane: Lane) -> PlannedRun? {
-        while let entry = lines[lane]?.entries.first {
+    private mutating func firstQueued(_ group: Group) -> PlannedRun? {
+        while let entry = lines[group]?.entries.first {
             if held[entry.run.task.key]?.number == entry.number { return entry.run }
-            lines[lane]?.entries.removeFirst()
-            lines[lane]?.stale -= 1
+            lines[group]?.entries.removeFirst()
+            lines[group]?.stale -= 1
         }
         return nil
     }
 
     /// Whether the run would be one ahead of its turn; nil where it must wait.
-    private func mayStart(_ run: PlannedRun, _ lane: Lane) -> Bool? {
-        guard let line = lines[lane] else { return nil }
-        if running < workers, line.running < limit(of: lane) { return false }
+    private func mayStart(_ run: PlannedRun, _ group: Group) -> Bool? {
+        guard let line = lines[group] else { return nil }
+        if running < workers, line.running < limit(of: group) { return false }
         // A schedule's run that is taken back has lost its time.
         return run.scheduledFor == nil && line.running > 0 && line.runningAhead < line.ahead ? true : nil
     }
 
-    private func limit(of lane: Lane) -> Int {
-        switch lane {
+    private func limit(of group: Group) -> Int {
+        switch group {
         case .plugin(let id): concurrency(id)
         case .rejected: workers
         }
     }
 
-    private mutating func forgetIfDone(_ lane: Lane) {
-        guard let line = lines[lane], line.isEmpty, !line.hasTurn else { return }
-        if line.running == 0 && line.runningAhead == 0 { lines[lane] = nil }
+    private mutating func forgetIfDone(_ group: Group) {
+        guard let line = lines[group], line.isEmpty, !line.hasTurn else { return }
+        if line.running == 0 && line.runningAhead == 0 { lines[group] = nil }
     }
 
     // MARK: Ends
@@ -283,25 +285,25 @@ struct RunQueue: Sendable {
     ///
     /// - Parameter cost: what the call took; nil where there was none.
     mutating func leave(_ run: PlannedRun, after cost: Cost?) {
-        guard case .running(let lane)? = held[run.task.key]?.state else { return }
+        guard case .running(let group)? = held[run.task.key]?.state else { return }
         // One that was ahead takes its place, unless that would keep others from theirs for as long as there is a queue.
-        let holdsPlace = (lines[lane]?.running ?? 0) > 0
-        if let ahead = lines[lane]?.runningAhead, ahead > 0, !(holdsPlace && isAnotherWaiting) {
-            lines[lane]?.runningAhead -= 1
+        let holdsPlace = (lines[group]?.running ?? 0) > 0
+        if let ahead = lines[group]?.runningAhead, ahead > 0, !(holdsPlace && isAnotherWaiting) {
+            lines[group]?.runningAhead -= 1
             runningAhead -= 1
         } else {
-            lines[lane]?.running -= 1
+            lines[group]?.running -= 1
             running -= 1
         }
-        if let cost { lines[lane]?.ahead = cost.runsAhead }
-        if lines[lane]?.isEmpty == false { takeTurn(lane) }
-        forgetIfDone(lane)
+        if let cost { lines[group]?.ahead = cost.runsAhead }
+        if lines[group]?.isEmpty == false { takeTurn(group) }
+        forgetIfDone(group)
     }
 
     /// Whether a plugin has runs queued and none under way.
     private var isAnotherWaiting: Bool {
-        turns.prefix(Self.scanLimit).contains { lane in
-            guard let line = lines[lane] else { return false }
+        turns.prefix(Self.scanLimit).contains { group in
+            guard let line = lines[group] else { return false }
             return line.running == 0 && line.runningAhead == 0 && !line.isEmpty
         }
     }
@@ -346,7 +348,7 @@ extension RunQueue {
         }
     }
 
-    /// The runs of one lane, which are called one at a time unless configured otherwise.
+    /// The runs of one group, which are called one at a time unless configured otherwise.
     private struct Line: Sendable {
         struct Entry: Sendable {
             let run: PlannedRun

@@ -1,6 +1,7 @@
 public import AgentModel
 import Diagnostics
 public import PluginStore
+import Synchronization
 
 /// Which plugins this agent has, and which command runs what.
 public actor PluginCatalog {
@@ -65,6 +66,13 @@ public actor PluginCatalog {
     /// Whether the backend has said yet which plugins there are.
     private var isComplete = false
 
+    private let versionCell = Atomic(0)
+
+    /// Counts the changes: what was resolved at one version is so for as long as it is the same.
+    public nonisolated var version: Int { versionCell.load(ordering: .acquiring) }
+
+    private func changed() { versionCell.add(1, ordering: .releasing) }
+
     public init() {}
 
     public func state(of id: PluginID) -> State? { states[id] }
@@ -72,6 +80,7 @@ public actor PluginCatalog {
     public var plugins: [PluginID: State] { states }
 
     public func set(_ state: State, for id: PluginID) {
+        defer { changed() }
         noteChange(of: id)
         withdrawClaims(of: id)
         states[id] = state
@@ -90,6 +99,7 @@ public actor PluginCatalog {
     }
 
     public func remove(_ id: PluginID) {
+        defer { changed() }
         noteChange(of: id)
         withdrawClaims(of: id)
         states[id] = nil
@@ -105,6 +115,7 @@ public actor PluginCatalog {
     /// error.
     /// - Parameter outdated: those of which more is known after the synchronization, until ``isUpToDate(_:)``.
     public func expect(_ ids: [PluginID], outdated: Set<PluginID>) {
+        defer { changed() }
         for id in ids where states[id] == nil { set(.loading(commands: nil), for: id) }
         self.outdated = outdated
         isComplete = true
@@ -114,6 +125,7 @@ public actor PluginCatalog {
     /// - Returns: whether it was outdated.
     public func isUpToDate(_ id: PluginID) -> Bool {
         guard outdated.remove(id) != nil else { return false }
+        defer { changed() }
         noteChange(of: id)
         noteEmptied()
         return true
@@ -123,6 +135,7 @@ public actor PluginCatalog {
 
     /// What documents claimed in an earlier life of the agent.
     func remember(_ claims: [PluginID: Set<String>]) {
+        defer { changed() }
         for (id, commands) in claims where lastClaims[id] == nil { setLastClaims(of: id, commands) }
     }
 
@@ -138,6 +151,7 @@ public actor PluginCatalog {
 
     /// These have been waited for long enough. What they claim counts from when they are there.
     func passOver(_ ids: Set<PluginID>) {
+        defer { changed() }
         passedOver.formUnion(ids)
         guard !unseen.isDisjoint(with: ids) else { return }
         unseen.subtract(ids)
@@ -192,6 +206,11 @@ public actor PluginCatalog {
     }
 
     // MARK: Resolving
+
+    /// As ``resolve(_:awaitsUpdate:)``, with the version that the answer is of.
+    func resolve(_ question: Question) -> (resolution: Resolution, version: Int) {
+        (resolve(question.command, awaitsUpdate: question.awaitsUpdate), version)
+    }
 
     /// - Parameter awaitsUpdate: of a task that was listed beside the plugins: it runs on what the backend has of them
     ///   now, not on what was there before.

@@ -65,8 +65,8 @@ public final class SandboxWorker: @unchecked Sendable {
     }
 
     private enum Order {
-        case load(LoadMessage)
-        case call(CallMessage)
+        case load(LoadOrder)
+        case call(CallOrder)
         case shutDown(id: UInt64)
     }
 
@@ -75,8 +75,8 @@ public final class SandboxWorker: @unchecked Sendable {
             while true {
                 let order = try channel.receive { kind, reader throws(WireError) -> Order in
                     switch kind {
-                    case SandboxMessage.load: .load(try LoadMessage(from: &reader))
-                    case SandboxMessage.call: .call(try CallMessage(from: &reader))
+                    case SandboxMessage.load: .load(try LoadOrder(from: &reader))
+                    case SandboxMessage.call: .call(try CallOrder(from: &reader))
                     case SandboxMessage.shutDown: .shutDown(id: try reader.integer())
                     default: throw .malformed
                     }

@@ -276,10 +276,9 @@ public final class SandboxExecutor: Executor {
         _ channel: Int
     ) -> Outcome {
         let (invocation, id) = (call.invocation, dependencies.nextID())
-        let message = CallMessage(
+        let order = CallOrder(
             id: id, function: invocation.function, arguments: invocation.arguments, limits: dependencies.limits,
             sendsOutput: invocation.onOutput != nil)
-        guard let order = message.encoded() else { return .rejected(.argumentsTooLarge, isolation: child.isolation) }
         // Only that it began: its end is not this process's.
         observer?.codeBegins(
             of: invocation.pluginID, runID: invocation.runID, scriptHash: version.image.scriptHash)
@@ -287,18 +286,17 @@ public final class SandboxExecutor: Executor {
         running.begin(id, plugin: invocation.pluginID, runID: invocation.runID, process: child.interpreterProcess)
         defer { running.end(id) }
         let (date, start) = (Date(), ContinuousClock.now)
-        var (raw, notes) = (SandboxRoundTrip.RawOutput(), CallNotes())
+        var raw = SandboxRoundTrip.RawOutput()
         let end = dependencies.roundTrip(
-            on: child, channel: channel, id: id, deadline: bound.deadline, answerLimit: dependencies.limits.message,
+            on: child, channel: channel, deadline: bound.deadline,
             cpuLimit: version.kind.policy.cpuTime, stopDescriptor: stopSignal.descriptor,
             onOutput: invocation.onOutput
-        ).run(order, raw: &raw) { kind, reader throws(WireError) -> CallResult in
-            guard kind == SandboxMessage.called, try reader.integer() == id else { throw .malformed }
-            notes = CallNotes(rawValue: try reader.integer())
-            return try reader.result(dependencies.limits)
-        }
+        ).run(order, raw: &raw)
+        guard let end else { return .rejected(.argumentsTooLarge, isolation: child.isolation) }
         let duration = start.duration(to: .now)
-        if case .answered = end {
+        var notes = CallNotes()
+        if case .answered(let answer, _) = end {
+            notes = answer.notes
             // Where they can't be ended they would be in the way of later calls.
             if notes.contains(.startedPrograms), !call.plugin.keepsPrograms, !child.endPrograms(ofRun: id) {
                 version.replace(child)

@@ -10,16 +10,12 @@ import Threads
 struct SandboxRoundTrip {
     let child: SandboxChild
     let channel: Int
-    /// Names the order in the answer, and to the process when it is to stop it.
-    let id: UInt64
     /// When the steps against it begin; nil for never.
     let deadline: ContinuousClock.Instant?
     let policy: TimeLimitPolicy
     /// Of standard output and error together, beyond which the process is ended.
     let floodLimit: Int
     let outputLimit: Int
-    /// Bytes that the answer may have: no more are taken in.
-    let answerLimit: Int
     let cpuLimit: Duration?
     /// Readable once all calls are to be stopped; nil where this one isn't.
     let stopDescriptor: Int32?
@@ -68,12 +64,11 @@ struct SandboxRoundTrip {
         }
     }
 
-    /// - Parameter read: of the answer's message; throws where it is none.
-    func run<Value>(
-        _ order: [UInt8], raw: inout RawOutput, read: (UInt32, inout WireReader) throws(WireError) -> Value
-    ) -> End<Value> {
+    /// Nil for an order that is too long for a message: it has not been given.
+    func run<Order: SandboxOrder>(_ order: Order, raw: inout RawOutput) -> End<Order.Answer>? {
+        guard let message = order.encoded() else { return nil }
         let wire = child.calls[channel]
-        wire.limit = answerLimit
+        wire.limit = order.answerLimit
         var (sent, told) = (0, 0)
         var stage = Stage.running
         let start = ContinuousClock.now
@@ -84,23 +79,25 @@ struct SandboxRoundTrip {
         var listensForStop = stopDescriptor != nil
         do throws(WireError) {
             while true {
-                if sent < order.count { sent += try wire.sendSome(order, from: sent) }
-                if let message = try wire.next({ kind, reader throws(WireError) -> Message<Value> in
-                    guard kind == SandboxMessage.output else { return .answer(try read(kind, &reader)) }
+                if sent < message.count { sent += try wire.sendSome(message, from: sent) }
+                if let said = try wire.next({ kind, reader throws(WireError) -> Message<Order.Answer> in
+                    guard kind == SandboxMessage.output else {
+                        return .answer(try order.answer(from: &reader, kind: kind))
+                    }
                     return .output(try OutputMessage(from: &reader))
                 }) {
-                    guard case .answer(let value) = message else {
-                        try tell(message, told: &told)
+                    guard case .answer(let value) = said else {
+                        try tell(said, of: order.id, told: &told)
                         continue
                     }
                     // Our own code in the child reads the order first, and says no more than that.
-                    guard sent == order.count, !wire.hasBytes else { throw .malformed }
+                    guard sent == message.count, !wire.hasBytes else { throw .malformed }
                     drain(&raw)
                     return .answered(value, stoppedBy: stage.step)
                 }
                 let wake = [deadline, nextCPUCheck].compactMap(\.self).min()
                 let events = wait(
-                    wire, sends: sent < order.count, streams: &streams, listensForStop: listensForStop, until: wake)
+                    wire, sends: sent < message.count, streams: &streams, listensForStop: listensForStop, until: wake)
                 if events.answer { _ = try wire.fill() }
                 if events.output { drain(&raw) }
                 if raw.written > floodLimit { return .flooded }
@@ -118,7 +115,7 @@ struct SandboxRoundTrip {
                     nextCPUCheck = now + min(soonest, .milliseconds(250))
                 }
                 if let due = deadline, now >= due {
-                    guard let next = advance(stage, now) else { return .stopped }
+                    guard let next = advance(stage, against: order.id, now) else { return .stopped }
                     (stage, deadline) = next
                 }
             }
@@ -134,7 +131,7 @@ struct SandboxRoundTrip {
     }
 
     /// Hands on what the process says that its call writes: no more than would be kept.
-    private func tell<Value>(_ message: Message<Value>, told: inout Int) throws(WireError) {
+    private func tell<Value>(_ message: Message<Value>, of id: UInt64, told: inout Int) throws(WireError) {
         guard case .output(let output) = message, let onOutput, output.id == id else { throw .malformed }
         // In the unit in which the child counts what it keeps. None is empty, so that the number of messages has a bound.
         let count = output.text.unicodeScalars.count
@@ -147,22 +144,22 @@ struct SandboxRoundTrip {
 
     /// Takes the next step against a call that goes on. Nil: the process has to be ended.
     private func advance(
-        _ stage: Stage, _ now: ContinuousClock.Instant
+        _ stage: Stage, against id: UInt64, _ now: ContinuousClock.Instant
     ) -> (Stage, ContinuousClock.Instant)? {
         switch stage {
         case .running:
-            tell(SandboxMessage.ask)
+            tell(SandboxMessage.ask, of: id)
             return (.asked, now + policy.askGrace)
         case .asked:
             // Mostly it waits for one of its programs, and then returns by itself.
             _ = child.endPrograms(ofRun: id)
-            tell(SandboxMessage.inject)
+            tell(SandboxMessage.inject, of: id)
             return (.injected, now + policy.injectGrace)
         case .injected: return nil
         }
     }
 
-    private func tell(_ kind: UInt32) {
+    private func tell(_ kind: UInt32, of id: UInt64) {
         var writer = WireWriter(kind: kind)
         writer.integer(UInt64(channel))
         writer.integer(id)

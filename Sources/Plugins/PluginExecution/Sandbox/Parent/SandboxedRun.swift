@@ -15,9 +15,9 @@ struct SandboxedRun {
     /// Whether all calls are being stopped, before this one's time is up.
     let isStopped: Bool
 
-    func outcome(of end: SandboxRoundTrip.End<CallResult>) -> Outcome {
+    func outcome(of end: SandboxRoundTrip.End<CallAnswer>) -> Outcome {
         switch end {
-        case .answered(let result, let step): answered(result, step)
+        case .answered(let answer, let step): answered(answer.result, step)
         case .stopped: withoutResult(.timedOut, .timedOut(limit: limit, step: .childEnded, traceback: nil), .childEnded)
         case .died(let ending): withoutResult(.crashed, .crashed(ending), nil)
         case .flooded: withoutResult(.outputLimit, .flooded(64 * outputLimit), nil)

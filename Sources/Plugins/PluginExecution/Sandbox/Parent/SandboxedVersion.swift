@@ -194,25 +194,18 @@ final class SandboxedVersion: @unchecked Sendable {
     }
 
     private func load(into child: SandboxChild, within bound: SandboxBound) throws(PluginExecutionError) -> String {
-        let id = dependencies.nextID()
-        let message = LoadMessage(
-            id: id, pluginID: image.id.rawValue, path: image.path, script: image.script,
+        let order = LoadOrder(
+            id: dependencies.nextID(), pluginID: image.id.rawValue, path: image.path, script: image.script,
             outputLimit: dependencies.limits.output, sendsOutput: image.onOutput != nil)
-        guard let order = message.encoded() else { throw .stopped }
-        let limits = AnswerLimits(result: 0, output: dependencies.limits.output)
         var raw = SandboxRoundTrip.RawOutput()
         let end = dependencies.roundTrip(
-            on: child, channel: 0, id: id,
+            on: child, channel: 0,
             deadline: bound.within(min(image.timeLimit ?? SandboxDependencies.loadLimit, SandboxDependencies.loadLimit))
                 .deadline,
-            answerLimit: limits.message, stopDescriptor: dependencies.stopDescriptor, endsOnStop: true,
-            onOutput: image.onOutput
-        ).run(order, raw: &raw) { kind, reader throws(WireError) -> Result<String, LoadFailure> in
-            guard kind == SandboxMessage.loaded, try reader.integer() == id else { throw .malformed }
-            return try reader.integer() == 0
-                ? .success(try reader.text(limit: 2 * limits.stream)) : .failure(try reader.loadFailure(limits))
-        }
+            stopDescriptor: dependencies.stopDescriptor, endsOnStop: true, onOutput: image.onOutput
+        ).run(order, raw: &raw)
         switch end {
+        case nil: throw .stopped
         case .answered(.success(let output), stoppedBy: nil):
             return output + String(decoding: raw.output, as: UTF8.self) + String(decoding: raw.errors, as: UTF8.self)
         case .stopped where bound.isStopped: throw .stopped
@@ -288,22 +281,14 @@ final class SandboxedVersion: @unchecked Sendable {
 
     private func shutDown(_ child: SandboxChild) -> RunError? {
         defer { child.end() }
-        let id = dependencies.nextID()
-        var writer = WireWriter(kind: SandboxMessage.shutDown)
-        writer.integer(id)
-        guard let order = writer.finished() else { return nil }
         var raw = SandboxRoundTrip.RawOutput()
         let end = dependencies.roundTrip(
-            on: child, channel: 0, id: id, deadline: .now + dependencies.shutdownLimit,
-            answerLimit: AnswerLimits(result: 0, output: 0).message
-        ).run(order, raw: &raw) { kind, reader throws(WireError) -> PythonException? in
-            guard kind == SandboxMessage.haveShutDown, try reader.integer() == id else { throw .malformed }
-            return try reader.integer() == 0 ? nil : try reader.exception()
-        }
+            on: child, channel: 0, deadline: .now + dependencies.shutdownLimit
+        ).run(ShutDownOrder(id: dependencies.nextID()), raw: &raw)
         switch end {
         case .answered(let exception, stoppedBy: nil): return exception.map(RunError.init(shutdown:))
         case .answered, .stopped, .exhausted: return .shutdownTimedOut
-        case .died, .flooded, .misbehaved: return nil
+        case .died, .flooded, .misbehaved, nil: return nil
         }
     }
 
@@ -385,13 +370,13 @@ struct SandboxDependencies: Sendable {
     }
 
     func roundTrip(
-        on child: SandboxChild, channel: Int, id: UInt64, deadline: ContinuousClock.Instant?, answerLimit: Int,
-        cpuLimit: Duration? = nil, stopDescriptor: Int32? = nil, endsOnStop: Bool = false,
+        on child: SandboxChild, channel: Int, deadline: ContinuousClock.Instant?, cpuLimit: Duration? = nil,
+        stopDescriptor: Int32? = nil, endsOnStop: Bool = false,
         onOutput: OutputObserver? = nil
     ) -> SandboxRoundTrip {
         SandboxRoundTrip(
-            child: child, channel: channel, id: id, deadline: deadline, policy: policy,
-            floodLimit: 64 * limits.output, outputLimit: limits.output, answerLimit: answerLimit, cpuLimit: cpuLimit,
+            child: child, channel: channel, deadline: deadline, policy: policy,
+            floodLimit: 64 * limits.output, outputLimit: limits.output, cpuLimit: cpuLimit,
             stopDescriptor: stopDescriptor, endsOnStop: endsOnStop, onOutput: onOutput)
     }
 }
