@@ -5,6 +5,7 @@ import PluginExecution
 import PythonEmbedding
 import Synchronization
 import Testing
+import Threads
 
 /// What becomes of the others while one thread holds the interpreter. Each runs in a process of its own: the
 /// interpreter is everybody's.

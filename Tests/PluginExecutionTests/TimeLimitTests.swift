@@ -3,6 +3,7 @@ import Foundation
 import PluginExecution
 import PythonEmbedding
 import Testing
+import Threads
 
 /// The ladder: asked, injected, thread given up, process ended. No step is timed; each outcome is waited for.
 @Suite(.serialized) struct TimeLimitTests {

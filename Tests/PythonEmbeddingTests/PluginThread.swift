@@ -1,6 +1,7 @@
 import PythonEmbedding
 import Synchronization
 import Testing
+import Threads
 
 /// A thread with a place in the interpreter and a call slot, as the executor has them.
 final class PluginThread: Sendable {

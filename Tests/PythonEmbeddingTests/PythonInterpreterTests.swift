@@ -2,6 +2,7 @@ import Glibc
 import PythonCallCases
 import PythonEmbedding
 import Testing
+import Threads
 
 @Suite struct PythonInterpreterTests {
     @Test func startedTwiceItIsTheSame() throws {

@@ -3,6 +3,7 @@ import Foundation
 import PluginExecution
 import PythonEmbedding
 import Sandbox
+import Threads
 
 /// Calls through confined children, and what they are compared with.
 enum SandboxCalls {

@@ -1,6 +1,7 @@
 import Files
 import Foundation
 import GRDB
+import Threads
 
 /// The one thread that writes, and puts what many callers ask into one transaction and one sync (group commit).
 ///
@@ -35,11 +36,12 @@ final class JournalWriter: @unchecked Sendable {
     let pool: DatabasePool
     private let path: String
     private let monitor = Monitor()
+    private let hasWork: Condition
     private var requests: [Request] = []
     /// How many of the requests are for now, and how many to read.
     private var counts = (now: 0, read: 0)
     /// When the first of the requests that may wait can't wait any more.
-    private var deadline: Int?
+    private var deadline: timespec?
     private var state = State.open
     private var closers: [@Sendable () -> Void] = []
     /// Called once, when the database turns out to be damaged or gone.
@@ -51,13 +53,13 @@ final class JournalWriter: @unchecked Sendable {
 
     /// Bounds the time and the memory of one transaction.
     private static let transactionLimit = 1024
-    /// Nanoseconds.
-    private static let patience = 10_000_000
+    private static let patience = Duration.milliseconds(10)
 
     init(pool: DatabasePool, path: String) {
         self.pool = pool
         self.path = path
         identity = Self.identity(of: path)
+        hasWork = Condition(of: monitor)
         let thread = Thread { self.work() }
         thread.name = "journal"
         thread.stackSize = 1 << 20
@@ -90,9 +92,9 @@ final class JournalWriter: @unchecked Sendable {
                 // One that may wait is noticed with the first of them.
                 if urgency == .soon {
                     if deadline != nil { return true }
-                    deadline = Monitor.now + Self.patience
+                    deadline = hasWork.end(in: Self.patience)
                 }
-                monitor.signal()
+                hasWork.signal()
                 return true
             }
             if !isTaken { request.fail(.closed) }
@@ -133,7 +135,7 @@ final class JournalWriter: @unchecked Sendable {
             if case .closed = state { return false }
             state = .closing
             closers.append(closer)
-            monitor.signal()
+            hasWork.signal()
             return true
         }
     }
@@ -169,13 +171,13 @@ final class JournalWriter: @unchecked Sendable {
                     counts.read = 0
                     return reads
                 }
-                if let deadline { monitor.wait(until: deadline) } else { monitor.wait() }
+                if let deadline { hasWork.wait(until: deadline) } else { hasWork.wait() }
             }
         }
     }
 
-    /// With the lock held.
     private func count(_ urgency: Urgency, _ difference: Int) {
+        monitor.assertLocked()
         switch urgency {
         case .now: counts.now += difference
         case .read: counts.read += difference
@@ -183,8 +185,10 @@ final class JournalWriter: @unchecked Sendable {
         }
     }
 
-    /// With the lock held.
-    private var isOverdue: Bool { deadline.map { $0 <= Monitor.now } ?? false }
+    private var isOverdue: Bool {
+        monitor.assertLocked()
+        return deadline.map(hasWork.hasPassed) ?? false
+    }
 
     private func commit(_ batch: ArraySlice<Request>) {
         do {

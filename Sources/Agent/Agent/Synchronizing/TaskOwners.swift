@@ -2,6 +2,7 @@ public import AgentModel
 import PluginStore
 import PythonEmbedding
 import Synchronization
+import Threads
 
 /// Which plugin a task belongs to, for threads that can wait: of tasks that are listed or under way.
 public final class TaskOwners: Sendable {

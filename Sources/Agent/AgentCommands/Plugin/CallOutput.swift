@@ -2,6 +2,7 @@ import Foundation
 import PluginExecution
 import PythonEmbedding
 import Synchronization
+import Threads
 
 /// Shows what a call writes while it runs.
 ///

@@ -35,7 +35,7 @@ struct InterpreterProbe {
             let now = ContinuousClock.now
             shared.answers.withLock { $0 = Answers(last: number, at: now) }
             // Under the lock, or the watchdog could miss it between its look and its sleep.
-            pool.withLock { _ = pthread_cond_signal(pool.watchdogSignal) }
+            pool.withLock { pool.watchdogSignal.signal() }
         }
     }
 

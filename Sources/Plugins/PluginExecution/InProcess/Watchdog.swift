@@ -196,21 +196,8 @@ struct Watchdog {
 
     /// With the lock held, which is released meanwhile.
     private func sleep(until wake: ContinuousClock.Instant?, now: ContinuousClock.Instant) {
-        guard let wake else {
-            pthread_cond_wait(pool.watchdogSignal, pool.mutex)
-            return
-        }
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        let (seconds, attoseconds) = now.duration(to: wake).components
-        time.tv_sec += Int(seconds)
-        // Up to the next nanosecond, or it would wake a moment too early and once again.
-        time.tv_nsec += Int(attoseconds / 1_000_000_000) + 1
-        if time.tv_nsec >= 1_000_000_000 {
-            time.tv_sec += 1
-            time.tv_nsec -= 1_000_000_000
-        }
-        pthread_cond_timedwait(pool.watchdogSignal, pool.mutex, &time)
+        guard let wake else { return pool.watchdogSignal.wait() }
+        pool.watchdogSignal.wait(until: pool.watchdogSignal.end(in: now.duration(to: wake)))
     }
 
     // MARK: Without it

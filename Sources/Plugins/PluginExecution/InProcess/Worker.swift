@@ -1,14 +1,14 @@
 import AgentModel
-import Glibc
 import PythonEmbedding
+import Threads
 
 /// One thread of the executor, as the pool sees it. Everything is guarded by the pool's lock.
 final class Worker {
     let number: UInt64
     /// Whose thread it is; nil for one that serves every plugin that has more calls than its own thread can take.
     let home: PluginHome?
-    /// Signalled, with the pool's mutex, when there is something for this thread to do.
-    let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    /// Signalled when there is something for this thread to do.
+    let wake: Condition
     /// What the kernel calls the thread (gettid(2)); 0 until it runs.
     var threadNumber: Int32 = 0
     /// Set once, by its own thread, before it asks for work.
@@ -21,15 +21,11 @@ final class Worker {
     /// Of the job it was given up with.
     var abandonedLane: JobLane?
 
-    init(number: UInt64, home: PluginHome?) {
+    /// - Parameter monitor: the pool's.
+    init(number: UInt64, home: PluginHome?, monitor: Monitor) {
         self.number = number
         self.home = home
-        pthread_cond_init(wake, nil)
-    }
-
-    deinit {
-        pthread_cond_destroy(wake)
-        wake.deallocate()
+        wake = Condition(of: monitor)
     }
 }
 

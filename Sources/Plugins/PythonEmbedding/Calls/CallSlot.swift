@@ -9,11 +9,7 @@ public final class CallSlot: @unchecked Sendable {
     private let interpreter: PythonInterpreter
     private let bootstrap: Bootstrap
     private let threadID: UInt
-    private let encoder: PyPointer
-    /// What the encoder is inside of; has entries left over only after it raised.
-    private let encoderMarkers: PyPointer
-    /// A list of one number: the bytes there is room for in what the encoder has made of objects.
-    private let encoderRoom: PyPointer
+    private let json: JSONCoder
     private let state: UnsafeMutablePointer<PyThreadState>
     private let signalMask: sigset_t
     /// Whose code ran here last.
@@ -49,17 +45,7 @@ public final class CallSlot: @unchecked Sendable {
         self.interpreter = interpreter
         self.threadID = threadID
         bootstrap = interpreter.bootstrap
-        guard let made = PyObject_CallNoArgs(bootstrap.makeEncoder) else {
-            throw .bootstrapFailed(gil.takeException(describedBy: interpreter.bootstrap))
-        }
-        let owned = PythonObject(owning: made)
-        // An `Encoder` of the module `results`.
-        encoder = rb_tuple_item(owned.pointer, 0)
-        encoderMarkers = rb_tuple_item(owned.pointer, 1)
-        encoderRoom = rb_tuple_item(owned.pointer, 2)
-        rb_incref(encoder)
-        rb_incref(encoderMarkers)
-        rb_incref(encoderRoom)
+        json = try JSONCoder(interpreter.bootstrap, gil: gil)
         state = PyThreadState_Get()
         var mask = sigset_t()
         pthread_sigmask(SIG_SETMASK, nil, &mask)
@@ -72,9 +58,7 @@ public final class CallSlot: @unchecked Sendable {
     public func close(gil: borrowing GIL) {
         bootstrap.shared.remove(self)
         ProgramFunctions.remove(self)
-        rb_decref(encoder)
-        rb_decref(encoderMarkers)
-        rb_decref(encoderRoom)
+        json.close(gil: gil)
     }
 
     // MARK: Calls
@@ -360,13 +344,13 @@ public final class CallSlot: @unchecked Sendable {
         var keywords: PyPointer?
         defer { if let keywords { rb_decref(keywords) } }
         if arguments != "{}" {
-            switch decode(arguments, gil: gil) {
+            switch json.decode(arguments, gil: gil) {
             case .success(let object): keywords = object.pointer
             case .failure(let failure): return .failure(failure)
             }
         }
         guard let method = plugin.attribute(function, gil: gil) else {
-            return .failure(attributeFailure(function, of: plugin, gil: gil))
+            return .failure(bootstrap.attributeFailure(function, of: plugin, gil: gil))
         }
         let ownedMethod = PythonObject(owning: method)
         guard PyCallable_Check(ownedMethod.pointer) != 0 else {
@@ -375,86 +359,9 @@ public final class CallSlot: @unchecked Sendable {
         let returned = PyObject_VectorcallDict(ownedMethod.pointer, nil, 0, keywords)
         // Or describing and encoding would be traced too.
         rb_end_tracing(state)
-        guard let result = returned else { return .failure(callFailure(gil: gil)) }
+        guard let result = returned else { return .failure(bootstrap.callFailure(gil: gil)) }
         let ownedResult = PythonObject(owning: result)
-        if rb_is_none(ownedResult.pointer) != 0 { return .success(nil) }
-        if rb_is_str(ownedResult.pointer) != 0 {
-            guard let text = gil.text(of: ownedResult.pointer, limit: limit) else {
-                return .failure(.resultTooLarge(limit: limit))
-            }
-            return .success(text)
-        }
-        if rb_is_exact_int(ownedResult.pointer) != 0 { return decimal(ownedResult.pointer, limit: limit, gil: gil) }
-        return encode(ownedResult.pointer, limit: limit, gil: gil)
-    }
-
-    /// A new reference to a dictionary. Carried as an address, because results must be sendable.
-    private func decode(_ text: String, gil: borrowing GIL) -> Result<DecodedObject, CallFailure> {
-        let trimmed = text.utf8.first == UInt8(ascii: "{") ? text : text.trimmingJSONWhitespace()
-        guard let json = gil.string(trimmed) else { return .failure(argumentFailure(gil: gil)) }
-        let ownedJSON = PythonObject(owning: json)
-        guard let pair = rb_call_two(bootstrap.scanJSON, ownedJSON.pointer, bootstrap.zero) else {
-            return .failure(argumentFailure(gil: gil))
-        }
-        let ownedPair = PythonObject(owning: pair)
-        let object = rb_tuple_item(ownedPair.pointer, 0)!
-        let end = PyLong_AsSsize_t(rb_tuple_item(ownedPair.pointer, 1))
-        guard rb_is_dict(object) != 0 else {
-            return .failure(.invalidArguments("they are not an object"))
-        }
-        if end != PyUnicode_GetLength(ownedJSON.pointer) {
-            let rest = trimmed.unicodeScalars.dropFirst(end)
-            guard rest.allSatisfy({ $0 == " " || $0 == "\n" || $0 == "\r" || $0 == "\t" }) else {
-                return .failure(.invalidArguments("there is more after the object, at character \(end)"))
-            }
-        }
-        rb_incref(object)
-        return .success(DecodedObject(pointer: object))
-    }
-
-    private struct DecodedObject {
-        let pointer: PyPointer
-    }
-
-    /// The JSON of an `int`, without the encoder's list of pieces.
-    private func decimal(_ value: PyPointer, limit: Int, gil: borrowing GIL) -> Result<String?, CallFailure> {
-        guard rb_json_room(value, limit, 0) >= 0 else { return .failure(.resultTooLarge(limit: limit)) }
-        guard let digits = PyObject_Repr(value) else { return .failure(encodeFailure(gil: gil)) }
-        let ownedDigits = PythonObject(owning: digits)
-        guard let text = gil.text(of: ownedDigits.pointer, limit: limit) else {
-            return .failure(.resultTooLarge(limit: limit))
-        }
-        return .success(text)
-    }
-
-    private func encode(_ value: PyPointer, limit: Int, gil: borrowing GIL) -> Result<String?, CallFailure> {
-        // Measured first: the encoder makes all of it before it returns. Mostly an upper bound is enough to know.
-        var room = limit
-        if rb_json_room(value, limit, 0) < 0 {
-            room = rb_json_room(value, limit, 1)
-            guard room >= 0 else { return .failure(.resultTooLarge(limit: limit)) }
-        }
-        guard let number = PyLong_FromSsize_t(room), PyList_SetItem(encoderRoom, 0, number) == 0 else {
-            return .failure(encodeFailure(limit: limit, gil: gil))
-        }
-        guard let text = encodedText(value) else {
-            let failure = encodeFailure(limit: limit, gil: gil)
-            // What the encoder was inside of when it raised would look like a circle to the next value.
-            PyDict_Clear(encoderMarkers)
-            return .failure(failure)
-        }
-        let ownedText = PythonObject(owning: text)
-        guard let text = gil.text(of: ownedText.pointer, limit: limit) else {
-            return .failure(.resultTooLarge(limit: limit))
-        }
-        return .success(text)
-    }
-
-    /// A new reference to the JSON; the pieces that it was made of are gone. Nil with a Python error set.
-    private func encodedText(_ value: PyPointer) -> PyPointer? {
-        guard let chunks = rb_call_two(encoder, value, bootstrap.zero) else { return nil }
-        let ownedChunks = PythonObject(owning: chunks)
-        return PyUnicode_Join(bootstrap.emptyText, ownedChunks.pointer)
+        return json.encode(ownedResult.pointer, limit: limit, gil: gil)
     }
 
     private func loadWithinCall(
@@ -463,11 +370,11 @@ public final class CallSlot: @unchecked Sendable {
         guard
             let arguments = gil.tuple(
                 gil.string(moduleName), gil.string(path), gil.bytes(script), gil.string(pluginID))
-        else { return .failure(scriptFailure(gil: gil)) }
+        else { return .failure(bootstrap.scriptFailure(gil: gil)) }
         let ownedArguments = PythonObject(owning: arguments)
         guard let result = PyObject_CallObject(bootstrap.loadPlugin, ownedArguments.pointer) else {
             // The exception that was injected came when the script itself had ended.
-            return .failure(scriptFailure(gil: gil))
+            return .failure(bootstrap.scriptFailure(gil: gil))
         }
         let script = LoadedScript(tuple: PythonObject(owning: result))
         let stage = gil.text(of: script.stage)
@@ -488,71 +395,5 @@ public final class CallSlot: @unchecked Sendable {
             PluginInstance(
                 moduleName: moduleName, path: path, module: module.take(), instance: instance.take(),
                 interpreter: interpreter))
-    }
-}
-
-/// A `LoadedScript` of the module `plugins`.
-private struct LoadedScript: ~Copyable {
-    let tuple: PythonObject
-
-    var stage: PyPointer { rb_tuple_item(tuple.pointer, 0) }
-    var result: PyPointer { rb_tuple_item(tuple.pointer, 1) }
-    var instance: PyPointer { rb_tuple_item(tuple.pointer, 2) }
-    var exception: PyPointer { rb_tuple_item(tuple.pointer, 3) }
-}
-
-// MARK: Failures
-
-extension CallSlot {
-    private func attributeFailure(
-        _ name: String, of plugin: PluginInstance, gil: borrowing GIL
-    ) -> CallFailure {
-        guard PyErr_ExceptionMatches(rb_exc_attribute_error()) != 0 else { return callFailure(gil: gil) }
-        // A property that raises AttributeError in its own code has a traceback; a missing name has none.
-        let exception = gil.takeException(describedBy: bootstrap)
-        guard !exception.raisedInside else { return .raised(exception) }
-        return .functionMissing(name: name, methods: plugin.methodNames(limit: 20, gil: gil))
-    }
-
-    private func callFailure(gil: borrowing GIL) -> CallFailure {
-        let timeLimit = PyErr_ExceptionMatches(bootstrap.timeLimitExceeded) != 0
-        let flood = PyErr_ExceptionMatches(bootstrap.outputLimitExceeded) != 0
-        let exit = PyErr_ExceptionMatches(rb_exc_system_exit()) != 0
-        let mismatch = PyErr_ExceptionMatches(rb_exc_type_error()) != 0
-        let exception = gil.takeException(describedBy: bootstrap)
-        if timeLimit { return .timeLimitExceeded(exception) }
-        if flood { return .outputLimitExceeded(exception) }
-        if exit { return .exited(exception) }
-        if mismatch && !exception.raisedInside { return .argumentMismatch(exception) }
-        return .raised(exception)
-    }
-
-    private func scriptFailure(gil: borrowing GIL) -> LoadFailure {
-        let timeLimit = PyErr_ExceptionMatches(bootstrap.timeLimitExceeded) != 0
-        let exception = gil.takeException(describedBy: bootstrap)
-        return LoadFailure(stage: .execute, exception: exception, output: "", exceededTimeLimit: timeLimit)
-    }
-
-    private func encodeFailure(limit: Int = 0, gil: borrowing GIL) -> CallFailure {
-        if PyErr_ExceptionMatches(bootstrap.resultTooLarge) != 0 {
-            PyErr_Clear()
-            return .resultTooLarge(limit: limit)
-        }
-        let timeLimit = PyErr_ExceptionMatches(bootstrap.timeLimitExceeded) != 0
-        let exception = gil.takeException(describedBy: bootstrap)
-        return timeLimit ? .timeLimitExceeded(exception) : .resultNotJSON(exception)
-    }
-
-    private func argumentFailure(gil: borrowing GIL) -> CallFailure {
-        // The scanner says "no value here" with a bare StopIteration.
-        let bare = PyErr_ExceptionMatches(rb_exc_stop_iteration()) != 0
-        let exception = gil.takeException(describedBy: bootstrap)
-        return .invalidArguments(bare ? "a value is missing at character \(exception.message)" : exception.message)
-    }
-}
-
-extension String {
-    fileprivate func trimmingJSONWhitespace() -> String {
-        String(unicodeScalars.drop { $0 == " " || $0 == "\n" || $0 == "\r" || $0 == "\t" })
     }
 }

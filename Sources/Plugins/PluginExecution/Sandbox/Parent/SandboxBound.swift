@@ -1,6 +1,7 @@
 import AgentModel
 import PythonEmbedding
 import Synchronization
+import Threads
 
 /// How long a thread may wait for something in the sandbox: until a deadline, and until everything is stopped.
 struct SandboxBound: Sendable {

@@ -1,5 +1,5 @@
-import PythonEmbedding
 import Testing
+import Threads
 
 @Suite struct BlockingQueueTests {
     /// It never runs empty here, and must not keep what was taken.
