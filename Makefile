@@ -62,6 +62,7 @@ lint: ## Check the format, the imports and the scripts
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Benchmarks
 	Scripts/check-imports.sh
 	Scripts/check-errors.sh
+	Scripts/check-unused.sh
 	Scripts/check-python.sh
 
 format: ## Format the sources

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows that check-imports.sh and check-errors.sh fail where they should: once for each kind of fault, in a copy of the
+# Shows that check-imports.sh, check-errors.sh and check-unused.sh fail where they should: once for each kind of fault, in a copy of the
 # sources.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,6 +35,7 @@ refuses() { # check, what it says
 fresh
 passes check-imports
 passes check-errors
+passes check-unused
 
 echo 'import GRDB' >"$copy/Sources/Support/CronSchedule/Fault.swift"
 refuses check-imports 'imports GRDB, which Package.swift does not declare for CronSchedule'
@@ -63,3 +64,12 @@ refuses check-errors 'docs/errors.md has no row for journal.is_nowhere_explained
 fresh
 echo '| `journal.is_nowhere_said` | | | |' >>"$copy/docs/errors.md"
 refuses check-errors 'docs/errors.md has a row for journal.is_nowhere_said, which no source names'
+
+fresh
+echo 'public func nobodyCallsThis() {}' >"$copy/Sources/Journal/RunJournal/Fault.swift"
+refuses check-unused 'Sources/Journal/RunJournal/Fault.swift:1: nothing uses nobodyCallsThis'
+
+fresh
+printf 'enum Fault {\n    case fault\n    case nobodyMakesThis(Int)\n}\nlet fault = Fault.fault\n' \
+    >"$copy/Sources/Journal/RunJournal/Fault.swift"
+refuses check-unused 'Sources/Journal/RunJournal/Fault.swift:3: nothing uses nobodyMakesThis'
