@@ -11,12 +11,12 @@ import Testing
         "[]", "[ ]", "{}", "{ }", "[1,[2,[3]],{}]", #" { "a" : [ 1 , null ] , "b" : { "c" : "d" } } "#,
         #"{"a": {"a": {"a": []}}, "é": "x"}"#,
     ])
-    func `a text is what Foundation's decoder makes of it`(text: String) throws {
+    func aTextIsWhatFoundationsDecoderMakesOfIt(text: String) throws {
         let expected = try JSONDecoder().decode(JSONValue.self, from: Data(text.utf8))
         #expect(try JSONValue(parsing: Data(text.utf8)) == expected)
     }
 
-    @Test func `a fraction stays one, and of two members of one name the last counts`() throws {
+    @Test func aFractionStaysOneAndOfTwoMembersOfOneNameTheLastCounts() throws {
         #expect(try JSONValue(parsing: Data("[1, 1.0]".utf8)) == [1, 1.0])
         #expect(try JSONValue(parsing: Data(#"{"a": 1, "a": 2}"#.utf8)) == ["a": 2])
     }
@@ -27,18 +27,18 @@ import Testing
         (#"{"a": 1 "b": 2}"#, 8), ("[] []", 3), (#""a"#, 2), (#""a\"#, 3), (#""\x""#, 1), (#""\u12""#, 1),
         (#""\ud800""#, 1), (#""\ud800\u0041""#, 1), (#""\udc00""#, 1), ("\"a\nb\"", 2),
     ])
-    func `what is not JSON is refused with its place`(text: String, offset: Int) {
+    func whatIsNotJSONIsRefusedWithItsPlace(text: String, offset: Int) {
         let problem = #expect(throws: JSONProblem.self) { try JSONValue(parsing: Data(text.utf8)) }
         #expect(problem?.offset == offset)
     }
 
-    @Test func `what is not UTF-8 is refused`() {
+    @Test func whatIsNotUTF8IsRefused() {
         let text = Data([0x5B, 0x22, 0xFF, 0x22, 0x5D])
         #expect(throws: JSONProblem(offset: 2, problem: "a string is not UTF-8")) { try JSONValue(parsing: text) }
     }
 
     @Test(arguments: ["[", #"{"a":"#, #"[{"a":"#])
-    func `nesting has a limit, which is found before anything is decoded`(opening: String) {
+    func nestingHasALimitWhichIsFoundBeforeAnythingIsDecoded(opening: String) {
         let levels = opening.utf8.count { $0 == UInt8(ascii: "[") || $0 == UInt8(ascii: "{") }
         let closing = String(opening.reversed().compactMap { $0 == "[" ? "]" : $0 == "{" ? "}" : nil })
         func text(_ count: Int) -> Data {
@@ -54,7 +54,7 @@ import Testing
         }
     }
 
-    @Test func `brackets in strings are no nesting`() throws {
+    @Test func bracketsInStringsAreNoNesting() throws {
         let text = Data((#"["\"\\"# + String(repeating: "[{", count: 1000) + #"\"", 1]"#).utf8)
         #expect(!JSONText.isNested(text, deeperThan: 1))
         #expect(throws: Never.self) { try JSONValue(parsing: text) }

@@ -3,8 +3,8 @@ import CronSchedule
 import Diagnostics
 import Testing
 
-@Suite("Errors in expressions")
-struct CronParserTests {
+/// Errors in expressions.
+@Suite struct CronParserTests {
     struct Refusal: Sendable, CustomTestStringConvertible {
         var expression: String
         var field: CronField?
@@ -57,8 +57,8 @@ struct CronParserTests {
         if let name = refusal.field?.name { #expect(error.message.contains("in its \(name) field")) }
     }
 
-    @Test("A very long expression is refused, one that lists every value isn't")
-    func length() throws {
+    /// A very long expression is refused, one that lists every value isn't.
+    @Test func length() throws {
         let years = (1970...2099).map(String.init).joined(separator: ",")
         let sixty = (0...59).map(String.init).joined(separator: ",")
         _ = try CronSchedule("\(sixty) * * * * \(sixty) \(years)")
@@ -67,8 +67,8 @@ struct CronParserTests {
         }
     }
 
-    @Test("Equality and description are those of the text")
-    func text() throws {
+    /// Equality and description are those of the text.
+    @Test func text() throws {
         let schedule = try CronSchedule("0 8 * * MON")
         #expect(schedule.description == "0 8 * * MON")
         #expect(try schedule == CronSchedule("0 8 * * MON"))

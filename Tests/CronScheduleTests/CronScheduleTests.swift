@@ -19,8 +19,8 @@ func fireTimes(
     return times
 }
 
-@Suite("Fire times")
-struct CronScheduleTests {
+/// Fire times.
+@Suite struct CronScheduleTests {
     @Test(
         "Never",
         arguments: [
@@ -31,21 +31,21 @@ struct CronScheduleTests {
         #expect(try fireTimes(expression, after: "2026-01-01T00:00:00Z", count: 1).isEmpty)
     }
 
-    @Test("A year past the horizon comes into sight when it is 50 years away")
-    func horizon() throws {
+    /// A year past the horizon comes into sight when it is 50 years away.
+    @Test func horizon() throws {
         #expect(try fireTimes("0 0 1 1 * 0 2099", after: "2048-12-31T23:59:58Z", count: 1).isEmpty)
         #expect(
             try fireTimes("0 0 1 1 * 0 2099", after: "2048-12-31T23:59:59Z", count: 2) == ["2099-01-01T00:00:00Z"])
     }
 
-    @Test("Without a year field it goes on past 2099")
-    func pastTheYearField() throws {
+    /// Without a year field it goes on past 2099.
+    @Test func pastTheYearField() throws {
         #expect(try fireTimes("0 0 29 2 *", after: "2097-01-01T00:00:00Z", count: 1) == ["2104-02-29T00:00:00Z"])
         #expect(try fireTimes("0 0 1 1 * 0 2099", after: "2099-01-01T00:00:00Z", count: 1).isEmpty)
     }
 
-    @Test("The day-of-month and day-of-week rule")
-    func eitherDay() throws {
+    /// The day-of-month and day-of-week rule.
+    @Test func eitherDay() throws {
         #expect(
             try fireTimes("0 0 13 * fri", after: "2026-11-01T00:00:00Z", count: 3)
                 == ["2026-11-06T00:00:00Z", "2026-11-13T00:00:00Z", "2026-11-20T00:00:00Z"])
@@ -59,8 +59,8 @@ struct CronScheduleTests {
                 == ["2026-11-06T00:00:00Z", "2026-11-11T00:00:00Z", "2026-11-13T00:00:00Z"])
     }
 
-    @Test("Fractions of a second and the start itself are not fire times")
-    func strictlyAfter() throws {
+    /// Fractions of a second and the start itself are not fire times.
+    @Test func strictlyAfter() throws {
         let schedule = try CronSchedule("* * * * * *")
         let start = Date(timeIntervalSince1970: 1_700_000_000)
         #expect(schedule.next(after: start, in: .utc) == start + 1)
@@ -69,8 +69,8 @@ struct CronScheduleTests {
         #expect(schedule.next(after: Date(timeIntervalSince1970: -0.5), in: .utc) == Date(timeIntervalSince1970: 0))
     }
 
-    @Test("Extreme instants")
-    func extremes() throws {
+    /// Extreme instants.
+    @Test func extremes() throws {
         let schedule = try CronSchedule("* * * * *")
         #expect(schedule.next(after: Int64.max, in: .utc) == nil)
         #expect(schedule.next(after: Int64.min, in: .utc) == -62_135_596_800)
@@ -81,8 +81,8 @@ struct CronScheduleTests {
         #expect(schedule.next(after: Date(timeIntervalSince1970: -.infinity), in: .utc) != nil)
     }
 
-    @Test("A wildcard hour is one that covers all 24")
-    func wildcardHour() throws {
+    /// A wildcard hour is one that covers all 24.
+    @Test func wildcardHour() throws {
         for expression in ["* * * * *", "0 0-23 * * *", "0 */1 * * *", "0 5-5 * * *", "0 0-11,12/1 * * *"] {
             #expect(try CronSchedule(expression).hasWildcardHour, "\(expression)")
         }

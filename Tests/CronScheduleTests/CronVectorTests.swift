@@ -1,17 +1,18 @@
 import CronSchedule
 import Testing
 
-@Suite("Against croniter")
-struct CronVectorTests {
-    @Test("Next five in UTC", arguments: ["utc.json"])
+/// Against croniter.
+@Suite struct CronVectorTests {
+    /// Next five in UTC.
+    @Test(arguments: ["utc.json"])
     func utc(file: String) throws {
         let rows = try Vectors.rows(file)
         #expect(rows.count >= 5_000)
         for row in rows { check(row, in: .utc) }
     }
 
-    @Test("Next five in other zones")
-    func zones() throws {
+    /// Next five in other zones.
+    @Test func zones() throws {
         let rows = try Vectors.rows("zones.json")
         #expect(rows.count >= 1_000)
         var zones: [String: TimeZoneRules] = [:]
@@ -23,8 +24,8 @@ struct CronVectorTests {
         }
     }
 
-    @Test("What croniter rejects")
-    func rejected() throws {
+    /// What croniter rejects.
+    @Test func rejected() throws {
         let expressions = try Vectors.rejected()
         #expect(expressions.count >= 200)
         for expression in expressions {

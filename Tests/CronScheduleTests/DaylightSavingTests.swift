@@ -1,8 +1,8 @@
 import CronSchedule
 import Testing
 
-@Suite("Daylight saving")
-struct DaylightSavingTests {
+/// Daylight saving.
+@Suite struct DaylightSavingTests {
     struct Case: Sendable, CustomTestStringConvertible {
         var name: String
         var zone: String
@@ -103,10 +103,12 @@ struct DaylightSavingTests {
             ["2024-04-06T22:30:00-03:00", "2024-04-06T23:30:00-03:00", "2024-04-06T23:30:00-04:00"]),
     ]
 
-    @Test("The hour that is skipped", arguments: gaps)
+    /// The hour that is skipped.
+    @Test(arguments: gaps)
     func gap(_ example: Case) throws { try check(example) }
 
-    @Test("The hour that comes twice", arguments: folds)
+    /// The hour that comes twice.
+    @Test(arguments: folds)
     func fold(_ example: Case) throws { try check(example) }
 
     private func check(_ example: Case) throws {

@@ -2,8 +2,8 @@ import Testing
 
 @testable import CronSchedule
 
-@Suite("TZif files")
-struct TZifFileTests {
+/// TZif files.
+@Suite struct TZifFileTests {
     /// What a file is written from.
     struct Source {
         var version: UInt8 = UInt8(ascii: "2")
@@ -43,8 +43,8 @@ struct TZifFileTests {
         TimeZoneRules(identifier: "Test", file: try TZifFile(source.bytes)).table
     }
 
-    @Test("Version 1 has 32 bits and no footer")
-    func versionOne() throws {
+    /// Version 1 has 32 bits and no footer.
+    @Test func versionOne() throws {
         let table = try table(Source(version: 0, changes: [(-1_000, 1), (1_000, 0)], types: [600, 3_600]))
         #expect(table.segment(at: -1_001).offset == 600)
         #expect(table.segment(at: 0) == OffsetSegment(start: -1_000, end: 1_000, offset: 3_600, previousOffset: 600))
@@ -53,14 +53,14 @@ struct TZifFileTests {
                 == OffsetSegment(start: 1_000, end: .max, offset: 600, previousOffset: 3_600))
     }
 
-    @Test("An empty footer keeps the last offset; a change of name alone is none")
-    func emptyFooter() throws {
+    /// An empty footer keeps the last offset; a change of name alone is none.
+    @Test func emptyFooter() throws {
         let table = try table(Source(changes: [(1_000, 1), (2_000, 2)], types: [0, 3_600, 3_600]))
         #expect(table.segment(at: 5_000) == OffsetSegment(start: 1_000, end: .max, offset: 3_600, previousOffset: 0))
     }
 
-    @Test("The footer holds after the last change")
-    func footer() throws {
+    /// The footer holds after the last change.
+    @Test func footer() throws {
         let table = try table(
             Source(changes: [(1_700_000_000, 1)], types: [0, 3_600], footer: "CET-1CEST,M3.5.0,M10.5.0/3"))
         #expect(table.segment(at: 1_690_000_000).offset == 0)
@@ -69,8 +69,8 @@ struct TZifFileTests {
         #expect(table.segment(at: 1_711_846_800).offset == 7_200)
     }
 
-    @Test("Daylight time all year")
-    func allYear() throws {
+    /// Daylight time all year.
+    @Test func allYear() throws {
         let table = try table(Source(changes: [(0, 1)], types: [0, -14_400], footer: "EST5EDT,0/0,J365/25"))
         for year in 0..<500 { #expect(table.segment(at: 86_400 + Int64(year) * 31_556_952).offset == -14_400) }
     }
@@ -104,13 +104,14 @@ struct TZifFileTests {
         Refusal("absurd counts", Source().bytes.prefix(32) + [0x7F, 0xFF, 0xFF, 0xFF] + Source().bytes.dropFirst(36)),
     ]
 
-    @Test("Files that are refused", arguments: refusals)
+    /// Files that are refused.
+    @Test(arguments: refusals)
     func refused(_ refusal: Refusal) {
         #expect(throws: TZifFile.Problem.self) { try TZifFile(refusal.bytes) }
     }
 
-    @Test("Every prefix of a real file is refused, none of them crashes")
-    func prefixes() throws {
+    /// Every prefix of a real file is refused, none of them crashes.
+    @Test func prefixes() throws {
         let bytes = Source(
             changes: [(0, 1), (10, 0)], types: [0, 3_600], footer: "<+01>-1<+02>,J60/-1:30,300/167"
         ).bytes

@@ -4,8 +4,8 @@ import Threads
 
 @testable import CronSchedule
 
-@Suite("Time zones")
-struct TimeZoneRulesTests {
+/// Time zones.
+@Suite struct TimeZoneRulesTests {
     struct Offset: Sendable, CustomTestStringConvertible {
         var zone: String
         var instant: String
@@ -48,8 +48,8 @@ struct TimeZoneRulesTests {
         #expect(zone.identifier == example.zone)
     }
 
-    @Test("A schedule in 2060 follows the footer's rule")
-    func footerSchedule() throws {
+    /// A schedule in 2060 follows the footer's rule.
+    @Test func footerSchedule() throws {
         let berlin = try TimeZoneRules.named("Europe/Berlin")
         #expect(
             try fireTimes("30 2 * * *", after: "2060-03-27T12:00:00Z", in: berlin, count: 2)
@@ -59,8 +59,8 @@ struct TimeZoneRulesTests {
                 == ["2060-10-31T02:30:00+02:00"])
     }
 
-    @Test("Segments join without a hole, also where the cycle of 400 years begins anew")
-    func segments() throws {
+    /// Segments join without a hole, also where the cycle of 400 years begins anew.
+    @Test func segments() throws {
         for name in ["Europe/Berlin", "America/Santiago", "Africa/Casablanca", "Asia/Tokyo"] {
             let table = try TimeZoneRules.named(name).table
             var segment = table.segment(at: -5_000_000_000)
@@ -87,8 +87,8 @@ struct TimeZoneRulesTests {
         #expect(error.message.contains("Europe/Berlin"))
     }
 
-    @Test("A file of the folder that is no zone")
-    func notAZone() throws {
+    /// A file of the folder that is no zone.
+    @Test func notAZone() throws {
         try withFolder { folder in
             let environment = ["TZDIR": folder]
             try Data("nothing".utf8).write(to: URL(filePath: "\(folder)/Broken"))
@@ -106,8 +106,8 @@ struct TimeZoneRulesTests {
         }
     }
 
-    @Test("TZDIR comes before the system's folder")
-    func folderVariable() throws {
+    /// TZDIR comes before the system's folder.
+    @Test func folderVariable() throws {
         try withFolder { folder in
             try Data(contentsOf: URL(filePath: "/usr/share/zoneinfo/Asia/Tokyo"))
                 .write(to: URL(filePath: "\(folder)/Here"))
@@ -115,8 +115,8 @@ struct TimeZoneRulesTests {
         }
     }
 
-    @Test("The host's zone")
-    func local() throws {
+    /// The host's zone.
+    @Test func local() throws {
         try withFolder { folder in
             let localtime = "\(folder)/localtime"
             func zone(_ variable: String?) -> TimeZoneRules {

@@ -1,7 +1,5 @@
+import AgentTestSupport
 import Foundation
-import Subprocess
-import Synchronization
-import SystemPackage
 
 /// The built `runbook-agent`, run as a person runs it.
 struct AgentProcess {
@@ -23,8 +21,8 @@ struct AgentProcess {
     static let executable = built("runbook-agent")
 
     /// A program of this package.
-    static func built(_ name: String) -> FilePath {
-        FilePath(CommandLine.arguments[0]).removingLastComponent().appending(name)
+    static func built(_ name: String) -> String {
+        URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: name).path
     }
 
     /// What has not ended by then is killed: a test that hangs is to fail, and to say what was printed.
@@ -40,31 +38,23 @@ struct AgentProcess {
         _ arguments: [String], environment: [String: String] = [:], directory: String? = nil, wrapper: [String] = [],
         command: [String]? = nil, body: (pid_t) async throws -> Void = { _ in }
     ) async throws -> Output {
-        let variables = ["PATH": "/nowhere", "LANG": "C.UTF-8"].merging(environment) { $1 }
-        let command = command ?? wrapper + [executable.string] + arguments
-        let watchdog = Mutex<Task<Void, any Error>?>(nil)
-        defer { watchdog.withLock { $0?.cancel() } }
-        let result = try await Subprocess.run(
-            .path(FilePath(command[0])), arguments: Arguments(Array(command.dropFirst())),
-            environment: .custom(
-                Dictionary(uniqueKeysWithValues: variables.map { (Environment.Key(stringLiteral: $0.key), $0.value) })),
-            workingDirectory: directory.map { FilePath($0) }, input: .none, output: .string(limit: 1 << 24),
-            error: .string(limit: 1 << 24)
-        ) { execution in
-            let process = execution.processIdentifier.value
-            watchdog.withLock { task in
-                task = Task {
-                    try await Task.sleep(for: longest)
-                    kill(process, SIGKILL)
-                }
-            }
-            try await body(process)
+        let folder = try TemporaryFolder()
+        let (output, errors) = (folder.path("stdout"), folder.path("stderr"))
+        let process = try SpawnedProcess(
+            command ?? wrapper + [executable] + arguments,
+            environment: ["PATH": "/nowhere", "LANG": "C.UTF-8"].merging(environment) { $1 }, directory: directory,
+            output: .files(output: output, errors: errors))
+        // Also where the body throws, or never returns.
+        defer { process.send(SIGKILL) }
+        let watchdog = Task {
+            try await Task.sleep(for: longest)
+            process.send(SIGKILL)
         }
-        let status: Int32 =
-            switch result.terminationStatus {
-            case .exited(let code): code
-            case .signaled(let signal): -signal
-            }
-        return Output(status: status, stdout: result.standardOutput, stderr: result.standardError)
+        defer { watchdog.cancel() }
+        try await body(process.processID)
+        let status = await process.end()?.status ?? Int32.min
+        return Output(
+            status: status, stdout: String(decoding: try Data(contentsOf: URL(filePath: output)), as: UTF8.self),
+            stderr: String(decoding: try Data(contentsOf: URL(filePath: errors)), as: UTF8.self))
     }
 }

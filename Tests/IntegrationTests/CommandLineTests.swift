@@ -104,7 +104,7 @@ import Testing
     @Test func agentAndBackendHaveOneVersion() async throws {
         let agent = try await AgentProcess.run(["--version"])
         let backend = try await AgentProcess.run(
-            [], command: [AgentProcess.built("runbook-backend").string, "--version"])
+            [], command: [AgentProcess.built("runbook-backend"), "--version"])
         #expect(agent.status == 0 && backend.status == 0)
         #expect(!agent.stdout.isEmpty && agent.stdout == backend.stdout)
     }
@@ -301,7 +301,7 @@ import Testing
         let output = try await AgentProcess.run(
             [], directory: folder.path,
             command: [
-                "/bin/sh", "-c", #"trap '' HUP; exec "$0" plugin call "$1" wait"#, AgentProcess.executable.string, file,
+                "/bin/sh", "-c", #"trap '' HUP; exec "$0" plugin call "$1" wait"#, AgentProcess.executable, file,
             ])
         #expect(output.status == 0 && output.stdout == "went on\n", "\(output)")
     }
@@ -324,7 +324,7 @@ import Testing
         let output = try await AgentProcess.run(
             [], directory: folder.path,
             command: [
-                "/bin/sh", "-c", #"exec "$0" plugin call "$1" wait >shown"#, AgentProcess.executable.string, file,
+                "/bin/sh", "-c", #"exec "$0" plugin call "$1" wait >shown"#, AgentProcess.executable, file,
             ]
         ) { process in
             try await eventually("all of it is shown") {

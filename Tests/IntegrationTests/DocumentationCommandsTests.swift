@@ -1,6 +1,5 @@
 import AgentTestSupport
 import Foundation
-import SystemPackage
 import Testing
 
 /// Every command in README and docs is run, as it stands there.
@@ -108,7 +107,7 @@ import Testing
         let script = Self.script(of: blocks).replacing("8787", with: "\(try Self.freePort())")
         let file = folder.path("page.sh")
         try script.write(toFile: file, atomically: true, encoding: .utf8)
-        let programs = AgentProcess.executable.removingLastComponent().string
+        let programs = URL(filePath: AgentProcess.executable).deletingLastPathComponent().path
         let output = try await AgentProcess.run(
             [],
             environment: [
@@ -161,7 +160,7 @@ import Testing
             }
             let options = command.matches(of: /--[a-z][a-z-]+/).map { String($0.output) }
             // A word that is no subcommand is an argument: help is shown all the same.
-            let program = AgentProcess.built(words[0]).string
+            let program = AgentProcess.built(words[0])
             let output = try await AgentProcess.run([], command: [program] + path + ["--help"])
             #expect(output.status == 0, "\(page): \(command): \(output.stderr)")
             for option in options where option != "--help" {

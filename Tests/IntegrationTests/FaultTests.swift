@@ -315,8 +315,9 @@ extension Fault {
     /// Whether a child of this process has ended, which somebody else waits for.
     private static func hasEnded(_ process: pid_t) -> Bool {
         var information = siginfo_t()
-        return waitid(P_PID, id_t(process), &information, WEXITED | WNOHANG | WNOWAIT) == 0
-            && information.si_signo == SIGCHLD
+        // Or it has been waited for already.
+        return waitid(P_PID, id_t(process), &information, WEXITED | WNOHANG | WNOWAIT) != 0
+            || information.si_signo == SIGCHLD
     }
 }
 

@@ -30,13 +30,12 @@ struct LoginHost {
     }
 
     /// Starts the daemon; what it says is ``log``.
-    func start() throws -> SpawnedAgent { try start(["run", "--log-level", "debug"], log: "log") }
+    func start() throws -> SpawnedProcess { try start(["run", "--log-level", "debug"], log: "log") }
 
     /// - Parameter log: the name of the file for what it says.
-    func start(_ arguments: [String], log: String) throws -> SpawnedAgent {
-        try SpawnedAgent(
-            executable: AgentProcess.executable.string, arguments: arguments + ["--config", configuration],
-            log: folder.path(log))
+    func start(_ arguments: [String], log: String) throws -> SpawnedProcess {
+        try SpawnedProcess(
+            [AgentProcess.executable] + arguments + ["--config", configuration], output: .log(folder.path(log)))
     }
 
     func agent(_ arguments: String...) async throws -> AgentProcess.Output {
@@ -46,7 +45,7 @@ struct LoginHost {
     /// `runbook-backend device …` beside the running server, as an administrator without a browser.
     func decide(_ arguments: String...) async throws {
         let result = try await Subprocess.run(
-            .path(AgentProcess.built("runbook-backend")),
+            .path(FilePath(AgentProcess.built("runbook-backend"))),
             arguments: Arguments(["device"] + arguments + ["--data", backend.dataFolder.path]), input: .none,
             output: .discarded, error: .string(limit: 1 << 16))
         #expect(result.terminationStatus.isSuccess, "\(result.standardError)")

@@ -1,6 +1,5 @@
 import AgentTestSupport
 import Foundation
-import SystemPackage
 import Testing
 
 /// Names are resolved in the sandbox where the policy allows it: by a name server of the test's own, in a network and with
@@ -64,7 +63,7 @@ import Testing
         try "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n".write(
             toFile: folder.path("resolv.conf"), atomically: true, encoding: .utf8)
         chmod(folder.path, 0o755)
-        let agent = AgentProcess.executable.string
+        let agent = AgentProcess.executable
         let settings = "--set server_url=http://127.0.0.1:9 --set auth=False"
         // One shell in the new namespaces: the server beside it, then the question.
         let script = """

@@ -27,7 +27,7 @@ import Testing
         let script = #"/usr/bin/mkfifo input && exec 3<>input && exec "$0" "$@" <&3"#
         let output = try await AgentProcess.run(
             [], directory: folder.path,
-            command: ["/bin/sh", "-c", script, AgentProcess.executable.string] + command)
+            command: ["/bin/sh", "-c", script, AgentProcess.executable] + command)
         #expect(output.status == 1, "\(output)")
         #expect(output.stderr.contains("client_key") && output.stderr.contains("encrypted"), "\(output.stderr)")
         #expect(!output.stderr.contains("pass phrase"), "\(output.stderr)")

@@ -7,7 +7,7 @@ import Testing
 
 /// `/admin/api/agents`.
 @Suite struct AdministrationAgentsTests {
-    @Test func `agents are listed, shown, named and deleted`() async throws {
+    @Test func agentsAreListedShownNamedAndDeleted() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let path = "/agents/\(QuickstartSeed.agentID)"
@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    @Test func `runs outlive their agent`() async throws {
+    @Test func runsOutliveTheirAgent() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let path = "/api/agent/task/\(QuickstartSeed.greetTask)"
@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    @Test func `plugins are assigned and taken away, which the agent sees`() async throws {
+    @Test func pluginsAreAssignedAndTakenAwayWhichTheAgentSees() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             let agentID = try await backend.localAgentID()
@@ -91,7 +91,7 @@ import Testing
             name: "name too long", body: "{\"name\": \"\(String(repeating: "n", count: 1001))\"}", field: "name"),
         Malformed(name: "misspelt", body: "{\"teamid\": \"x\"}", field: "teamid"),
     ])
-    func `a malformed change is refused with its field named`(malformed: Malformed) async throws {
+    func aMalformedChangeIsRefusedWithItsFieldNamed(malformed: Malformed) async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let answer = try await TestClient(backend).administer(
                 .patch, "/agents/\(QuickstartSeed.agentID)", text: malformed.body)

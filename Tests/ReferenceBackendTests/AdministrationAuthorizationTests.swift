@@ -15,7 +15,7 @@ import Testing
         (.post, "/devices/x/approve"), (.post, "/devices/x/deny"),
     ]
 
-    @Test func `every route is refused without the token`() async throws {
+    @Test func everyRouteIsRefusedWithoutTheToken() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             for (method, path) in Self.routes {
@@ -27,7 +27,7 @@ import Testing
         }
     }
 
-    @Test func `only the whole token in a bearer header will do`() async throws {
+    @Test func onlyTheWholeTokenInABearerHeaderWillDo() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             let token = backend.administrationToken
@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    @Test func `the token's text is nowhere in the data folder`() async throws {
+    @Test func theTokensTextIsNowhereInTheDataFolder() async throws {
         try await LiveBackend.withLiveBackend { backend in
             #expect(try await TestClient(backend).administer(.get, "/agents").status == 200)
             let token = Data(backend.administrationToken.utf8)
@@ -59,7 +59,7 @@ import Testing
         }
     }
 
-    @Test func `a reset refuses the old token at once`() async throws {
+    @Test func aResetRefusesTheOldTokenAtOnce() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             let new = try await backend.service.resetAdministrationToken()
@@ -70,7 +70,7 @@ import Testing
         }
     }
 
-    @Test func `a token is made at the first start only`() async throws {
+    @Test func aTokenIsMadeAtTheFirstStartOnly() async throws {
         let folder = try TemporaryFolder()
         let service = try await BackendService.open(dataFolder: folder.url)
         let token = try #require(try await service.createAdministrationToken())

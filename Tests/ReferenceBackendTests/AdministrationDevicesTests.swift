@@ -6,7 +6,7 @@ import Testing
 
 /// `/admin/api/devices`.
 @Suite struct AdministrationDevicesTests {
-    @Test func `logins are listed, approved and denied`() async throws {
+    @Test func loginsAreListedApprovedAndDenied() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let first = try await client.begin()
@@ -31,7 +31,7 @@ import Testing
         }
     }
 
-    @Test func `what is wrong is named`() async throws {
+    @Test func whatIsWrongIsNamed() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let codes = try await client.begin()

@@ -7,7 +7,7 @@ import Testing
 
 /// `/admin/api/plugins`.
 @Suite struct AdministrationPluginsTests {
-    @Test func `publishing computes the hash and gives commands the plugin's id`() async throws {
+    @Test func publishingComputesTheHashAndGivesCommandsThePluginsId() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             let script = "class Plugin:\r\n    def greet(self):\r\n        return 'h\u{e9}llo \u{0}'"
@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    @Test func `a new version gets a new id`() async throws {
+    @Test func aNewVersionGetsANewId() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             let body: JSONValue = ["name": "P", "version": 1, "script": "class Plugin: pass", "commands": [:]]
@@ -47,7 +47,7 @@ import Testing
         }
     }
 
-    @Test func `the contract's own document can be published, once`() async throws {
+    @Test func theContractsOwnDocumentCanBePublishedOnce() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             let body: JSONValue = [
@@ -65,7 +65,7 @@ import Testing
         }
     }
 
-    @Test func `what a plugin asks of the sandbox is kept and served`() async throws {
+    @Test func whatAPluginAsksOfTheSandboxIsKeptAndServed() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             let asked: JSONValue = ["network": "dns,tcp:443", "read_paths": ["/srv/data"], "programs": false]
@@ -117,7 +117,7 @@ import Testing
         Malformed(field: "sandbox", value: ["read_paths": ["../x"]], named: "sandbox.read_paths"),
         Malformed(field: "sandbox", value: ["netwrok": "none"], named: "sandbox.netwrok"),
     ])
-    func `a malformed plugin is refused with its field named`(malformed: Malformed) async throws {
+    func aMalformedPluginIsRefusedWithItsFieldNamed(malformed: Malformed) async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             var fields: [String: JSONValue] = [
@@ -131,7 +131,7 @@ import Testing
         }
     }
 
-    @Test func `an unknown plugin is not found`() async throws {
+    @Test func anUnknownPluginIsNotFound() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let answer = try await TestClient(backend).administer(.get, "/plugins/nope")
             #expect(answer.status == 404)

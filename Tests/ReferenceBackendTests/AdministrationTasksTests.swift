@@ -8,7 +8,7 @@ import Testing
 @Suite struct AdministrationTasksTests {
     private static let square = "\(QuickstartSeed.pluginID).square"
 
-    @Test func `a task is created, listed to its agent, changed and deleted`() async throws {
+    @Test func aTaskIsCreatedListedToItsAgentChangedAndDeleted() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let created = try await client.administer(
@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    @Test func `integers beyond 64 bits survive when arguments are text`() async throws {
+    @Test func integersBeyond64BitsSurviveWhenArgumentsAreText() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let text = "{\"number\": 123456789012345678901234567890}"
@@ -58,7 +58,7 @@ import Testing
         }
     }
 
-    @Test func `arguments as an object keep every digit`() async throws {
+    @Test func argumentsAsAnObjectKeepEveryDigit() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let object = #"{"x":1.0,"big":123456789012345678901234567890,"e":1e5,"n":-0.0}"#
@@ -76,7 +76,7 @@ import Testing
     }
 
     @Test(arguments: [JSONValue.null, "", "[]", "{}"])
-    func `no arguments may be said in the contract's ways`(arguments: JSONValue) async throws {
+    func noArgumentsMayBeSaidInTheContractsWays(arguments: JSONValue) async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let created = try await TestClient(backend).administer(
                 .post, "/tasks",
@@ -110,7 +110,7 @@ import Testing
             Malformed(field: "agent_id", value: "nope"), Malformed(field: "agent_id", value: .null),
             Malformed(field: "id", value: "a/b"),
         ])
-    func `a malformed task is refused with its field named`(malformed: Malformed) async throws {
+    func aMalformedTaskIsRefusedWithItsFieldNamed(malformed: Malformed) async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             var fields: [String: JSONValue] = [
@@ -125,7 +125,7 @@ import Testing
     }
 
     @Test(arguments: malformed)
-    func `a malformed change is refused and changes nothing`(malformed: Malformed) async throws {
+    func aMalformedChangeIsRefusedAndChangesNothing(malformed: Malformed) async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let before = try await backend.service.task(QuickstartSeed.squareTask)
             var fields: [String: JSONValue] = ["enabled": false]
@@ -138,7 +138,7 @@ import Testing
         }
     }
 
-    @Test func `an id is taken once`() async throws {
+    @Test func anIdIsTakenOnce() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let answer = try await TestClient(backend).administer(
                 .post, "/tasks",
@@ -151,7 +151,7 @@ import Testing
         }
     }
 
-    @Test func `tasks are listed by agent`() async throws {
+    @Test func tasksAreListedByAgent() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             #expect(

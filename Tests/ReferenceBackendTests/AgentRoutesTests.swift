@@ -8,7 +8,7 @@ import Testing
 /// Part 1 of the contract, as an agent sees it.
 @Suite struct AgentRoutesTests {
     @Test(arguments: ["/api/agent", "/api/agent/"])
-    func `the agent is found with and without a slash`(path: String) async throws {
+    func theAgentIsFoundWithAndWithoutASlash(path: String) async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let answer = try await TestClient(backend).get(path)
             #expect(answer.status == 200)
@@ -21,7 +21,7 @@ import Testing
         }
     }
 
-    @Test func `an unknown address is registered with null name and team and stays the same agent`() async throws {
+    @Test func anUnknownAddressIsRegisteredWithNullNameAndTeamAndStaysTheSameAgent() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             let first = try await client.get("/api/agent")
@@ -38,7 +38,7 @@ import Testing
         }
     }
 
-    @Test func `a forwarded address is not believed`() async throws {
+    @Test func aForwardedAddressIsNotBelieved() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let answer = try await client.get(
@@ -47,7 +47,7 @@ import Testing
         }
     }
 
-    @Test func `the plugin is served byte for byte with its hash`() async throws {
+    @Test func thePluginIsServedByteForByteWithItsHash() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let answer = try await TestClient(backend).get("/api/agent/plugin/\(QuickstartSeed.pluginID)")
             #expect(answer.status == 200)
@@ -60,7 +60,7 @@ import Testing
         }
     }
 
-    @Test func `a plugin that isn't assigned is not found`() async throws {
+    @Test func aPluginThatIsntAssignedIsNotFound() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let other = try await backend.service.publish(
@@ -74,7 +74,7 @@ import Testing
         }
     }
 
-    @Test func `tasks come as the contract writes them`() async throws {
+    @Test func tasksComeAsTheContractWritesThem() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let tasks = try await TestClient(backend).get("/api/agent/tasks")
             #expect(tasks.status == 200)
@@ -89,7 +89,7 @@ import Testing
         }
     }
 
-    @Test func `a one-off is listed until it has a result and a schedule for ever`() async throws {
+    @Test func aOneOffIsListedUntilItHasAResultAndAScheduleForEver() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             for task in [QuickstartSeed.greetTask, QuickstartSeed.squareTask] {
@@ -100,7 +100,7 @@ import Testing
         }
     }
 
-    @Test func `a task that is disabled is not listed`() async throws {
+    @Test func aTaskThatIsDisabledIsNotListed() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             _ = try await backend.service.updateTask(QuickstartSeed.squareTask, TaskChange(isEnabled: .set(false)))
             let tasks = try await TestClient(backend).get("/api/agent/tasks").data.elements
@@ -109,7 +109,7 @@ import Testing
     }
 
     @Test(arguments: ["/api/agent", "/api/agent/tasks", "/api/agent/plugin/\(QuickstartSeed.pluginID)"])
-    func `an ETag spares the body until something changes`(path: String) async throws {
+    func anETagSparesTheBodyUntilSomethingChanges(path: String) async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let tag = try #require(try await client.get(path).response.header("ETag"))
@@ -135,7 +135,7 @@ import Testing
         }
     }
 
-    @Test func `HEAD gives the headers alone`() async throws {
+    @Test func headGivesTheHeadersAlone() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let answer = try await client.send(.head, "/api/agent")
@@ -146,7 +146,7 @@ import Testing
         }
     }
 
-    @Test func `health is told to anybody, and an unknown route is a JSON error`() async throws {
+    @Test func healthIsToldToAnybodyAndAnUnknownRouteIsAJSONError() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             #expect(try await client.get("/healthz").data["status"] == "ok")

@@ -7,7 +7,7 @@ import Testing
 
 /// What needs no HTTP: agents by address, storage on disk.
 @Suite struct BackendServiceTests {
-    @Test func `two addresses are two agents that see nothing of each other`() async throws {
+    @Test func twoAddressesAreTwoAgentsThatSeeNothingOfEachOther() async throws {
         let folder = try TemporaryFolder()
         let service = try await BackendService.open(dataFolder: folder.url)
         let first = try await service.agentID(atAddress: "127.0.0.1")
@@ -35,7 +35,7 @@ import Testing
         try await service.close()
     }
 
-    @Test func `one run id of two agents is two runs`() async throws {
+    @Test func oneRunIdOfTwoAgentsIsTwoRuns() async throws {
         let folder = try TemporaryFolder()
         let service = try await BackendService.open(dataFolder: folder.url)
         let plugin = try await service.publish(
@@ -53,7 +53,7 @@ import Testing
         try await service.close()
     }
 
-    @Test func `an IPv4 address within IPv6 is the same agent`() async throws {
+    @Test func anIPv4AddressWithinIPv6IsTheSameAgent() async throws {
         let folder = try TemporaryFolder()
         let service = try await BackendService.open(dataFolder: folder.url)
         let id = try await service.agentID(atAddress: "192.0.2.1")
@@ -62,7 +62,7 @@ import Testing
         try await service.close()
     }
 
-    @Test func `fifty first requests of one address register one agent`() async throws {
+    @Test func fiftyFirstRequestsOfOneAddressRegisterOneAgent() async throws {
         let folder = try TemporaryFolder()
         let service = try await BackendService.open(dataFolder: folder.url)
         let ids = try await withThrowingTaskGroup(of: String.self) { group in
@@ -74,7 +74,7 @@ import Testing
         try await service.close()
     }
 
-    @Test func `when an agent was seen is written down every half minute, also when the clock is set back`()
+    @Test func whenAnAgentWasSeenIsWrittenDownEveryHalfMinuteAlsoWhenTheClockIsSetBack()
         async throws
     {
         let folder = try TemporaryFolder()
@@ -89,7 +89,7 @@ import Testing
         try await service.close()
     }
 
-    @Test func `many tasks are created all or none`() async throws {
+    @Test func manyTasksAreCreatedAllOrNone() async throws {
         let folder = try TemporaryFolder()
         let service = try await BackendService.open(dataFolder: folder.url)
         try await service.seed(from: QuickstartSeed.folder)
@@ -103,7 +103,7 @@ import Testing
         try await service.close()
     }
 
-    @Test func `what is stored is there after a restart`() async throws {
+    @Test func whatIsStoredIsThereAfterARestart() async throws {
         let folder = try TemporaryFolder()
         let result = TaskResult(
             data: "4", runID: "run-1", status: .timedOut,
@@ -125,7 +125,7 @@ import Testing
         try await service.close()
     }
 
-    @Test func `folder and files are closed to others`() async throws {
+    @Test func folderAndFilesAreClosedToOthers() async throws {
         let parent = try TemporaryFolder()
         let folder = parent.url.appending(path: "new/data")
         let service = try await BackendService.open(dataFolder: folder)
@@ -145,7 +145,7 @@ import Testing
         #expect(try mode(folder.path) == 0o700)
     }
 
-    @Test func `somebody else's open folder is refused and left as it is`() async throws {
+    @Test func somebodyElsesOpenFolderIsRefusedAndLeftAsItIs() async throws {
         let folder = try TemporaryFolder()
         try Data().write(to: folder.url.appending(path: "thesis.txt"))
         try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: folder.path)
@@ -156,7 +156,7 @@ import Testing
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["thesis.txt"])
     }
 
-    @Test func `a file that is no database is refused by name`() async throws {
+    @Test func aFileThatIsNoDatabaseIsRefusedByName() async throws {
         let folder = try TemporaryFolder()
         let file = folder.url.appending(path: "backend.sqlite")
         let text = Data(String(repeating: "not a database. ", count: 100).utf8)

@@ -8,7 +8,7 @@ import Testing
 
 /// Where the database comes from, who may use it, and what is stored in it for good.
 @Suite struct BackendStorageTests {
-    @Test func `a folder without a database is refused unless one is to be made`() async throws {
+    @Test func aFolderWithoutADatabaseIsRefusedUnlessOneIsToBeMade() async throws {
         let folder = try TemporaryFolder()
         for path in [folder.path("absent"), folder.path] {
             let error = await #expect(throws: ReferenceBackendError.self) {
@@ -31,7 +31,7 @@ import Testing
         try await BackendService.open(dataFolder: folder.url, creation: .never).close()
     }
 
-    @Test func `serve makes a database with --init only, and never in place of another`() async throws {
+    @Test func serveMakesADatabaseWithInitOnlyAndNeverInPlaceOfAnother() async throws {
         let folder = try TemporaryFolder()
         let data = folder.path("data")
         let missing = try await CommandResult.of("serve", "--listen", "127.0.0.1:0", "--data", data)
@@ -50,7 +50,7 @@ import Testing
         #expect(again.errors.contains("backend.already_initialized") && again.errors.contains(data))
     }
 
-    @Test func `the backend's id is made with its database, kept by a restart, and told to agents`() async throws {
+    @Test func theBackendsIdIsMadeWithItsDatabaseKeptByARestartAndToldToAgents() async throws {
         let folder = try TemporaryFolder()
         let first = try await BackendService.open(dataFolder: folder.url)
         let agent = try await first.agentID(atAddress: "127.0.0.1")
@@ -70,7 +70,7 @@ import Testing
         }
     }
 
-    @Test func `a folder has one server, and commands beside it`() async throws {
+    @Test func aFolderHasOneServerAndCommandsBesideIt() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let data = backend.dataFolder.path
             let second = try await CommandResult.of("serve", "--listen", "127.0.0.1:0", "--data", data)
@@ -81,7 +81,7 @@ import Testing
         }
     }
 
-    @Test func `a database of a later version is refused and left as it is`() async throws {
+    @Test func aDatabaseOfALaterVersionIsRefusedAndLeftAsItIs() async throws {
         let folder = try TemporaryFolder()
         try await BackendService.open(dataFolder: folder.url).close()
         let file = folder.path("backend.sqlite")
@@ -98,7 +98,7 @@ import Testing
         #expect(result.errors.contains("backend.later_version"))
     }
 
-    @Test func `a copy of the database's file alone is whole after the server's end`() async throws {
+    @Test func aCopyOfTheDatabasesFileAloneIsWholeAfterTheServersEnd() async throws {
         let folder = try TemporaryFolder()
         let data = URL(filePath: folder.path("data"))
         let seeded = try await BackendService.open(dataFolder: data)
@@ -132,7 +132,7 @@ import Testing
     }
 
     @Test(arguments: ["folder", "database", "log", "replaced"])
-    func `nothing is acknowledged once its files are gone`(gone: String) async throws {
+    func nothingIsAcknowledgedOnceItsFilesAreGone(gone: String) async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let path = "/api/agent/task/\(QuickstartSeed.squareTask)"

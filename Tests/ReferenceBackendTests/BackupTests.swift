@@ -15,7 +15,7 @@ import Testing
             status: try await process.exitStatus(), output: output, errors: try process.standardError())
     }
 
-    @Test func `a backup beside a server that stores is whole and closed to others`() async throws {
+    @Test func aBackupBesideAServerThatStoresIsWholeAndClosedToOthers() async throws {
         let copies = try TemporaryFolder()
         let file = copies.path("copy.sqlite")
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
@@ -54,7 +54,7 @@ import Testing
         }
     }
 
-    @Test func `a backup is restored neither under a server nor over a database that nobody gave up`() async throws {
+    @Test func aBackupIsRestoredNeitherUnderAServerNorOverADatabaseThatNobodyGaveUp() async throws {
         let copies = try TemporaryFolder()
         let file = copies.path("copy.sqlite")
         let backend = try await LiveBackend.start(seed: QuickstartSeed.folder)
@@ -84,7 +84,7 @@ import Testing
         try await before.close()
     }
 
-    @Test func `what is no backup is refused by name and leaves nothing`() async throws {
+    @Test func whatIsNoBackupIsRefusedByNameAndLeavesNothing() async throws {
         let folder = try TemporaryFolder()
         let other = try DatabaseQueue(path: folder.path("other.sqlite"))
         try await other.write { try $0.execute(sql: "CREATE TABLE something (x)") }
@@ -100,7 +100,7 @@ import Testing
         #expect(missing.errors.contains("backend.not_initialized"))
     }
 
-    @Test func `agents stay logged in when a backup is restored`() async throws {
+    @Test func agentsStayLoggedInWhenABackupIsRestored() async throws {
         let copies = try TemporaryFolder()
         let file = copies.url.appending(path: "copy.sqlite")
         let first = try await LiveBackend.start(authentication: .device)
@@ -138,8 +138,7 @@ import Testing
         await second.stop()
     }
 
-    @Test func `an unknown token of a login is believed once after a restoration, and never without one`() async throws
-    {
+    @Test func anUnknownTokenOfALoginIsBelievedOnceAfterARestorationAndNeverWithoutOne() async throws {
         let copies = try TemporaryFolder()
         let file = copies.url.appending(path: "copy.sqlite")
         let first = try await LiveBackend.start(authentication: .device)

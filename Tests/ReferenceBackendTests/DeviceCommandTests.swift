@@ -7,7 +7,7 @@ import Testing
 
 /// `runbook-backend device` beside a running server.
 @Suite struct DeviceCommandTests {
-    @Test func `codes are listed, approved and denied while the server runs`() async throws {
+    @Test func codesAreListedApprovedAndDeniedWhileTheServerRuns() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let data = backend.dataFolder.path
@@ -57,7 +57,7 @@ import Testing
         }
     }
 
-    @Test func `a folder that isn't there is named and not made`() async throws {
+    @Test func aFolderThatIsntThereIsNamedAndNotMade() async throws {
         let folder = try TemporaryFolder()
         let result = try await CommandResult.of("device", "list", "--data", folder.path("absent"))
         #expect(result.status == 1)
@@ -65,7 +65,7 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: folder.path("absent")))
     }
 
-    @Test func `serve wants a login unless told otherwise`() async throws {
+    @Test func serveWantsALoginUnlessToldOtherwise() async throws {
         let folder = try TemporaryFolder()
         let process = try BackendProcess(["serve", "--init", "--listen", "127.0.0.1:0", "--data", folder.path("data")])
         let line = await process.lines.first { $0.hasPrefix("runbook-backend listens on ") }

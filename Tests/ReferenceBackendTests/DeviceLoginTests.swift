@@ -7,7 +7,7 @@ import Testing
 
 /// `/oauth/device/code`, and polling until there are tokens (RFC 8628).
 @Suite struct DeviceLoginTests {
-    @Test func `codes come as the RFC writes them`() async throws {
+    @Test func codesComeAsTheRFCWritesThem() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let answer = try await client.post("/oauth/device/code", [("client_id", "abc"), ("scope", "a b")])
@@ -23,7 +23,7 @@ import Testing
         }
     }
 
-    @Test func `the public address stands in the links whatever the request says`() async throws {
+    @Test func thePublicAddressStandsInTheLinksWhateverTheRequestSays() async throws {
         let login = LoginConfiguration(publicOrigin: try WebOrigin("https://backend.example.com"))
         try await LiveBackend.withLiveBackend(authentication: .device, login: login) { backend in
             let answer = try await DeviceClient(backend).post("/oauth/device/code", [("client_id", "abc")])
@@ -35,7 +35,7 @@ import Testing
         ("kitchen.example", "kitchen.example"), ("a\u{1B}[31m", nil), ("two words", nil), ("", nil),
         (String(repeating: "x", count: 254), nil),
     ])
-    func `the name that a host gives itself is shown to who decides`(_ sent: String, _ shown: String?) async throws {
+    func theNameThatAHostGivesItselfIsShownToWhoDecides(_ sent: String, _ shown: String?) async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let answer = try await DeviceClient(backend).post(
                 "/oauth/device/code", [("client_id", "abc"), ("host_name", sent)])
@@ -84,7 +84,7 @@ import Testing
             error: "invalid_grant"),
         BadRequest(name: "revocation without token", path: "/oauth/revoke", body: "client_id=a"),
     ])
-    func `a bad request is told what is wrong`(bad: BadRequest) async throws {
+    func aBadRequestIsToldWhatIsWrong(bad: BadRequest) async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let answer = try await DeviceClient(backend).post(
                 bad.path, text: bad.body, headers: ["Content-Type": bad.type])
@@ -92,7 +92,7 @@ import Testing
         }
     }
 
-    @Test func `an unknown client and one with a password are refused`() async throws {
+    @Test func anUnknownClientAndOneWithAPasswordAreRefused() async throws {
         let login = LoginConfiguration(clientIDs: ["known"])
         try await LiveBackend.withLiveBackend(authentication: .device, login: login) { backend in
             _ = try await DeviceClient(backend, clientID: "known").begin()
@@ -106,7 +106,7 @@ import Testing
         }
     }
 
-    @Test func `polling too fast is slowed down for good`() async throws {
+    @Test func pollingTooFastIsSlowedDownForGood() async throws {
         let clock = ManualClock("2026-11-24T00:00:00Z")
         try await LiveBackend.withLiveBackend(authentication: .device, now: { clock.now }) { backend in
             let client = try DeviceClient(backend)
@@ -127,7 +127,7 @@ import Testing
         }
     }
 
-    @Test func `an approved login gives tokens once and they open the agent's routes`() async throws {
+    @Test func anApprovedLoginGivesTokensOnceAndTheyOpenTheAgentsRoutes() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let codes = try await client.begin()
@@ -146,7 +146,7 @@ import Testing
         }
     }
 
-    @Test func `another client can't use the code`() async throws {
+    @Test func anotherClientCantUseTheCode() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let codes = try await client.begin()
@@ -156,7 +156,7 @@ import Testing
         }
     }
 
-    @Test func `a denied login and one that expired say so`() async throws {
+    @Test func aDeniedLoginAndOneThatExpiredSaySo() async throws {
         let clock = ManualClock("2026-11-24T00:00:00Z")
         try await LiveBackend.withLiveBackend(authentication: .device, now: { clock.now }) { backend in
             let client = try DeviceClient(backend)
@@ -183,7 +183,7 @@ import Testing
         }
     }
 
-    @Test func `a login approved at the last moment can be taken up shortly after the end of its code`() async throws {
+    @Test func aLoginApprovedAtTheLastMomentCanBeTakenUpShortlyAfterTheEndOfItsCode() async throws {
         let clock = ManualClock("2026-11-24T00:00:00Z")
         try await LiveBackend.withLiveBackend(authentication: .device, now: { clock.now }) { backend in
             let client = try DeviceClient(backend)
@@ -197,7 +197,7 @@ import Testing
         }
     }
 
-    @Test func `a login binds to an agent that is there, and may rename it`() async throws {
+    @Test func aLoginBindsToAnAgentThatIsThereAndMayRenameIt() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let tokens = try await client.logIn(as: .existing(id: QuickstartSeed.agentID))
@@ -214,7 +214,7 @@ import Testing
         }
     }
 
-    @Test func `a network gets no more codes than it may, until the first are old`() async throws {
+    @Test func aNetworkGetsNoMoreCodesThanItMayUntilTheFirstAreOld() async throws {
         let clock = ManualClock("2026-11-24T00:00:00Z")
         let login = LoginConfiguration(maximumCodesPerNetwork: 3)
         try await LiveBackend.withLiveBackend(authentication: .device, login: login, now: { clock.now }) { backend in
@@ -231,7 +231,7 @@ import Testing
         }
     }
 
-    @Test func `the number of codes that wait is bounded`() async throws {
+    @Test func theNumberOfCodesThatWaitIsBounded() async throws {
         let login = LoginConfiguration(maximumLiveCodes: 2)
         try await LiveBackend.withLiveBackend(authentication: .device, login: login) { backend in
             let client = try DeviceClient(backend)
@@ -244,7 +244,7 @@ import Testing
         }
     }
 
-    @Test func `who takes all the room for codes makes place for the others`() async throws {
+    @Test func whoTakesAllTheRoomForCodesMakesPlaceForTheOthers() async throws {
         let folder = try TemporaryFolder()
         let service = try await BackendService.open(
             dataFolder: folder.url, login: LoginConfiguration(maximumLiveCodes: 4))
@@ -264,7 +264,7 @@ import Testing
         ("2001:db8:1:2:3::4", "2001:db8:1:2:ffff::", true), ("2001:db8:1:2::", "2001:db8:1:3::", false),
         ("192.0.2.1", "::ffff:192.0.2.1", true), ("192.0.2.1", "192.0.2.2", false),
     ])
-    func `one IPv6 network is one place`(first: String, second: String, isSame: Bool) async throws {
+    func oneIPv6NetworkIsOnePlace(first: String, second: String, isSame: Bool) async throws {
         let folder = try TemporaryFolder()
         let service = try await BackendService.open(
             dataFolder: folder.url, login: LoginConfiguration(maximumCodesPerNetwork: 1))
@@ -274,7 +274,7 @@ import Testing
         try await service.close()
     }
 
-    @Test func `without login there are no such routes`() async throws {
+    @Test func withoutLoginThereAreNoSuchRoutes() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try DeviceClient(backend)
             for path in ["/oauth/device/code", "/oauth/token", "/oauth/revoke", "/device"] {

@@ -46,7 +46,7 @@ import Testing
         [("step", "decision"), ("user_code", code), ("decision", "approve"), ("agent", "new"), ("name", "Kitchen")]
     }
 
-    @Test func `every answer forbids framing, caching, scripts and telling where one came from`() async throws {
+    @Test func everyAnswerForbidsFramingCachingScriptsAndTellingWhereOneCameFrom() async throws {
         try await withBrowser { browser, _ in
             let answers = [
                 try await browser.client.http.get("/device"), try await browser.get("/device"),
@@ -68,7 +68,7 @@ import Testing
         }
     }
 
-    @Test func `a code goes from entry to decision to tokens`() async throws {
+    @Test func aCodeGoesFromEntryToDecisionToTokens() async throws {
         try await withBrowser { browser, backend in
             let codes = try await browser.client.begin()
             let asked = try await browser.post([("step", "code"), ("user_code", codes.userCode.lowercased())])
@@ -86,7 +86,7 @@ import Testing
         }
     }
 
-    @Test func `a host can be bound to an agent that is there, or turned away`() async throws {
+    @Test func aHostCanBeBoundToAnAgentThatIsThereOrTurnedAway() async throws {
         try await withBrowser { browser, _ in
             let codes = try await browser.client.begin()
             let unknown = try await browser.post([
@@ -128,7 +128,7 @@ import Testing
         Forgery(name: "no session", headers: ["Cookie": ""], status: 401),
         Forgery(name: "invented session", headers: ["Cookie": "runbook_session=rbs_00"], status: 401),
     ])
-    func `a forged form approves nothing`(forgery: Forgery) async throws {
+    func aForgedFormApprovesNothing(forgery: Forgery) async throws {
         try await withBrowser { browser, backend in
             let codes = try await browser.client.begin()
             let answer = try await browser.post(
@@ -139,7 +139,7 @@ import Testing
         }
     }
 
-    @Test func `another session's form token is refused`() async throws {
+    @Test func anotherSessionsFormTokenIsRefused() async throws {
         try await withBrowser { browser, backend in
             let other = try await Browser(backend)
             let codes = try await browser.client.begin()
@@ -148,7 +148,7 @@ import Testing
         }
     }
 
-    @Test func `what a browser sends along with its own form is accepted`() async throws {
+    @Test func whatABrowserSendsAlongWithItsOwnFormIsAccepted() async throws {
         try await withBrowser { browser, backend in
             for headers in [
                 ["Origin": "null", "Sec-Fetch-Site": "same-origin"], ["Origin": backend.url], ["Origin": "null"],
@@ -159,7 +159,7 @@ import Testing
         }
     }
 
-    @Test func `a link approves nothing`() async throws {
+    @Test func aLinkApprovesNothing() async throws {
         try await withBrowser { browser, _ in
             let codes = try await browser.client.begin()
             let query = DeviceClient.encoded(Self.approval(codes.userCode) + [("form_token", browser.formToken)])
@@ -170,7 +170,7 @@ import Testing
         }
     }
 
-    @Test func `what others choose is shown as text`() async throws {
+    @Test func whatOthersChooseIsShownAsText() async throws {
         try await withBrowser { browser, backend in
             let markup = #""><img src=x onerror='alert(1)'>"#
             let client = try DeviceClient(backend, clientID: markup)
@@ -194,7 +194,7 @@ import Testing
     }
 
     @Test(arguments: ["code", "decision"])
-    func `codes can't be tried one after the other`(step: String) async throws {
+    func codesCantBeTriedOneAfterTheOther(step: String) async throws {
         let clock = ManualClock("2026-11-24T00:00:00Z")
         try await withBrowser(now: { clock.now }) { browser, _ in
             let codes = try await browser.client.begin()
@@ -210,7 +210,7 @@ import Testing
         }
     }
 
-    @Test func `one session's wrong codes keep no other out`() async throws {
+    @Test func oneSessionsWrongCodesKeepNoOtherOut() async throws {
         try await withBrowser { browser, backend in
             let guess = [("step", "code"), ("user_code", "BBBB-BBBB")]
             for _ in 0..<10 { #expect(try await browser.post(guess).status == 404) }
@@ -221,7 +221,7 @@ import Testing
         }
     }
 
-    @Test func `right codes don't count`() async throws {
+    @Test func rightCodesDontCount() async throws {
         try await withBrowser { browser, _ in
             for _ in 0..<15 {
                 let codes = try await browser.client.begin()
@@ -230,7 +230,7 @@ import Testing
         }
     }
 
-    @Test func `wrong administration tokens are refused, counted and kept out of the page`() async throws {
+    @Test func wrongAdministrationTokensAreRefusedCountedAndKeptOutOfThePage() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             for _ in 0..<10 {
@@ -246,7 +246,7 @@ import Testing
         }
     }
 
-    @Test func `guesses at the same time are counted before they are answered`() async throws {
+    @Test func guessesAtTheSameTimeAreCountedBeforeTheyAreAnswered() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
@@ -260,7 +260,7 @@ import Testing
         }
     }
 
-    @Test func `a session ends after an hour, at logout and with the token it came from`() async throws {
+    @Test func aSessionEndsAfterAnHourAtLogoutAndWithTheTokenItCameFrom() async throws {
         let clock = ManualClock("2026-11-24T00:00:00Z")
         try await withBrowser(now: { clock.now }) { browser, backend in
             let code = [("step", "code"), ("user_code", "x")]

@@ -20,7 +20,7 @@ import Testing
         Case(text: "localhost:1", host: "localhost", port: 1, url: "http://localhost:1", isLoopback: true),
         Case(text: "example:65535", host: "example", port: 65535, url: "http://example:65535", isLoopback: false),
     ])
-    func `host and port are read`(example: Case) throws {
+    func hostAndPortAreRead(example: Case) throws {
         let address = try ListenAddress(example.text)
         #expect(address == ListenAddress(host: example.host, port: example.port))
         #expect(address.description == example.text)
@@ -31,7 +31,7 @@ import Testing
     @Test(arguments: [
         "", "8787", "localhost", ":8787", "localhost:", "localhost:65536", "localhost:-1", "::1:80", "a:b",
     ])
-    func `anything else is refused`(text: String) {
+    func anythingElseIsRefused(text: String) {
         #expect(throws: ReferenceBackendError.self) { try ListenAddress(text) }
     }
 }

@@ -21,7 +21,7 @@ import Testing
         return pages
     }
 
-    @Test func `all lists page through everything once`() async throws {
+    @Test func allListsPageThroughEverythingOnce() async throws {
         try await LiveBackend.withLiveBackend { backend in
             let client = try TestClient(backend)
             let service = backend.service
@@ -50,7 +50,7 @@ import Testing
         }
     }
 
-    @Test func `what arrives while paging neither repeats nor shifts runs`() async throws {
+    @Test func whatArrivesWhilePagingNeitherRepeatsNorShiftsRuns() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             func post(_ data: String) async throws {
@@ -72,7 +72,7 @@ import Testing
         ("limit=0", "limit"), ("limit=201", "limit"), ("limit=ten", "limit"), ("cursor=x", "cursor"),
         ("limit=99999999999999999999", "limit"), ("page=2", "page"), ("status=great", "status"),
     ])
-    func `a wrong parameter is refused by name`(query: String, field: String) async throws {
+    func aWrongParameterIsRefusedByName(query: String, field: String) async throws {
         try await LiveBackend.withLiveBackend { backend in
             let answer = try await TestClient(backend).administer(.get, "/runs?\(query)")
             #expect(answer.status == 422)
@@ -80,7 +80,7 @@ import Testing
         }
     }
 
-    @Test func `runs are filtered by agent, task, status and run id`() async throws {
+    @Test func runsAreFilteredByAgentTaskStatusAndRunId() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             for (number, status) in ["succeeded", "failed", "succeeded"].enumerated() {
@@ -103,7 +103,7 @@ import Testing
         }
     }
 
-    @Test func `a list shows excerpts and one run everything`() async throws {
+    @Test func aListShowsExcerptsAndOneRunEverything() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             // The cut falls within a character of two bytes.

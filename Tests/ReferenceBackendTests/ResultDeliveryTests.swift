@@ -17,7 +17,7 @@ import Testing
         "isolation": "in-process", "agent_version": "1.2.3",
     ]
 
-    @Test func `every field of a result is kept`() async throws {
+    @Test func everyFieldOfAResultIsKept() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let receipt = try await client.send(
@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test(arguments: [JSONValue.string("The square of 2 is 4"), .null, .string(""), .string("a\u{0}b\r\n\u{1F600}")])
-    func `a body of part 1 is taken`(data: JSONValue) async throws {
+    func aBodyOfPart1IsTaken(data: JSONValue) async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let answer = try await client.send(.post, Self.path, json: ["data": data, "unknown": [1, 2]])
@@ -54,7 +54,7 @@ import Testing
         }
     }
 
-    @Test func `a run is stored once however often it arrives`() async throws {
+    @Test func aRunIsStoredOnceHoweverOftenItArrives() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let headers = ["Idempotency-Key": "run-1"]
@@ -72,7 +72,7 @@ import Testing
         }
     }
 
-    @Test func `fifty deliveries of one run at the same time store it once`() async throws {
+    @Test func fiftyDeliveriesOfOneRunAtTheSameTimeStoreItOnce() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
@@ -92,8 +92,7 @@ import Testing
         }
     }
 
-    @Test func `without a key a schedule's results are runs of their own and a one-off's is stored once`() async throws
-    {
+    @Test func withoutAKeyASchedulesResultsAreRunsOfTheirOwnAndAOneOffsIsStoredOnce() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             for task in [QuickstartSeed.squareTask, QuickstartSeed.greetTask] {
@@ -106,7 +105,7 @@ import Testing
         }
     }
 
-    @Test func `a key of another task's run is refused`() async throws {
+    @Test func aKeyOfAnotherTasksRunIsRefused() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let headers = ["Idempotency-Key": "run-1"]
@@ -119,7 +118,7 @@ import Testing
         }
     }
 
-    @Test func `a repeat is known also after its task was deleted`() async throws {
+    @Test func aRepeatIsKnownAlsoAfterItsTaskWasDeleted() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let headers = ["Idempotency-Key": "run-1"]
@@ -131,7 +130,7 @@ import Testing
         }
     }
 
-    @Test func `an unknown task is not found`() async throws {
+    @Test func anUnknownTaskIsNotFound() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let answer = try await TestClient(backend).send(.post, "/api/agent/task/nope", json: ["data": "x"])
             #expect(answer.status == 404)
@@ -150,7 +149,7 @@ import Testing
         var testDescription: String { name }
     }
 
-    @Test func `a status of a newer agent is kept as it is written`() async throws {
+    @Test func aStatusOfANewerAgentIsKeptAsItIsWritten() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let answer = try await client.send(.post, Self.path, json: ["data": "x", "status": "put_off"])
@@ -179,7 +178,7 @@ import Testing
             name: "key too long", body: "{\"data\": null}",
             headers: ["Idempotency-Key": String(repeating: "k", count: 256)], field: "Idempotency-Key"),
     ])
-    func `a malformed result is refused with its field named`(malformed: Malformed) async throws {
+    func aMalformedResultIsRefusedWithItsFieldNamed(malformed: Malformed) async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let answer = try await TestClient(backend).send(
                 .post, Self.path, text: malformed.body, headers: malformed.headers)
@@ -190,7 +189,7 @@ import Testing
         }
     }
 
-    @Test func `a result over the limit is refused, one at the limit is taken, and the server goes on`() async throws {
+    @Test func aResultOverTheLimitIsRefusedOneAtTheLimitIsTakenAndTheServerGoesOn() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, maximumResultSize: 10_000) { backend in
             let client = try TestClient(backend)
             func body(ofSize size: Int) -> String { "{\"data\":\"\(String(repeating: "x", count: size - 11))\"}" }
@@ -201,7 +200,7 @@ import Testing
         }
     }
 
-    @Test func `who waits for runs is woken by their arrival`() async throws {
+    @Test func whoWaitsForRunsIsWokenByTheirArrival() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             async let waiting = backend.waitForRuns(ofTask: QuickstartSeed.squareTask, count: 3)

@@ -17,7 +17,7 @@ import Testing
         }
     }
 
-    @Test func `runs are deleted one by one or by their time, and a task that is done stays done`() async throws {
+    @Test func runsAreDeletedOneByOneOrByTheirTimeAndATaskThatIsDoneStaysDone() async throws {
         let clock = ManualClock("2026-11-24T00:00:00Z")
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, now: { clock.now }) { backend in
             let client = try TestClient(backend)
@@ -50,7 +50,7 @@ import Testing
         }
     }
 
-    @Test func `runs that are older than they are to be kept go by themselves`() async throws {
+    @Test func runsThatAreOlderThanTheyAreToBeKeptGoByThemselves() async throws {
         let folder = try TemporaryFolder()
         let clock = ManualClock("2026-11-24T00:00:00Z")
         let service = try await BackendService.open(dataFolder: folder.url, now: { clock.now })
@@ -67,7 +67,7 @@ import Testing
         await backend.stop()
     }
 
-    @Test func `a plugin is deleted once no agent has it`() async throws {
+    @Test func aPluginIsDeletedOnceNoAgentHasIt() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             let path = "/plugins/\(QuickstartSeed.pluginID)"
@@ -83,7 +83,7 @@ import Testing
         }
     }
 
-    @Test func `an agent stores no more than it may, and others go on`() async throws {
+    @Test func anAgentStoresNoMoreThanItMayAndOthersGoOn() async throws {
         let limits = ServerLimits(maximumAgentStorage: 20_000)
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, limits: limits) { backend in
             let client = try TestClient(backend)
@@ -111,7 +111,7 @@ import Testing
         }
     }
 
-    @Test func `every change of an administrator is in the log with who made it`() async throws {
+    @Test func everyChangeOfAnAdministratorIsInTheLogWithWhoMadeIt() async throws {
         let log = InMemoryLogHandler()
         var logger = Logger(label: "backend", factory: { _ in log })
         logger.logLevel = .info

@@ -34,7 +34,7 @@ import Testing
     }
 
     @Test(arguments: [SIGTERM, SIGINT])
-    func `serve listens, answers and stops at a signal with a connection open`(signal: Int32) async throws {
+    func serveListensAnswersAndStopsAtASignalWithAConnectionOpen(signal: Int32) async throws {
         let folder = try TemporaryFolder()
         let client = try HTTPClient()
         let served = try await serve(folder.path("data"), "--init", "--seed", QuickstartSeed.folder.path)
@@ -55,7 +55,7 @@ import Testing
         #expect(try await again.process.exitStatus() == 0)
     }
 
-    @Test func `a log that nobody reads keeps serve from nothing`() async throws {
+    @Test func aLogThatNobodyReadsKeepsServeFromNothing() async throws {
         let folder = try TemporaryFolder()
         let pipe = folder.path("unread")
         try #require(mkfifo(pipe, 0o600) == 0)
@@ -80,7 +80,7 @@ import Testing
     }
 
     @Test(arguments: [[0], [1], [2], [0, 1, 2]])
-    func `serve without standard descriptors is no other than with them`(closed: [Int32]) async throws {
+    func serveWithoutStandardDescriptorsIsNoOtherThanWithThem(closed: [Int32]) async throws {
         let folder = try TemporaryFolder()
         // A port that was free a moment ago: where it listens can't be said without descriptor 1.
         let reserved = try ScriptedServer()
@@ -102,7 +102,7 @@ import Testing
         #expect(try await process.exitStatus() == 0)
     }
 
-    @Test func `token reset replaces the token under a running server`() async throws {
+    @Test func tokenResetReplacesTheTokenUnderARunningServer() async throws {
         let folder = try TemporaryFolder()
         let client = try HTTPClient()
         let served = try await serve(folder.path("data"), "--init")
@@ -117,7 +117,7 @@ import Testing
         #expect(try await served.process.exitStatus() == 0)
     }
 
-    @Test func `a new token is JSON where that is asked for`() async throws {
+    @Test func aNewTokenIsJSONWhereThatIsAskedFor() async throws {
         let folder = try TemporaryFolder()
         let served = try await serve(folder.path("data"), "--init")
         let reset = try await CommandResult.of("token", "reset", "--json", "--data", folder.path("data"))
@@ -128,7 +128,7 @@ import Testing
         #expect(try await served.process.exitStatus() == 0)
     }
 
-    @Test func `a taken port is a failure that names the address`() async throws {
+    @Test func aTakenPortIsAFailureThatNamesTheAddress() async throws {
         let folder = try TemporaryFolder()
         try await LiveBackend.withLiveBackend { backend in
             let address = "127.0.0.1:\(backend.port)"
@@ -141,7 +141,7 @@ import Testing
         }
     }
 
-    @Test func `a broken seed is a failure that names the file`() async throws {
+    @Test func aBrokenSeedIsAFailureThatNamesTheFile() async throws {
         let folder = try TemporaryFolder()
         let result = try await CommandResult.of(
             "serve", "--init", "--listen", "127.0.0.1:0", "--data", folder.path("data"), "--seed", folder.path("absent")
@@ -151,7 +151,7 @@ import Testing
         #expect(result.errors.contains(folder.path("absent")))
     }
 
-    @Test func `a token of a backend that isn't there is a failure and makes none`() async throws {
+    @Test func aTokenOfABackendThatIsntThereIsAFailureAndMakesNone() async throws {
         let folder = try TemporaryFolder()
         let result = try await CommandResult.of("token", "reset", "--data", folder.path("absent"))
         #expect(result.status == 1)
@@ -167,7 +167,7 @@ import Testing
         ["serve", "--head-timeout", "0"], ["serve", "--trusted-proxy", "proxy"], ["backup"], ["restore"],
         ["serve", "--no-such-option"], ["sreve"],
     ])
-    func `wrong usage is told apart from failure`(arguments: [String]) async throws {
+    func wrongUsageIsToldApartFromFailure(arguments: [String]) async throws {
         let process = try BackendProcess(arguments)
         #expect(try await process.exitStatus() == 2)
         #expect(try process.standardError().contains("Usage:"))
@@ -178,7 +178,7 @@ import Testing
         ["device", "list", "--help"],
         ["device", "approve", "--help"], ["device", "deny", "--help"], ["backup", "--help"], ["restore", "--help"],
     ])
-    func `help shows an example`(arguments: [String]) async throws {
+    func helpShowsAnExample(arguments: [String]) async throws {
         let process = try BackendProcess(arguments)
         let output = await process.lines.reduce(into: "") { $0 += $1 + "\n" }
         #expect(try await process.exitStatus() == 0)

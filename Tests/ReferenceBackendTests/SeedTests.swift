@@ -15,7 +15,7 @@ import Testing
         return result
     }
 
-    @Test func `the quickstart is the contract's example`() async throws {
+    @Test func theQuickstartIsTheContractsExample() async throws {
         try await withService { service in
             try await service.seed(from: QuickstartSeed.folder)
             let plugin = try await service.plugin(QuickstartSeed.pluginID).document
@@ -28,7 +28,7 @@ import Testing
         }
     }
 
-    @Test func `an edited script is taken with its own hash, and runs stay`() async throws {
+    @Test func anEditedScriptIsTakenWithItsOwnHashAndRunsStay() async throws {
         try await withService { service in
             let seed = try QuickstartSeed.copy()
             try await service.seed(from: seed.url)
@@ -48,7 +48,7 @@ import Testing
         }
     }
 
-    @Test func `seeding again changes nothing that didn't change`() async throws {
+    @Test func seedingAgainChangesNothingThatDidntChange() async throws {
         try await withService { service in
             for _ in 0..<3 { try await service.seed(from: QuickstartSeed.folder) }
             #expect(try await service.agents().elements.count == 1)
@@ -57,7 +57,7 @@ import Testing
         }
     }
 
-    @Test func `what left the folder leaves the backend, what was made by hand stays`() async throws {
+    @Test func whatLeftTheFolderLeavesTheBackendWhatWasMadeByHandStays() async throws {
         try await withService { service in
             let seed = try QuickstartSeed.copy()
             try await service.seed(from: seed.url)
@@ -79,7 +79,7 @@ import Testing
         }
     }
 
-    @Test func `a document with its script needs no file beside it`() async throws {
+    @Test func aDocumentWithItsScriptNeedsNoFileBesideIt() async throws {
         try await withService { service in
             let seed = try QuickstartSeed.copy()
             try Self.writeWholeDocument(in: seed, hash: QuickstartSeed.hash.uppercased())
@@ -171,7 +171,7 @@ import Testing
     ]
 
     @Test(arguments: broken)
-    func `a broken seed is refused as a whole, and the error names the file`(broken: Broken) async throws {
+    func aBrokenSeedIsRefusedAsAWholeAndTheErrorNamesTheFile(broken: Broken) async throws {
         try await withService { service in
             let seed = try QuickstartSeed.copy()
             try broken.breaking(seed)

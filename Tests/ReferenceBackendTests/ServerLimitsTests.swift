@@ -16,7 +16,7 @@ import Testing
             + fields.map { $0 + "\r\n" }.joined() + "\r\n"
     }
 
-    @Test func `half-sent heads are closed, and many of them keep nobody out`() async throws {
+    @Test func halfSentHeadsAreClosedAndManyOfThemKeepNobodyOut() async throws {
         let limits = ServerLimits(maximumConnections: 20, headTimeout: 600)
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, limits: limits) { backend in
             var flood: [RawConnection] = []
@@ -35,7 +35,7 @@ import Testing
         }
     }
 
-    @Test func `a head, a body and a pause that take too long end the connection`() async throws {
+    @Test func aHeadABodyAndAPauseThatTakeTooLongEndTheConnection() async throws {
         let limits = ServerLimits(headTimeout: 0.4, idleTimeout: 0.4, bodyTimeout: 0.4)
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, limits: limits) { backend in
             let silent = try RawConnection(to: backend.port)
@@ -62,7 +62,7 @@ import Testing
         }
     }
 
-    @Test func `what is left of a request that was answered early is read, but not for ever`() async throws {
+    @Test func whatIsLeftOfARequestThatWasAnsweredEarlyIsReadButNotForEver() async throws {
         let limits = ServerLimits(idleTimeout: 600, bodyTimeout: 0.4)
         try await LiveBackend.withLiveBackend(limits: limits) { backend in
             for fields in [[], ["Connection: close"]] {
@@ -87,7 +87,7 @@ import Testing
         }
     }
 
-    @Test func `a half-sent body doesn't keep the server from stopping`() async throws {
+    @Test func aHalfSentBodyDoesntKeepTheServerFromStopping() async throws {
         let folder = try TemporaryFolder()
         try await BackendService.open(dataFolder: folder.url).close()
         let process = try BackendProcess([
@@ -106,7 +106,7 @@ import Testing
         #expect(try await process.exitStatus() == 0)
     }
 
-    @Test func `an answer that nobody takes ends the connection`() async throws {
+    @Test func anAnswerThatNobodyTakesEndsTheConnection() async throws {
         let limits = ServerLimits(bodyTimeout: 0.4, minimumRate: 100 << 20)
         try await LiveBackend.withLiveBackend(limits: limits) { backend in
             let script = "class Plugin: pass\n#" + String(repeating: "x", count: 8_000_000)
@@ -123,7 +123,7 @@ import Testing
         }
     }
 
-    @Test func `where all connections are at work the next is told so, and health is answered`() async throws {
+    @Test func whereAllConnectionsAreAtWorkTheNextIsToldSoAndHealthIsAnswered() async throws {
         let limits = ServerLimits(maximumConnections: 3, bodyTimeout: 600)
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, limits: limits) { backend in
             var busy: [RawConnection] = []
@@ -154,7 +154,7 @@ import Testing
         }
     }
 
-    @Test func `large bodies are held back where there is no room, and small ones are not`() async throws {
+    @Test func largeBodiesAreHeldBackWhereThereIsNoRoomAndSmallOnesAreNot() async throws {
         var limits = ServerLimits(bodyTimeout: 600, maximumBodies: 1_000_000)
         limits.bodyPatience = 0.5
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, limits: limits) { backend in
@@ -193,7 +193,7 @@ import Testing
         }
     }
 
-    @Test func `memory for bodies is bounded, shared fairly, and given in turn`() async throws {
+    @Test func memoryForBodiesIsBoundedSharedFairlyAndGivenInTurn() async throws {
         let budget = BodyBudget(capacity: 100, patience: .milliseconds(200))
         #expect(await budget.take(40, for: "a"))
         // Half of it is the most that one has.
@@ -213,7 +213,7 @@ import Testing
         #expect(patient.tryTake(200, for: "c"))
     }
 
-    @Test func `nesting is bounded before anything is decoded`() async throws {
+    @Test func nestingIsBoundedBeforeAnythingIsDecoded() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let client = try TestClient(backend)
             for depth in [400, 200_000] {
@@ -247,7 +247,7 @@ import Testing
         (["[2001:db8::1]:80"], "2001:db8::1"), (["2001:db8::1"], "2001:db8::1"), (["nonsense"], "10.0.0.1"),
         (["203.0.113.9, nonsense"], "10.0.0.1"), ([], "10.0.0.1"), (["10.1.1.1"], "10.1.1.1"), ([""], "10.0.0.1"),
     ])
-    func `of what a trusted proxy forwards the last client counts`(fields: [String], client: String) throws {
+    func ofWhatATrustedProxyForwardsTheLastClientCounts(fields: [String], client: String) throws {
         let trusted = [try AddressRange("10.0.0.0/8")]
         #expect(ClientAddressMiddleware.client(behind: "10.0.0.1", forwardedFor: fields, trusted) == client)
         // Anybody else can write what they like.
@@ -262,16 +262,16 @@ import Testing
         ("0.0.0.0/0", "2001:db8::1", false), ("fd00::/8", "fd12::1", true), ("fd00::/8", "fe80::1", false),
         ("10.0.0.0/8", "::ffff:10.0.0.1", true),
     ])
-    func `a range holds what begins with its bits`(range: String, address: String, isInside: Bool) throws {
+    func aRangeHoldsWhatBeginsWithItsBits(range: String, address: String, isInside: Bool) throws {
         #expect(try AddressRange(range).contains(address) == isInside)
     }
 
     @Test(arguments: ["", "10.0.0", "10.0.0.0/33", "::1/129", "10.0.0.0/", "/8", "proxy.example.com", "10.0.0.0/-1"])
-    func `what is no range is refused`(text: String) {
+    func whatIsNoRangeIsRefused(text: String) {
         #expect(throws: ReferenceBackendError.self) { try AddressRange(text) }
     }
 
-    @Test func `clients behind a trusted proxy are counted each by itself`() async throws {
+    @Test func clientsBehindATrustedProxyAreCountedEachByItself() async throws {
         let login = LoginConfiguration(maximumCodesPerNetwork: 2)
         let loopback = try AddressRange("127.0.0.1")
         try await LiveBackend.withLiveBackend(
@@ -307,7 +307,7 @@ import Testing
         (["Content-Type": "application/json; charset=utf-8"], 201), (["Host": "[::1]:8787"], 201),
         (["Host": "backend.example.com"], 201), (["Content-Type": "application/json"], 201),
     ])
-    func `without login a page of another site can't act as an agent`(
+    func withoutLoginAPageOfAnotherSiteCantActAsAnAgent(
         fields: [String: String], status: Int
     ) async throws {
         let login = LoginConfiguration(publicOrigin: try WebOrigin("https://backend.example.com"))
@@ -332,7 +332,7 @@ import Testing
         }
     }
 
-    @Test func `an agent of part 1 needs no content type`() async throws {
+    @Test func anAgentOfPart1NeedsNoContentType() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             let connection = try RawConnection(to: backend.port)
             connection.send(

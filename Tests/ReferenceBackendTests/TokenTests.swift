@@ -7,7 +7,7 @@ import Testing
 
 /// What access and refresh tokens are good for, and when they end.
 @Suite struct TokenTests {
-    @Test func `every route of agents wants a token`() async throws {
+    @Test func everyRouteOfAgentsWantsAToken() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, authentication: .device) { backend in
             let client = try TestClient(backend)
             let routes: [(HTTPMethod, String)] = [
@@ -30,7 +30,7 @@ import Testing
         }
     }
 
-    @Test func `two logins are two agents that see nothing of each other`() async throws {
+    @Test func twoLoginsAreTwoAgentsThatSeeNothingOfEachOther() async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder, authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let first = try await client.logIn(as: .existing(id: QuickstartSeed.agentID))
@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test func `an access token ends with its time and a refresh gives another`() async throws {
+    @Test func anAccessTokenEndsWithItsTimeAndARefreshGivesAnother() async throws {
         let clock = ManualClock("2026-11-24T00:00:00Z")
         try await LiveBackend.withLiveBackend(authentication: .device, now: { clock.now }) { backend in
             let client = try DeviceClient(backend)
@@ -64,7 +64,7 @@ import Testing
         }
     }
 
-    @Test func `a refresh token that is used again after its successor was ends its login and no other`() async throws {
+    @Test func aRefreshTokenThatIsUsedAgainAfterItsSuccessorWasEndsItsLoginAndNoOther() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let other = try await client.logIn()
@@ -81,7 +81,7 @@ import Testing
         }
     }
 
-    @Test func `a refresh whose answer was lost is done again, and what got lost is good for nothing`() async throws {
+    @Test func aRefreshWhoseAnswerWasLostIsDoneAgainAndWhatGotLostIsGoodForNothing() async throws {
         let clock = ManualClock("2026-11-24T00:00:00Z")
         try await LiveBackend.withLiveBackend(authentication: .device, now: { clock.now }) { backend in
             let client = try DeviceClient(backend)
@@ -101,7 +101,7 @@ import Testing
         }
     }
 
-    @Test func `that a successor was used is remembered longer than its access token`() async throws {
+    @Test func thatASuccessorWasUsedIsRememberedLongerThanItsAccessToken() async throws {
         let clock = ManualClock("2026-11-24T00:00:00Z")
         try await LiveBackend.withLiveBackend(authentication: .device, now: { clock.now }) { backend in
             let client = try DeviceClient(backend)
@@ -116,7 +116,7 @@ import Testing
         }
     }
 
-    @Test func `of refreshes at the same time one brings tokens that are good`() async throws {
+    @Test func ofRefreshesAtTheSameTimeOneBringsTokensThatAreGood() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let token = try await client.logIn().refresh
@@ -131,7 +131,7 @@ import Testing
         }
     }
 
-    @Test func `a refresh is for its own client and for no wider scope`() async throws {
+    @Test func aRefreshIsForItsOwnClientAndForNoWiderScope() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let token = try await client.logIn().refresh
@@ -142,7 +142,7 @@ import Testing
         }
     }
 
-    @Test func `a client that is let in no more neither refreshes nor revokes, named or not`() async throws {
+    @Test func aClientThatIsLetInNoMoreNeitherRefreshesNorRevokesNamedOrNot() async throws {
         let folder = try TemporaryFolder()
         let before = try await BackendService.open(dataFolder: folder.url)
         let codes = try await before.beginLogin(clientID: "old", scope: "", address: "127.0.0.1")
@@ -168,7 +168,7 @@ import Testing
         try await again.close()
     }
 
-    @Test func `an access token doesn't refresh and a refresh token opens nothing`() async throws {
+    @Test func anAccessTokenDoesntRefreshAndARefreshTokenOpensNothing() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let tokens = try await client.logIn()
@@ -177,7 +177,7 @@ import Testing
         }
     }
 
-    @Test func `revoking a refresh token ends its login, an access token itself`() async throws {
+    @Test func revokingARefreshTokenEndsItsLoginAnAccessTokenItself() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let tokens = try await client.logIn()
@@ -200,7 +200,7 @@ import Testing
         }
     }
 
-    @Test func `who deletes an agent or ends its logins takes its tokens away`() async throws {
+    @Test func whoDeletesAnAgentOrEndsItsLoginsTakesItsTokensAway() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let tokens = try await client.logIn(as: .new(name: "Kitchen"))
@@ -218,7 +218,7 @@ import Testing
         }
     }
 
-    @Test func `no secret's text is in the data folder`() async throws {
+    @Test func noSecretsTextIsInTheDataFolder() async throws {
         try await LiveBackend.withLiveBackend(authentication: .device) { backend in
             let client = try DeviceClient(backend)
             let codes = try await client.begin()

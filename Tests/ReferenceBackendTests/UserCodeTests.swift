@@ -6,13 +6,13 @@ import Testing
     @Test(arguments: [
         "WDJB-MJHT", "wdjbmjht", " wdjb mjht ", "W-D-J-B-M-J-H-T", "WDJB–MJHT", "\twdjb-MJHT\n",
     ])
-    func `a code is read however it is typed`(text: String) {
+    func aCodeIsReadHoweverItIsTyped(text: String) {
         #expect(UserCode(typed: text)?.letters == "WDJBMJHT")
         #expect(UserCode(typed: text).map { "\($0)" } == "WDJB-MJHT")
     }
 
     @Test(arguments: ["", "WDJB-MJH", "WDJB-MJHTT", "WDJB-MJHA", "1DJB-MJHT", "<b>", "WDJB_MJHT", "ẂDJBMJHT"])
-    func `what can't be a code is none`(text: String) {
+    func whatCantBeACodeIsNone(text: String) {
         #expect(UserCode(typed: text) == nil)
     }
 }

@@ -8,7 +8,7 @@ import Testing
         ("https://backend.example.com:443", "https://backend.example.com"), ("http://[::1]:8787", "http://[::1]:8787"),
         ("http://127.0.0.1:80", "http://127.0.0.1"), ("https://h:8443", "https://h:8443"),
     ])
-    func `an origin is written as browsers write it`(text: String, expected: String) throws {
+    func anOriginIsWrittenAsBrowsersWriteIt(text: String, expected: String) throws {
         #expect(try "\(WebOrigin(text))" == expected)
     }
 
@@ -16,7 +16,7 @@ import Testing
         "backend.example.com", "ftp://x", "https://", "https://x/path", "https://u@x", "https://x:port", "https://x y",
         "https://x:99999", "https://[::1", "https://x\"", "https://x?y",
     ])
-    func `anything else is refused by name`(text: String) {
+    func anythingElseIsRefusedByName(text: String) {
         let error = #expect(throws: ReferenceBackendError.self) { try WebOrigin(text) }
         #expect(error?.field == "public-url")
     }

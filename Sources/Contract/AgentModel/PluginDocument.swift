@@ -72,13 +72,15 @@ public struct PluginDocument: Codable, Equatable, Sendable {
         }
     }
 
-    public func encode(to encoder: any Encoder) throws {
+    public func encode(to encoder: any Encoder) throws { try encode(to: encoder, includingScript: true) }
+
+    public func encode(to encoder: any Encoder, includingScript: Bool) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(id, forKey: .id)
         try container.encode(name, forKey: .name)
         try container.encode(version, forKey: .version)
         try container.encode(description, forKey: .description)
-        try container.encode(script, forKey: .script)
+        if includingScript { try container.encode(script, forKey: .script) }
         try container.encode(hash, forKey: .hash)
         try container.encode(commands, forKey: .commands)
         try container.encodeIfPresent(signature, forKey: .signature)

@@ -1,4 +1,5 @@
 import AgentModel
+import AgentTestSupport
 
 /// The plugins of a chaos run. Each call appends one line to the ledger, syncs it and prints it, and then does what
 /// the plugin's name says.
@@ -17,7 +18,7 @@ enum ChaosPlugin: String, Sendable, CaseIterable {
 
     /// What the process's end looks like where a plugin brought it about.
     static let exitStatus: Int32 = 7
-    static let endings: Set<SpawnedAgent.Ending> = [.exited(exitStatus), .exited(70), .signaled(11)]
+    static let endings: Set<SpawnedProcess.Ending> = [.exited(exitStatus), .exited(70), .signaled(11)]
 
     func script(ledger: String) -> String {
         """

@@ -1,4 +1,5 @@
 import AgentModel
+public import AgentTestSupport
 import Threads
 
 /// What a chaos run came to.
@@ -17,7 +18,7 @@ public struct ChaosReport: Sendable {
     public var seed: UInt64
     public var kills = 0
     /// How often the agent ended by itself, by how.
-    public var endings: [SpawnedAgent.Ending: Int] = [:]
+    public var endings: [SpawnedProcess.Ending: Int] = [:]
     public var oneOffs = 0
     public var schedules = 0
     public var calls = 0

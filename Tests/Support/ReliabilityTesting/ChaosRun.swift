@@ -110,9 +110,9 @@ public struct ChaosRun {
         _ = try await backend.service.createTasks(tasks)
     }
 
-    private func startAgent() throws -> SpawnedAgent {
-        try SpawnedAgent(
-            executable: options.agent, arguments: ["run", "--config", folder + "/config.ini"], log: log)
+    private func startAgent() throws -> SpawnedProcess {
+        try SpawnedProcess(
+            [options.agent, "run", "--config", folder + "/config.ini"], output: .log(log))
     }
 
     // MARK: Killing
@@ -147,7 +147,7 @@ public struct ChaosRun {
 
     /// - Returns: whether a plugin brought that about.
     @discardableResult
-    private mutating func note(_ ending: SpawnedAgent.Ending) -> Bool {
+    private mutating func note(_ ending: SpawnedProcess.Ending) -> Bool {
         report.endings[ending, default: 0] += 1
         if ChaosPlugin.endings.contains(ending) { return true }
         misbehaviour.append("the agent ended with \(ending), which no plugin does")

@@ -56,14 +56,14 @@ public struct SoakRun {
     public static func run(_ options: Options, say: (Sample) -> Void) async throws -> Report {
         let folder = try TemporaryFolder()
         let server = try SoakServer(listed: options.listed)
-        let agent = try SpawnedAgent(
-            executable: options.agent,
-            arguments: [
-                "run", "--log-level", "warning", "--set", "server_url=\(server.url)", "--set", "auth=no", "--set",
+        let agent = try SpawnedProcess(
+            [
+                options.agent, "run", "--log-level", "warning", "--set", "server_url=\(server.url)", "--set", "auth=no",
+                "--set",
                 "plugin_directory=\(folder.path("plugins"))", "--set", "state_directory=\(folder.path("state"))",
                 "--set",
                 "poll_interval=0.1", "--set", "workers=\(SoakServer.plugins)",
-            ], log: folder.path("output.log"))
+            ], output: .log(folder.path("output.log")))
         let start = ContinuousClock.now
         let step = max(1, options.warmUp)
         var samples: [Sample] = []
@@ -108,7 +108,7 @@ public struct SoakRun {
 
 extension SoakRun {
     /// Waits for threads and descriptors that are kept for a while only: those that stay are left behind.
-    private static func atRest(_ agent: SpawnedAgent, after warm: ProcessUsage) async -> ProcessUsage? {
+    private static func atRest(_ agent: SpawnedProcess, after warm: ProcessUsage) async -> ProcessUsage? {
         let limit = ContinuousClock.now.advanced(by: .seconds(60))
         var usage = ProcessUsage(of: agent.processID)
         while let current = usage, current.threads > warm.threads || current.descriptors > warm.descriptors,
@@ -188,7 +188,7 @@ private final class SoakServer: Sendable {
     var pythonBlocks: Int { state.withLock { $0.pythonBlocks } }
 
     /// Lists tasks until so many have a result and the agent is at rest. False where the agent ended before.
-    func waitForResults(_ count: Int, or agent: SpawnedAgent) async -> Bool {
+    func waitForResults(_ count: Int, or agent: SpawnedProcess) async -> Bool {
         await withTaskGroup(of: Bool.self) { group in
             group.addTask {
                 await self.wait(for: count)

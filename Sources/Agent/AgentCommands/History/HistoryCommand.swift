@@ -30,13 +30,10 @@ struct HistoryCommand: AsyncParsableCommand {
     @OptionGroup var configurationOptions: ConfigurationOptions
     @OptionGroup var output: OutputOptions
 
-    mutating func validate() throws {
-        guard 1...1_000_000 ~= limit else { throw ValidationError("--limit is 1 to 1000000, not \(limit)") }
-    }
+    mutating func validate() throws { try ConfigurationOptions.checkLimit(limit) }
 
     func run() async throws {
-        let configuration = try configurationOptions.load()
-        let reader = try await RunJournal.openReadOnly(directory: configuration.stateDirectory)
+        let reader = try await configurationOptions.openJournal()
         var filter = HistoryFilter(taskID: task)
         switch status {
         case .finished(let status): filter.status = status

@@ -20,8 +20,7 @@ struct HistoryShowCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let configuration = try configurationOptions.load()
-        let reader = try await RunJournal.openReadOnly(directory: configuration.stateDirectory)
+        let reader = try await configurationOptions.openJournal()
         let id = try await run.resolve(in: reader)
         guard let record = try await reader.run(id) else { throw RunJournalError.unknownRun(id) }
         let view = View(record)

@@ -25,13 +25,10 @@ struct OutboxListCommand: AsyncParsableCommand {
     @OptionGroup var configurationOptions: ConfigurationOptions
     @OptionGroup var output: OutputOptions
 
-    mutating func validate() throws {
-        guard 1...1_000_000 ~= limit else { throw ValidationError("--limit is 1 to 1000000, not \(limit)") }
-    }
+    mutating func validate() throws { try ConfigurationOptions.checkLimit(limit) }
 
     func run() async throws {
-        let configuration = try configurationOptions.load()
-        let reader = try await RunJournal.openReadOnly(directory: configuration.stateDirectory)
+        let reader = try await configurationOptions.openJournal()
         let entries = try await reader.outbox(state, limit: limit)
         try output.renderer.print(entries.map(Row.init))
         guard entries.count == limit else { return }

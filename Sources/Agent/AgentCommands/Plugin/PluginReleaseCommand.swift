@@ -15,14 +15,12 @@ struct PluginReleaseCommand: AsyncParsableCommand {
               runbook-agent plugin release 9ab56426-f429-4c4b-9755-40c92449f0be
             """)
 
-    @Argument(help: "The plugin's id.")
-    var id: String
-
+    @OptionGroup var plugin: PluginIDArgument
     @OptionGroup var configurationOptions: ConfigurationOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let id = try PluginID(id)
+        let id = try plugin.parsed()
         let configuration = try configurationOptions.load()
         let journal = try await RunJournal.openShared(directory: configuration.stateDirectory)
         let isReleased = try await journal.release(plugin: id.rawValue)

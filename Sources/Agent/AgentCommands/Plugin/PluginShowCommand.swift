@@ -14,14 +14,12 @@ struct PluginShowCommand: AsyncParsableCommand {
               runbook-agent plugin show 9ab56426-f429-4c4b-9755-40c92449f0be
             """)
 
-    @Argument(help: "The plugin's id.")
-    var id: String
-
+    @OptionGroup var plugin: PluginIDArgument
     @OptionGroup var configurationOptions: ConfigurationOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let id = try PluginID(id)
+        let id = try plugin.parsed()
         let configuration = try configurationOptions.load()
         let plugins = try await StoredPlugins.holding(id, configuration)
         // A plugin that isn't there at all is an error; one that is damaged is shown with what is wrong.

@@ -5,6 +5,7 @@ import Diagnostics
 import Foundation
 import Logging
 import ProcessLogging
+import RunJournal
 
 /// Where the configuration comes from.
 struct ConfigurationOptions: ParsableArguments {
@@ -61,6 +62,27 @@ struct OutputOptions: ParsableArguments {
     var json = false
 
     var renderer: ListRenderer { ListRenderer(isJSON: json) }
+}
+
+/// The id of one plugin.
+struct PluginIDArgument: ParsableArguments {
+    @Argument(help: "The plugin's id.")
+    private var id: String
+
+    /// - Throws: `AgentModelError.invalidPluginID`.
+    func parsed() throws(AgentModelError) -> PluginID { try PluginID(id) }
+}
+
+extension ConfigurationOptions {
+    /// The journal of the agent's state directory, beside a running agent or without one.
+    func openJournal() async throws -> JournalReader {
+        try await RunJournal.openReadOnly(directory: try load().stateDirectory)
+    }
+
+    /// - Throws: `ValidationError` for a number of rows that is out of range.
+    static func checkLimit(_ limit: Int) throws {
+        guard 1...1_000_000 ~= limit else { throw ValidationError("--limit is 1 to 1000000, not \(limit)") }
+    }
 }
 
 extension Logger.Level: @retroactive ExpressibleByArgument {}

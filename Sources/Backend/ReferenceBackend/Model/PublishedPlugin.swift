@@ -12,23 +12,13 @@ public struct PublishedPlugin: Equatable, Sendable {
 
 extension PublishedPlugin: Encodable {
     private enum CodingKeys: String, CodingKey {
-        case id, name, version, description, script, hash, commands, signature, sandbox
-        case keyID = "key_id"
         case createdAt = "created_at"
     }
 
+    /// The document's fields, and beside them those of the backend.
     public func encode(to encoder: any Encoder) throws {
+        try document.encode(to: encoder, includingScript: includesScript)
         var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(document.id, forKey: .id)
-        try container.encode(document.name, forKey: .name)
-        try container.encode(document.version, forKey: .version)
-        try container.encode(document.description, forKey: .description)
-        if includesScript { try container.encode(document.script, forKey: .script) }
-        try container.encode(document.hash, forKey: .hash)
-        try container.encode(document.commands, forKey: .commands)
-        try container.encodeIfPresent(document.signature, forKey: .signature)
-        try container.encodeIfPresent(document.keyID, forKey: .keyID)
-        try container.encodeIfPresent(document.sandbox, forKey: .sandbox)
         try container.encode(RFC3339.string(from: createdAt), forKey: .createdAt)
     }
 }

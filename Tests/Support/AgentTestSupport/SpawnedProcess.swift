@@ -1,8 +1,11 @@
 public import Foundation
 import Synchronization
 
-/// A `runbook-agent` process that can be killed at any time and tells when it has ended.
-public final class SpawnedAgent: Sendable {
+/// A process that can be killed at any time and tells when it has ended.
+///
+/// Started with posix_spawn(3), because Foundation's `Process` was seen to miss the end of a child when several ran at the
+/// same time, and then a test waits for ever. It gets nothing of this process but what is named, and its own signals.
+public final class SpawnedProcess: Sendable {
     /// How a process ended.
     public enum Ending: Sendable, Hashable, CustomStringConvertible {
         case exited(Int32)
@@ -14,6 +17,14 @@ public final class SpawnedAgent: Sendable {
             case .signaled(let number): "signal \(number)"
             }
         }
+
+        /// The exit status, or a signal's number below zero.
+        public var status: Int32 {
+            switch self {
+            case .exited(let status): status
+            case .signaled(let number): -number
+            }
+        }
     }
 
     private struct State {
@@ -22,18 +33,55 @@ public final class SpawnedAgent: Sendable {
         var lastWaiter = 0
     }
 
+    /// Where a process writes to.
+    public enum Output: Sendable {
+        /// Both streams, behind what is in the file.
+        case log(String)
+        case files(output: String, errors: String)
+        /// Standard output to ``lines``.
+        case lines(errors: String)
+    }
+
     public let processID: pid_t
+    /// Of its standard output, as they come, where that is asked for.
+    public let lines: AsyncStream<String>
     private let state = Mutex(State())
 
-    /// Starts it with standard output and error appended to a file, and nothing of this process.
+    /// What an agent gets in a test: no path to any program, and no crash reports of Swift's own, whose process stays for
+    /// ever where the agent is killed meanwhile.
+    public static let bareEnvironment = ["PATH": "/nowhere", "LANG": "C.UTF-8", "SWIFT_BACKTRACE": "enable=no"]
+
+    /// - Parameters:
+    ///   - command: the path of a program and its arguments.
+    ///   - directory: its working directory; nil for this process's.
+    ///   - closed: those of the descriptors 0, 1 and 2 that it doesn't have.
     /// - Throws: `POSIXError`.
-    public init(executable: String, arguments: [String], environment: [String: String] = [:], log: String) throws {
+    public init(
+        _ command: [String], environment: [String: String] = SpawnedProcess.bareEnvironment, directory: String? = nil,
+        output: Output, closed: [Int32] = []
+    ) throws {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-        posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        var ends: [Int32] = [-1, -1]
+        switch output {
+        case .log(let path):
+            posix_spawn_file_actions_addopen(&actions, 1, path, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+            posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        case .files(let path, let errors):
+            posix_spawn_file_actions_addopen(&actions, 1, path, O_WRONLY | O_CREAT, 0o600)
+            posix_spawn_file_actions_addopen(&actions, 2, errors, O_WRONLY | O_CREAT, 0o600)
+        case .lines(let errors):
+            // Closed in others' children from the first moment on, which pipe(2) has no way to say.
+            guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
+                throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO)
+            }
+            posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
+            posix_spawn_file_actions_addopen(&actions, 2, errors, O_WRONLY | O_CREAT, 0o600)
+        }
+        defer { if ends[1] >= 0 { close(ends[1]) } }
+        for descriptor in closed { posix_spawn_file_actions_addclose(&actions, descriptor) }
         // Some of this process's libraries leave theirs open for children.
         for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? [] {
             if let descriptor = Int32(name), descriptor > 2 { posix_spawn_file_actions_addclose(&actions, descriptor) }
@@ -48,17 +96,25 @@ public final class SpawnedAgent: Sendable {
         posix_spawnattr_setsigdefault(&attributes, &signals)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
 
-        let argumentTexts = ([executable] + arguments).map { strdup($0) }
-        // Swift's own crash report comes from a process that stays for ever where the agent is killed meanwhile.
-        let variables = ["PATH": "/nowhere", "LANG": "C.UTF-8", "SWIFT_BACKTRACE": "enable=no"]
-            .merging(environment) { $1 }
-        let variableTexts = variables.map { strdup("\($0.key)=\($0.value)") }
-        defer { for text in argumentTexts + variableTexts { free(text) } }
+        // env(1) becomes the program.
+        let command = (directory.map { ["/usr/bin/env", "-C", $0] } ?? []) + command
+        let arguments = command.map { strdup($0) }
+        let variables = environment.map { strdup("\($0.key)=\($0.value)") }
+        defer { for text in arguments + variables { free(text) } }
         var id: pid_t = 0
-        let error = posix_spawn(&id, executable, &actions, &attributes, argumentTexts + [nil], variableTexts + [nil])
-        guard error == 0 else { throw POSIXError(POSIXErrorCode(rawValue: error) ?? .EIO) }
+        let error = posix_spawn(&id, command[0], &actions, &attributes, arguments + [nil], variables + [nil])
+        guard error == 0 else {
+            if ends[0] >= 0 { close(ends[0]) }
+            throw POSIXError(POSIXErrorCode(rawValue: error) ?? .EIO)
+        }
         processID = id
-        Thread.detachNewThread { [self] in waitForProcess() }
+        let (lines, continuation) = AsyncStream<String>.makeStream()
+        self.lines = lines
+        Thread.detachNewThread { [self, output = ends[0]] in
+            if output >= 0 { Self.read(output) { continuation.yield($0) } }
+            continuation.finish()
+            waitForProcess()
+        }
     }
 
     /// Sends a signal. False where the process has ended already.
@@ -113,6 +169,18 @@ public final class SpawnedAgent: Sendable {
     public func end(with signal: Int32) async -> Ending? {
         send(signal)
         return await end()
+    }
+
+    private static func read(_ descriptor: Int32, line: (String) -> Void) {
+        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        var rest = Data()
+        while case let data = handle.availableData, !data.isEmpty {
+            rest += data
+            while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+                line(String(decoding: rest[..<end], as: UTF8.self))
+                rest = Data(rest[rest.index(after: end)...])
+            }
+        }
     }
 
     private func waitForProcess() {
