@@ -21,7 +21,7 @@ public struct SandboxedProcess: Sendable {
     public let control: WireChannel
     public let requests: WireChannel
     public let calls: [WireChannel]
-    private let confinement: Confinement
+    private let confinement: ConfinedProcess
 
     /// Reads the plan and confines this process. Where that can't be done it says so to the agent and ends.
     ///
@@ -71,7 +71,7 @@ public struct SandboxedProcess: Sendable {
         _exit(1)
     }
 
-    private init(plan: SandboxPlan, control: WireChannel, confinement: Confinement) {
+    private init(plan: SandboxPlan, control: WireChannel, confinement: ConfinedProcess) {
         self.plan = plan
         self.control = control
         self.confinement = confinement

@@ -205,7 +205,7 @@ extension SandboxPlan {
 
     /// Confines this process, which must have no thread but the one that calls. The caller comes back in a child of
     /// it.
-    func confine() throws(Failure) -> Confinement {
+    func confine() throws(Failure) -> ConfinedProcess {
         var report = rb_report()
         let refusal: String? = withPlan { plan in
             rb_confine(&plan, &report)
@@ -219,7 +219,7 @@ extension SandboxPlan {
             return rb_try_forbidden(&plan, &report).map { "what must be refused was not: \(String(cString: $0))" }
         }
         if let refusal { throw Failure(message: refusal) }
-        return Confinement(raw: report)
+        return ConfinedProcess(raw: report)
     }
 
     private func withPlan<Value>(_ body: (inout rb_plan) -> Value) -> Value {
@@ -274,7 +274,7 @@ extension SandboxPlan {
 /// A process that is confined.
 ///
 /// Unchecked because the pointers in it are to constants.
-struct Confinement: @unchecked Sendable {
+struct ConfinedProcess: @unchecked Sendable {
     private var raw: rb_report
     let report: SandboxReport
 
