@@ -304,7 +304,7 @@ import Testing
                 "configuration.invalid_value", "configuration.invalid_value", "configuration.missing_value",
                 "configuration.missing_value", "configuration.syntax",
             ])
-        #expect(error?.message.hasPrefix("5 things are wrong in the configuration: (1) ") == true)
+        #expect(error?.message.hasPrefix("the configuration has 5 errors: (1) ") == true)
     }
 
     @Test func everySettingIsDocumented() throws {

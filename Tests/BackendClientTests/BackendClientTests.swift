@@ -142,7 +142,7 @@ import Testing
             name: "500", answer: .json("{\"message\": \"oops\"}", status: 500), code: "backend.status", says: "oops"),
         BadAnswer(name: "500 HTML", answer: html(500), code: "backend.status", says: "\\u{1b}[31mPlease"),
         BadAnswer(name: "204", answer: .json("", status: 204), code: "backend.status", says: "204"),
-        BadAnswer(name: "HTML", answer: html(200), code: "backend.not_json", says: "wrong server_url"),
+        BadAnswer(name: "HTML", answer: html(200), code: "backend.not_json", says: "server_url is wrong"),
         BadAnswer(
             name: "HTML said to be JSON", answer: .json("<!DOCTYPE html>"), code: "backend.not_json", says: "DOCTYPE"),
         BadAnswer(name: "empty", answer: .json(""), code: "backend.invalid_json", says: "empty"),

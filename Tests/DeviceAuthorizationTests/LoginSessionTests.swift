@@ -163,7 +163,7 @@ import Testing
         #expect(try await session.authorization() == Authorization(bearer: "access-2"))
         #expect(try await other.authorization() == Authorization(bearer: "access-2"))
         #expect(await fixture.state().kind == .loggedIn)
-        #expect(log.lines.value.count { $0.contains("accepts the login again") } == 1)
+        #expect(log.lines.value.count { $0.contains("accepts the login that was set aside") } == 1)
     }
 
     @Test func afterADayItEnds() async throws {

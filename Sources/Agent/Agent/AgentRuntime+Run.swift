@@ -57,7 +57,7 @@ extension AgentRuntime {
         {
             // One that ended before its turn, as the dispatcher does where the interpreter is wedged. The others have been
             // cancelled, and what they had to write is written below.
-            logger.debug("a part of the agent ended before its turn: \(error)")
+            logger.debug("a service of the agent ended unexpectedly: \(error)")
         } catch {
             hasFailed = true
             logger.critical(

@@ -58,11 +58,11 @@ public struct AgentRuntime: Sendable {
         // Before anything is run again beside them.
         await ProgramEnd.endLeft(byRuns: recovery.interrupted.map(\.runID.rawValue))
         RunPrograms.setLateOutput { text in
-            logger.info("output that belongs to no run: \(quoted(text, limit: 500))")
+            logger.info("output outside of any run: \(quoted(text, limit: 500))")
         }
         for name in configuration.unknownEnvironmentNames {
             logger.warning(
-                "the environment variable names no setting and is ignored; see docs/configuration.md",
+                "ignoring an environment variable that names no setting; see docs/configuration.md",
                 metadata: ["name": "\(name)", "code": "configuration.unknown_key"])
         }
         let store = try PluginStore(path: configuration.pluginDirectory, backend: client, logger: logger)
@@ -173,7 +173,7 @@ public struct AgentRuntime: Sendable {
         let oldDeadLetters = try await journal.reader.counts().deadLetters
         if oldDeadLetters > 0 {
             logger.warning(
-                "results that the backend refused earlier are kept as dead letters; see 'outbox list'",
+                "there are dead letters, results that the backend refused earlier; see 'outbox list'",
                 metadata: ["count": "\(oldDeadLetters)"])
         }
         let isSynchronized = await withThrowingTaskGroup(of: Void.self) { group in

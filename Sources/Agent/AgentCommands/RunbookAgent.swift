@@ -13,7 +13,7 @@ public struct RunbookAgent: AsyncParsableCommand {
         commandName: "runbook-agent",
         abstract: "Runs a backend's plugins on this host, once or on a schedule.",
         discussion: """
-            Exit codes: 0 done, 1 it failed, 2 wrong usage, 77 a login is needed first.
+            Exit codes: 0 success, 1 failure, 2 wrong usage, 77 login required.
 
             EXAMPLE
               runbook-agent run --config /etc/runbook-agent/config.ini

@@ -105,7 +105,7 @@ public struct BackendServer: Sendable {
         do {
             if try await !service.settleStorage() {
                 logger.warning(
-                    "another process uses the database, so that a copy of it needs the file ending in -wal as well",
+                    "another process is using the database; a copy of it needs the -wal file as well",
                     metadata: ["data": "\(configuration.dataFolder.path)"])
             }
         } catch {

@@ -101,12 +101,12 @@ public enum ReferenceBackendError: CodedError, Equatable {
     public var message: String {
         switch self {
         case .notFound(.route, let path):
-            "there is nothing at \(quoted(path)) for this method; docs/backend.md lists the routes"
+            "there is no route \(quoted(path)) with this method; docs/backend.md lists the routes"
         case .notFound(.device, let code):
-            "no host shows the code \(quoted(code)); compare it with what the host shows now: codes are good for "
-                + "some minutes, and then the host shows another"
+            "no host shows the code \(quoted(code)); compare it with what the host shows now: a code is valid for "
+                + "some minutes, then the host shows another"
         case .notFound(let resource, let id):
-            "there is no \(resource.rawValue) \(quoted(id)) here; list them to see the ids there are"
+            "there is no \(resource.rawValue) \(quoted(id)); list them to see the existing ids"
         case .invalidField(let field, let problem):
             "\(quoted(field)) is wrong: \(problem)"
         case .invalidBody(let problem):
@@ -115,16 +115,16 @@ public enum ReferenceBackendError: CodedError, Equatable {
             "there is a \(resource.rawValue) \(quoted(id)) already; leave \"id\" out to get a new one"
         case .pluginAssigned(let id, let agents):
             "the plugin \(quoted(id)) is assigned to \(agents.count == 1 ? "the agent" : "\(agents.count) agents, such as") "
-                + "\(quoted(agents.first ?? "")); take it away there first"
+                + "\(quoted(agents.first ?? "")); unassign it first"
         case .agentStorageFull(let id, let limit):
-            "the results of the agent \(quoted(id)) take the \(limit) bytes that one agent may store; delete runs, keep "
+            "the results of the agent \(quoted(id)) have reached the limit of \(limit) bytes per agent; delete runs, keep "
                 + "them for a shorter time with --keep-runs, or raise the limit with --max-agent-storage"
         case .busy:
-            "the backend has as many connections or as much data under way as it may; try again in a moment"
+            "the backend has reached its limit of connections or of request data in memory; try again in a moment"
         case .foreignHost(let host):
             "this backend is not known as \(quoted(host)); use its address, or name it with --public-url"
         case .foreignSite(let problem):
-            "this looks like a page of another site that speaks through a browser: \(problem)"
+            "this looks like a cross-site request made through a browser: \(problem)"
         case .unauthorized:
             "the administration API needs \"Authorization: Bearer TOKEN\" with the token that was printed at the first "
                 + "start; \"runbook-backend token reset\" makes a new one"
@@ -141,7 +141,7 @@ public enum ReferenceBackendError: CodedError, Equatable {
         case .tooManyAttempts(let seconds):
             "there were too many wrong entries from this network; try again in \(seconds) seconds"
         case .forgedRequest:
-            "this was not sent from the backend's own page, or who sent it is no longer logged in; open \"/device\" "
+            "this was not sent from the backend's own page, or the sender is no longer logged in; open \"/device\" "
                 + "and enter the code there"
         case .tooLarge(let limit):
             "the request's body is larger than \(limit) bytes; send less, or raise the limit with --max-result-size"
@@ -155,10 +155,10 @@ public enum ReferenceBackendError: CodedError, Equatable {
         case .folderInUse(let folder):
             "another runbook-backend uses the folder \(quoted(folder)); stop it first, or name another folder with --data"
         case .laterVersion(let path):
-            "the database \(quoted(path)) was written by a later version of runbook-backend, which this one can't read; "
+            "the database \(quoted(path)) was written by a newer version of runbook-backend and can't be read by this one; "
                 + "start that version, or restore a backup that was made before the upgrade"
         case .storageGone(let path):
-            "the database \(quoted(path)) was deleted or replaced while the server used it, so that nothing can be stored; "
+            "the database \(quoted(path)) was deleted or replaced while the server was using it, so nothing can be stored; "
                 + "stop the server, put the folder back or restore a backup, and start it again"
         case .backupExists(let file):
             "there is a file \(quoted(file)) already; name another, or replace it with --force"

@@ -7,19 +7,19 @@ import ReferenceBackend
 struct BackupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "backup",
-        abstract: "Copy the database into a file, also while the server runs.",
+        abstract: "Copy the database to a file, also while the server runs.",
         discussion: """
-            The file has everything that was stored when the copy began, and needs no other beside it. It holds what
-            agents reported; who can read it can't act as an agent or administrator with it.
+            The file contains everything that was stored when the copy began, and needs no other file beside it. It holds what
+            agents reported; it contains no secret that lets a reader act as an agent or administrator.
 
             EXAMPLE
               runbook-backend backup backend-2026-11-27.sqlite --data ./backend-data
             """)
 
-    @Argument(help: ArgumentHelp("The file to write; it gets mode 0600.", valueName: "file"))
+    @Argument(help: ArgumentHelp("The file to write, with mode 0600.", valueName: "file"))
     var file: String
 
-    @Flag(help: "Replace a file that is there.")
+    @Flag(help: "Overwrite an existing file.")
     var force = false
 
     @OptionGroup var storage: StorageOptions

@@ -6,10 +6,10 @@ import ReferenceBackend
 struct DeviceApproveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "approve",
-        abstract: "Let the host in that shows a code.",
+        abstract: "Approve the host that shows a code.",
         discussion: """
-            Without --agent the host becomes a new agent. Approve only a code that you see on a host that you, or
-            somebody you trust, is logging in right now. A running server need not be restarted.
+            Without --agent the host becomes a new agent. Approve only a code shown by a host that you, or
+            somebody you trust, is logging in right now. No restart of a running server is needed.
 
             EXAMPLE
               runbook-backend device approve WDJB-MJHT --name kitchen --data ./backend-data
@@ -18,10 +18,10 @@ struct DeviceApproveCommand: AsyncParsableCommand {
     @Argument(help: "The code, with or without the dash, in either case.")
     var code: String
 
-    @Option(help: ArgumentHelp("The agent that the host is.", valueName: "id"))
+    @Option(help: ArgumentHelp("Approve it as this existing agent.", valueName: "id"))
     var agent: String?
 
-    @Option(help: "What the agent is called from now on.")
+    @Option(help: "The agent's name from now on.")
     var name: String?
 
     @OptionGroup var storage: StorageOptions

@@ -2,7 +2,7 @@ import ArgumentParser
 
 struct DeviceCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "device", abstract: "Hosts that want to join, by the codes that they show.",
+        commandName: "device", abstract: "Approve or deny hosts that want to join.",
         discussion: """
             EXAMPLE
               runbook-backend device list --data ./backend-data

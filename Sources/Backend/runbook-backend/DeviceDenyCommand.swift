@@ -4,7 +4,7 @@ import ReferenceBackend
 struct DeviceDenyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "deny",
-        abstract: "Turn the host away that shows a code.",
+        abstract: "Deny the host that shows a code.",
         discussion: """
             EXAMPLE
               runbook-backend device deny WDJB-MJHT --data ./backend-data

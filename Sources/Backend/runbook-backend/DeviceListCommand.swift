@@ -7,7 +7,7 @@ import ReferenceBackend
 struct DeviceListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
-        abstract: "List the hosts that wait to be let in.",
+        abstract: "List the hosts that wait for approval.",
         discussion: """
             EXAMPLE
               runbook-backend device list --data ./backend-data
@@ -15,7 +15,7 @@ struct DeviceListCommand: AsyncParsableCommand {
 
     @OptionGroup var storage: StorageOptions
 
-    @Flag(help: "One JSON array.")
+    @Flag(help: "Print one JSON array.")
     var json = false
 
     func run() async throws {

@@ -4,7 +4,7 @@ import ReferenceBackend
 /// How much the server takes in, and how much it keeps.
 struct LimitOptions: ParsableArguments {
     @Option(
-        help: ArgumentHelp("The largest result that is taken, in bytes or such as \"16 MiB\".", valueName: "size"),
+        help: ArgumentHelp("The largest result that is accepted, in bytes or such as \"16 MiB\".", valueName: "size"),
         transform: QuantityOption.bytes)
     var maxResultSize = BackendConfiguration.defaultMaximumResultSize
 
@@ -15,11 +15,11 @@ struct LimitOptions: ParsableArguments {
     var maxBodies = ServerLimits.defaultMaximumBodies
 
     @Option(
-        help: ArgumentHelp("How much the runs of one agent may take on disk.", valueName: "size"),
+        help: ArgumentHelp("How much disk space the runs of one agent may use.", valueName: "size"),
         transform: QuantityOption.bytes)
     var maxAgentStorage = ServerLimits.defaultMaximumAgentStorage
 
-    @Option(help: ArgumentHelp("How many connections may be open.", valueName: "count"))
+    @Option(help: ArgumentHelp("Maximum number of open connections.", valueName: "count"))
     var maxConnections = ServerLimits.defaultMaximumConnections
 
     @Option(
@@ -29,7 +29,7 @@ struct LimitOptions: ParsableArguments {
     var headTimeout = ServerLimits.defaultHeadTimeout
 
     @Option(
-        help: ArgumentHelp("How long a connection may stay open between two requests.", valueName: "time"),
+        help: ArgumentHelp("How long a connection may stay idle between two requests.", valueName: "time"),
         transform: QuantityOption.seconds)
     var idleTimeout = ServerLimits.defaultIdleTimeout
 

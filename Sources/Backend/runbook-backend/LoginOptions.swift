@@ -13,7 +13,7 @@ struct LoginOptions: ParsableArguments {
 
     @Option(
         name: .customLong("client-id"),
-        help: ArgumentHelp("Let in no clients but this; may be given several times. By default any.", valueName: "id"))
+        help: ArgumentHelp("Accept only this client; can be repeated. Default: any.", valueName: "id"))
     var clientIDs: [String] = []
 
     @Option(
@@ -22,12 +22,12 @@ struct LoginOptions: ParsableArguments {
     var codeLifetime = LoginConfiguration.defaultCodeLifetime
 
     @Option(
-        help: ArgumentHelp("How long an access token is good.", valueName: "time"),
+        help: ArgumentHelp("How long an access token is valid.", valueName: "time"),
         transform: QuantityOption.wholeSeconds)
     var accessTokenLifetime = LoginConfiguration.defaultAccessTokenLifetime
 
     @Option(
-        help: ArgumentHelp("How long an agent may be away until it must log in again.", valueName: "time"),
+        help: ArgumentHelp("How long an agent may be away before it must log in again.", valueName: "time"),
         transform: QuantityOption.wholeSeconds)
     var refreshTokenLifetime = LoginConfiguration.defaultRefreshTokenLifetime
 

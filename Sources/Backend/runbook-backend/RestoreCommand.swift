@@ -7,10 +7,10 @@ import ReferenceBackend
 struct RestoreCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "restore",
-        abstract: "Make a backup the database of a folder.",
+        abstract: "Restore the database of a folder from a backup.",
         discussion: """
-            The server must be stopped. A database that is in the folder already is kept as backend.sqlite.replaced with
-            --force, and refused without. Agents that were logged in when the backup was made stay logged in.
+            The server must be stopped. An existing database is kept as backend.sqlite.replaced with
+            --force; without it the command refuses. Agents that were logged in when the backup was made stay logged in.
 
             EXAMPLE
               runbook-backend restore backend-2026-11-27.sqlite --data ./backend-data
@@ -19,7 +19,7 @@ struct RestoreCommand: AsyncParsableCommand {
     @Argument(help: ArgumentHelp("A file that \"runbook-backend backup\" wrote.", valueName: "file"))
     var file: String
 
-    @Flag(help: "Put the database aside that is in the folder.")
+    @Flag(help: "Move an existing database aside.")
     var force = false
 
     @OptionGroup var storage: StorageOptions

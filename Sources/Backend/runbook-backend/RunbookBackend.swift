@@ -11,7 +11,7 @@ struct RunbookBackend: AsyncParsableCommand {
               runbook-backend serve --init --data ./backend-data --seed Examples/quickstart
 
             EXIT CODES
-              0 done, 1 it failed, 2 wrong usage
+              0 success, 1 failure, 2 wrong usage
             """,
         // As the agent's (AgentVersion): they are released together.
         version: "0.1.0",

@@ -9,10 +9,10 @@ import ReferenceBackend
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve",
-        abstract: "Listen for agents and keep what they report.",
+        abstract: "Run the server.",
         discussion: """
-            The first start prints the administration token; it is kept as a hash and not shown again. SIGINT (Ctrl-C)
-            and SIGTERM stop the server once the requests under way are answered.
+            The first start prints the administration token, which is stored as a hash and not shown again. SIGINT (Ctrl-C)
+            and SIGTERM stop the server once it has answered the requests under way.
 
             EXAMPLES
               runbook-backend serve --init --data ./backend-data
@@ -29,12 +29,12 @@ struct ServeCommand: AsyncParsableCommand {
 
     @Flag(
         name: .customLong("init"),
-        help: "Make a new, empty database in the folder of --data. Without it the database must be there.")
+        help: "Create a new, empty database in the --data folder. Without this flag the database must exist.")
     var makesDatabase = false
 
     @Option(
         help: ArgumentHelp(
-            "Take in agent.json, tasks.json and plugin-ID.json of this folder at the start.", valueName: "folder"))
+            "Import agent.json, tasks.json and plugin-ID.json from this folder at the start.", valueName: "folder"))
     var seed: String?
 
     @Option(

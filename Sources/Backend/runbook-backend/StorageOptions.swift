@@ -7,7 +7,7 @@ import ReferenceBackend
 /// Where the backend keeps what it knows.
 struct StorageOptions: ParsableArguments {
     @Option(
-        help: ArgumentHelp("The folder of the database.", valueName: "folder"))
+        help: ArgumentHelp("The folder that holds the database.", valueName: "folder"))
     var data = "./backend-data"
 
     /// Who runs the command, for the server's log.

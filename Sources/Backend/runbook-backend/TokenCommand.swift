@@ -2,7 +2,7 @@ import ArgumentParser
 
 struct TokenCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "token", abstract: "The token of the administration API.",
+        commandName: "token", abstract: "Manage the administration token.",
         discussion: """
             EXAMPLE
               TOKEN=$(runbook-backend token reset --data ./backend-data)

@@ -4,9 +4,9 @@ import ReferenceBackend
 struct TokenResetCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "reset",
-        abstract: "Make a new administration token and print it.",
+        abstract: "Replace the administration token and print the new one.",
         discussion: """
-            The old token is refused from then on, and who logged in with it on the page for codes is logged out. A
+            The old token stops working at once, and everyone who logged in with it on the device page is logged out. A
             running server need not be restarted.
 
             EXAMPLE

@@ -58,15 +58,15 @@ public enum BackendError: CodedError {
         case .status(let url, let status, let excerpt, let retryAfter):
             "the backend answered \(quoted(url)) with status \(status): \(excerpt)"
                 + (retryAfter.map { "; it asks to wait \($0.components.seconds) seconds" } ?? "")
-                + "; look at the backend's log"
+                + "; check the backend's log"
         case .notJSON(let url, let status, let contentType, let excerpt):
-            "the answer of \(quoted(url)), status \(status), is not JSON but \(quoted(contentType)): \(excerpt); "
-                + "a proxy between or a wrong server_url is likely"
+            "the response from \(quoted(url)), status \(status), is \(quoted(contentType)) instead of JSON: \(excerpt); "
+                + "probably a proxy answered, or server_url is wrong"
         case .invalidJSON(let url, let bytes, let problem):
-            "the answer of \(quoted(url)) is broken JSON of \(bytes) bytes: \(problem); look at the backend and at "
-                + "proxies between"
+            "the response from \(quoted(url)) is broken JSON of \(bytes) bytes: \(problem); check the backend and any "
+                + "proxies in between"
         case .missingData(let url):
-            "the answer of \(quoted(url)) has no \"data\"; check that server_url is that of a backend"
+            "the response from \(quoted(url)) has no \"data\"; check that server_url points to a backend"
         case .invalidDocument(let error): error.message
         case .idMismatch(let asked, let received):
             "the backend was asked for the plugin \(quoted(asked)) and answered with \(quoted(received)); it is not "
@@ -74,9 +74,9 @@ public enum BackendError: CodedError {
         case .scriptTooLarge(let plugin, let bytes, let limit):
             "the script of the plugin \(quoted(plugin)) has \(bytes) bytes, over the limit of \(limit); make it smaller"
         case .tooManyTasks(let limit):
-            "the backend lists more than \(limit) tasks; none of them is taken over; remove tasks in the backend"
+            "the backend lists more than \(limit) tasks, so the list is ignored; remove tasks in the backend"
         case .tooManyPlugins(let limit):
-            "the backend gives this agent more than \(limit) plugins; none of them is taken over; remove plugins in the "
+            "the backend assigns more than \(limit) plugins to this agent, so the list is ignored; remove plugins in the "
                 + "backend"
         case .tooManyCommands(let limit):
             "a plugin has more than \(limit) commands and is not loaded; correct the backend"

@@ -72,17 +72,17 @@ public enum HTTPClientError: CodedError, Equatable {
         case .nameNotResolved(let host, let problem):
             "the name \(quoted(host)) has no address: \(problem); check its spelling and this host's DNS"
         case .unreachable(let host, let port, let problem):
-            "\(quoted(host)) can't be reached at port \(port): \(problem); check that it runs, the address, and what "
-                + "stands between (firewall, proxy)"
+            "\(quoted(host)) can't be reached at port \(port): \(problem); check that it runs, the address, and any "
+                + "firewall or proxy in between"
         case .tls(let origin, let problem, let advice):
             "no trusted connection to \(quoted(origin)): \(problem); \(advice)"
         case .timeout(let url, let phase):
-            "\(quoted(url)) took too long: \(phase); it is tried again later"
+            "\(quoted(url)) took too long: \(phase); it will be tried again later"
         case .connectionLost(let url, let received, let problem):
-            "the connection for \(quoted(url)) ended after \(received) bytes of the answer: \(problem); if it happens "
-                + "again, look at the server's log and at proxies between"
+            "the connection for \(quoted(url)) ended after \(received) bytes of the response: \(problem); if it happens "
+                + "again, check the server's log and any proxies in between"
         case .responseTooLarge(let url, let limit):
-            "the answer of \(quoted(url)) is over the limit of \(limit) bytes and was given up"
+            "the response from \(quoted(url)) exceeds the limit of \(limit) bytes and was discarded"
         case .invalidResponse(let url, let problem):
             "\(quoted(url)) did not answer with valid HTTP: \(problem); check the host and port"
         case .redirectLoop(let url, let count):
@@ -105,7 +105,7 @@ public enum HTTPClientError: CodedError, Equatable {
             "a proxy asks for a login of its own at \(quoted(place)) (status \(status), \(quoted(scheme, limit: 40))); put "
                 + "USER:PASSWORD@ in front of the host in http_proxy or https_proxy, or have it let this host through"
         case .cancelled(let url): "the request to \(quoted(url)) was cancelled"
-        case .shutDown(let url): "the request to \(quoted(url)) was given up because the client is shutting down"
+        case .shutDown(let url): "the request to \(quoted(url)) was abandoned because the client is shutting down"
         case .failed(let url, let problem): "the request to \(quoted(url)) failed: \(problem)"
         }
     }

@@ -76,7 +76,7 @@ public enum LoginError: CodedError, Equatable {
         switch self {
         case .transport(let error): error.message
         case .unavailable(let url, let status):
-            "the backend answered \(quoted(url)) with status \(status) and is asked again; look at the backend's log"
+            "the backend answered \(quoted(url)) with status \(status) and will be asked again; check the backend's log"
         case .noEndpoint(let url, let status):
             "the backend has no login at \(quoted(url)) (status \(status)); check server_url, device_code_path and "
                 + "token_path, or set auth = False for a backend that knows this host by its address"
@@ -90,7 +90,7 @@ public enum LoginError: CodedError, Equatable {
         case .denied:
             "the login was denied; if that was a mistake, run \"runbook-agent login\" for a new code"
         case .invalidToken(let problem):
-            "the token is refused: \(problem); log in again, and if it comes back, look at the backend"
+            "the token is refused: \(problem); log in again, and if it happens again, check the backend"
         case .required(let pending):
             "this agent is not logged in" + (pending.map { "; \($0)" } ?? "")
                 + "; run \"runbook-agent login\" with the same configuration and as the same user"
@@ -108,7 +108,7 @@ public enum LoginError: CodedError, Equatable {
                 + "those of this configuration, and is left alone; correct server_url, client_id or state_directory, log "
                 + "out with the configuration it is for, or replace it with \"runbook-agent login --force\""
         case .unsafeFile(let path, let problem):
-            "the file \(quoted(path)) is not used: \(problem); find out who did that, then correct it with chown and "
+            "the file \(quoted(path)) is not used: \(problem); find out who changed it, then correct it with chown and "
                 + "chmod 600, or remove the file and log in again"
         case .invalidKey(let path, let bytes):
             "the key \(quoted(path)) has \(bytes) bytes; a key is 32 bytes, or 64 hexadecimal digits: restore it, or "

@@ -114,7 +114,7 @@ extension LoginSession {
                     tokens: new.keeping(refreshTokenOf: aside.tokens), replaced: nil, identity: identity,
                     isRenewal: true),
                 refusals: 0)
-            logger.notice("the backend accepts the login again that was set aside")
+            logger.notice("the backend accepts the login that was set aside")
         // Another backend says nothing about a login of this one: a person has to decide.
         case .error("invalid_grant", _, _, _) where clock.wallTime >= aside.end && record.otherBackendID == nil:
             try await endLogin(record)

@@ -79,7 +79,7 @@ public actor LoginSession: CredentialProvider {
             refused = rejected
             self.held = nil
             logger.error(
-                "the backend refuses the token, and there is none to get another one with; the agent is logged out",
+                "the backend rejects the access token, and there is no refresh token; the agent is logged out",
                 metadata: ["code": "login.required"])
             onLogout()
             return nil

@@ -41,7 +41,7 @@ public enum AgentModelError: CodedError, Equatable {
         case .invalidArguments(let problem):
             "the arguments are not the JSON text of an object: \(problem); write them as {\"name\": value}"
         case .invalidSandboxRequest(let field, let problem):
-            "what the plugin asks of the sandbox is wrong at \(quoted(field.isEmpty ? "sandbox" : "sandbox.\(field)")): "
+            "the plugin's sandbox request is invalid at \(quoted(field.isEmpty ? "sandbox" : "sandbox.\(field)")): "
                 + "\(problem); correct it in the plugin's document"
         }
     }

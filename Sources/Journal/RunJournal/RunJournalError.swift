@@ -51,7 +51,7 @@ public enum RunJournalError: CodedError, Equatable {
             "there is no journal in the state directory \(quoted(directory)); check state_directory, or start the "
                 + "agent once"
         case .diskFull(let path):
-            "there is no room on the disk for the journal \(quoted(path)); free some, the agent goes on by itself"
+            "the disk is full and the journal \(quoted(path)) can't be written; free some space, the agent continues by itself"
         case .readOnly(let path):
             "the journal \(quoted(path)) cannot be written; check the owner and mode of the file and its folder, and "
                 + "that the disk is not mounted read-only"
@@ -62,7 +62,7 @@ public enum RunJournalError: CodedError, Equatable {
             "the journal \(quoted(path)) was written by a newer version of the agent; install that version or give "
                 + "this one another state_directory"
         case .removed(let path):
-            "the journal \(quoted(path)) was deleted, moved or replaced under the running agent, which starts nothing "
+            "the journal \(quoted(path)) was deleted, moved or replaced under the running agent, which starts no run any "
                 + "more; restart the agent"
         case .io(let path, let problem):
             "the journal \(quoted(path)) could not be used: \(problem); check the disk and the folder"

@@ -123,7 +123,7 @@ public final class PluginStore: Sendable {
             return directory.path
         }
         guard let path else { return }
-        logger.warning("the plugin directory was deleted and is made anew", metadata: ["path": "\(quoted(path))"])
+        logger.warning("the plugin directory was deleted; recreating it", metadata: ["path": "\(quoted(path))"])
     }
 
     private func fetch(_ id: PluginID, from backend: BackendClient) async throws(PluginStoreError) -> PluginDocument {

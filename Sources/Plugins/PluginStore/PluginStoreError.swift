@@ -53,15 +53,15 @@ public enum PluginStoreError: CodedError {
         case .notStored(let id, let missing):
             "the plugin \(quoted(id)) is not in the plugin directory, \(quoted(missing)) is missing; run the agent once so that it fetches it"
         case .hashMismatch(let plugin, let subject, let expected, let actual, _):
-            "\(subject) of the plugin \(quoted(plugin)) has the SHA-512 \(actual.prefix(16))… and not "
-                + "\(quoted(String(expected.prefix(16))))…; it is not loaded; publish it again if the change was meant"
+            "\(subject) of the plugin \(quoted(plugin)) has the SHA-512 \(actual.prefix(16))… instead of "
+                + "\(quoted(String(expected.prefix(16))))…; it is not loaded; publish it again if the change was intended"
         case .invalidHash(let plugin, let problem, _):
             "the plugin \(quoted(plugin)) can't be verified, its \"hash\" is refused: \(problem)"
         case .invalidDocument(let path, let problem):
             "the plugin document \(quoted(path)) can't be read: \(problem); delete it so that it is fetched again"
         case .fileChanged(let plugin, let path, let problem):
             "the script \(quoted(path)) of the plugin \(quoted(plugin)) was changed after it was verified: \(problem); "
-                + "its commands are out of service until the next sync"
+                + "its commands are unavailable until the next synchronization"
         case .unsafeDirectory(let path, let problem):
             "the plugin directory \(quoted(path)) is refused: \(problem)"
         case .unsafeFile(let path, let problem): "the file \(quoted(path)) is refused: \(problem)"

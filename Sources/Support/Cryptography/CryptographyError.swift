@@ -22,7 +22,7 @@ public enum CryptographyError: CodedError, Equatable {
         case .invalidDigest(let text, let problem):
             "\(quoted(text, limit: 140)) is not a SHA-512 digest: \(problem); write 128 hexadecimal digits"
         case .randomUnavailable:
-            "the system's random generator gave no bytes; check the host's OpenSSL configuration"
+            "the system's random number generator failed; check the host's OpenSSL configuration"
         case .invalidKeyLength(let bytes): "a key of \(bytes) bytes is refused; a key has 32"
         }
     }

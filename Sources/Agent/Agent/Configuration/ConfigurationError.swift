@@ -16,7 +16,7 @@ public struct ConfigurationError: CodedError, Equatable {
 
     public var message: String {
         guard problems.count > 1 else { return problems[0].message }
-        return "\(problems.count) things are wrong in the configuration: "
+        return "the configuration has \(problems.count) errors: "
             + problems.enumerated().map { "(\($0 + 1)) \($1.message)" }.joined(separator: "; ")
     }
 }
@@ -64,7 +64,7 @@ public enum ConfigurationProblem: Sendable, Equatable {
             "the configuration file \(quoted(path)) cannot be read: \(problem)"
         case .syntax(let origin, let problem): "\(origin): \(problem)"
         case .duplicate(let name, let origin, let first):
-            "\(origin): \(quoted(name)) is there for the second time, after line \(first); remove one of them"
+            "\(origin): \(quoted(name)) is set twice, first in line \(first); remove one of them"
         case .unknownKey(let name, let origin, let nearest):
             "\(origin): there is no setting \(quoted(name))" + Self.suggestion(nearest)
         case .misplacedKey(let name, let origin, let sections):
@@ -76,8 +76,8 @@ public enum ConfigurationProblem: Sendable, Equatable {
         case .untrustedFile(let setting, let path, let problem):
             (setting.map { "\(quoted($0)) names \(quoted(path))" } ?? "the configuration file \(quoted(path))")
                 + (setting == nil ? " is not used: " : ", which is not used: ")
-                + "\(problem); give it to root or to yourself and take the rights to write from everybody else, or use "
-                + "another"
+                + "\(problem); make root or yourself its owner and remove everybody else's write permission, or use "
+                + "another file"
         case .exposedFile(let path, let folder):
             "\(quoted(path)) is the agent's own and lies in \(quoted(folder)), which sandboxed plugins may read; put "
                 + "one of them elsewhere"
@@ -91,7 +91,7 @@ public enum ConfigurationProblem: Sendable, Equatable {
     }
 
     private static func suggestion(_ nearest: String?) -> String {
-        nearest.map { "; did you mean \(quoted($0))?" } ?? "; docs/configuration.md has them all"
+        nearest.map { "; did you mean \(quoted($0))?" } ?? "; see docs/configuration.md for the list"
     }
 }
 

@@ -275,7 +275,7 @@ public actor Dispatcher: Service {
                 nothing is dropped
                 """, metadata: metadata.merging(["code": "journal.outbox_full"], uniquingKeysWith: { $1 }))
         } else {
-            logger.notice("the outbox has room again; runs are started again", metadata: metadata)
+            logger.notice("the outbox has room again; starting runs again", metadata: metadata)
         }
     }
 

@@ -140,7 +140,7 @@ struct RunExecution {
             } catch {
                 let coded = error as? any CodedError
                 logger.error(
-                    "the plugin's file is not the one that was verified: \(coded?.message ?? "\(error)")",
+                    "the plugin's file has changed since it was verified: \(coded?.message ?? "\(error)")",
                     metadata: ["plugin": "\(plugin.id)", "code": "\(coded?.code ?? "plugin.file_changed")"])
                 // Nothing of it runs. What is stored is fetched again, and the run has its turn after that.
                 dependencies.onDamagedPlugin(plugin.id)

@@ -22,7 +22,7 @@ struct PluginLifecycle: Sendable {
         /// What can't run as it is, is being taken out of service.
         case withdrawing(Failure)
         /// It could not be loaded.
-        case failed(LoadingFailure)
+        case failed(LoadRetry)
         /// Its script took the agent down too often.
         case quarantined
         /// Its file is no longer what was verified; nothing of it runs before it was fetched again.
@@ -262,9 +262,9 @@ struct PluginLifecycle: Sendable {
             state = before
             return [.finish(isReady: false)]
         }
-        var last: LoadingFailure?
+        var last: LoadRetry?
         if case .failed(let failure) = before { last = failure }
-        let failure = LoadingFailure(error, of: plugin.digest.hex, after: last, at: now)
+        let failure = LoadRetry(error, of: plugin.digest.hex, after: last, at: now)
         let shown = PluginCatalog.State.failed(
             error: RunError(code: error.code, message: error.message, traceback: error.traceback),
             commands: Set(plugin.document.commands.keys))

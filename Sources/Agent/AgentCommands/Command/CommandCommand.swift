@@ -4,7 +4,7 @@ import PluginStore
 
 struct CommandCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "command", abstract: "Look at the commands that tasks can name.",
+        commandName: "command", abstract: "Inspect the commands that tasks can name.",
         discussion: """
             EXAMPLE
               runbook-agent command list
@@ -16,8 +16,8 @@ struct CommandListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list", abstract: "List every command and the method it runs.",
         discussion: """
-            STATE is "ready", "ambiguous" where two plugins claim the name, or the code of what is wrong with the plugin
-            or the function.
+            STATE is "ready", "ambiguous" if two plugins claim the name, or the error code of the plugin
+            or of the function.
 
             EXAMPLE
               runbook-agent command list --json

@@ -10,17 +10,17 @@ import Threads
 /// Says what of the sandbox works on this host, and tries to break out of it.
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "doctor", abstract: "Check what this host can do for sandboxed plugins.",
+        commandName: "doctor", abstract: "Check what this host offers for sandboxed plugins.",
         discussion: """
-            Lists each layer of the sandbox, whether it works here and what to do where it doesn't, and starts a real
-            child with each kind of network policy. Exits 1 where plugins could not be confined as a whole.
+            Lists each layer of the sandbox, whether it works here and what to do if it doesn't, and starts a real
+            child with each kind of network policy. Exits 1 if plugins can't be confined completely.
 
-            With --escape it tries to break out of such a child, and to harm the agent from there, one line an attempt.
-            Each attempt is made without the sandbox too, and one on the agent in the form that is lawful: "stopped"
-            means that it got through there and not in the sandbox, "not shown" that it gets through neither way on this
-            host or for this user. Exits 1 where one gets through.
+            With --escape it tries to break out of such a child, and to harm the agent from there, one line per attempt.
+            Each attempt is also made without the sandbox, and an attempt on the agent in its legitimate form: "stopped"
+            means that it succeeded there and failed in the sandbox, "not shown" that it succeeds neither way on this
+            host or for this user. Exits 1 if any attempt succeeds.
 
-            The configuration says how: 'mode' and 'user' of the section [sandbox].
+            It uses 'mode' and 'user' of the configuration's section [sandbox].
 
             EXAMPLE
               runbook-agent doctor

@@ -6,9 +6,9 @@ import RunJournal
 
 struct HistoryCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "history", abstract: "List the runs of this host, the newest first.",
+        commandName: "history", abstract: "List the runs of this host, newest first.",
         discussion: """
-            Reads the journal, beside a running agent or without one. DELIVERY is "running", "pending", "delivered",
+            Reads the journal, with or without a running agent. DELIVERY is "running", "pending", "delivered",
             "dead-letter" (the backend refused it for good; see "outbox") or "discarded". RUN is the end of the run's id,
             which every command takes; --json has the whole id. STARTED is UTC. Long names are cut in the middle.
 
@@ -24,7 +24,7 @@ struct HistoryCommand: AsyncParsableCommand {
     @Option(name: .long, help: "Only runs with this status.")
     var status: StatusArgument?
 
-    @Option(name: .long, help: "How many runs at most.")
+    @Option(name: .long, help: "Maximum number of runs.")
     var limit = 50
 
     @OptionGroup var configurationOptions: ConfigurationOptions

@@ -9,13 +9,13 @@ import Logging
 
 struct LoginCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "login", abstract: "Log this agent in at its backend.",
+        commandName: "login", abstract: "Log this agent in to its backend.",
         discussion: """
-            Shows an address and a code. Open the address on any device, enter the code and approve; this command waits
-            for that and then says as whom the agent is logged in. An agent that is running goes on by itself. A code
-            that an agent is waiting with already is shown again instead of a second one.
+            Shows an address and a code. Open the address on any device, enter the code and approve it. The command waits
+            for the approval and then prints the agent's name. A running agent continues by itself. If an agent is already
+            waiting with a code, that code is shown instead of a second one.
 
-            Run it as the user that the agent runs as, with the same configuration.
+            Run it as the agent's user, with the agent's configuration.
 
             EXAMPLE
               runbook-agent login --config /etc/runbook-agent/config.ini
@@ -24,10 +24,10 @@ struct LoginCommand: AsyncParsableCommand {
     @OptionGroup var configurationOptions: ConfigurationOptions
     @OptionGroup var output: OutputOptions
 
-    @Flag(name: .long, help: "Show the code and don't wait. The agent, or another 'login', takes the approval up.")
+    @Flag(name: .long, help: "Show the code and exit. The agent, or another 'login', picks up the approval.")
     var noWait = false
 
-    @Flag(name: .long, help: "Log in anew where there is a login already.")
+    @Flag(name: .long, help: "Log in again even if there is a login.")
     var force = false
 
     @Option(

@@ -8,9 +8,9 @@ import Logging
 
 struct LogoutCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "logout", abstract: "End this agent's login.",
+        commandName: "logout", abstract: "Log this agent out.",
         discussion: """
-            Has the backend revoke the tokens, and forgets them also where it can't. An agent that is running notices,
+            Asks the backend to revoke the tokens, and forgets them even if it can't. A running agent notices,
             keeps its results and asks for a new login.
 
             EXAMPLE

@@ -2,7 +2,7 @@ import ArgumentParser
 
 struct OutboxCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "outbox", abstract: "Look at results that the backend doesn't have, send or discard them.",
+        commandName: "outbox", abstract: "Inspect, retry or discard results that are not delivered.",
         discussion: """
             EXAMPLE
               runbook-agent outbox list

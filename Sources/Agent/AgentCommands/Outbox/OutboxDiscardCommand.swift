@@ -5,18 +5,18 @@ import RunJournal
 
 struct OutboxDiscardCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "discard", abstract: "Take results out of the outbox without delivering them.",
+        commandName: "discard", abstract: "Discard results instead of delivering them.",
         discussion: """
-            For good: the backend never gets them. The runs stay in the history, as "discarded". Nothing is asked
-            before. A running agent notices; what it is sending at that moment may still arrive.
+            The backend never gets these results. The runs stay in the history as "discarded". There is no
+            confirmation. A running agent notices; a result that it is sending at that moment may still arrive.
 
-            With --all every dead letter; what is pending is discarded by its id only.
+            --all discards every dead letter. Pending results are discarded by id only.
 
             EXAMPLE
               runbook-agent outbox discard 6f1e2d3a
             """)
 
-    @Argument(help: ArgumentHelp("Ids of runs, or the ends of them; \"outbox list\" has them.", valueName: "run id"))
+    @Argument(help: ArgumentHelp("Run ids, or the ends of them; \"outbox list\" has them.", valueName: "run id"))
     var runs: [RunArgument] = []
 
     @Flag(name: .long, help: "All dead letters.")

@@ -6,9 +6,9 @@ public import RunJournal
 
 struct OutboxListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "List results that the backend doesn't have yet, the oldest first.",
+        commandName: "list", abstract: "List results that are not delivered yet, oldest first.",
         discussion: """
-            STATE is "pending", which the agent delivers by itself, or "dead-letter": the backend refused it for good,
+            STATE is "pending" (the agent will deliver it) or "dead-letter": the backend refused it for good,
             and it is kept until "outbox retry" or "outbox discard". RUN is the end of the run's id, which every command
             takes; --json has the whole id. QUEUED is UTC.
 
@@ -16,10 +16,10 @@ struct OutboxListCommand: AsyncParsableCommand {
               runbook-agent outbox list --state dead-letter --json
             """)
 
-    @Option(name: .long, help: "Only those in this state.")
+    @Option(name: .long, help: "Only results in this state.")
     var state: OutboxEntry.State?
 
-    @Option(name: .long, help: "How many at most.")
+    @Option(name: .long, help: "Maximum number of results.")
     var limit = 100
 
     @OptionGroup var configurationOptions: ConfigurationOptions

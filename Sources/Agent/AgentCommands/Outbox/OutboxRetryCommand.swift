@@ -5,16 +5,16 @@ import RunJournal
 
 struct OutboxRetryCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "retry", abstract: "Send dead letters again.",
+        commandName: "retry", abstract: "Retry dead letters.",
         discussion: """
-            Makes them pending, due at once and before what else waits of their tasks. A running agent notices within
-            5 seconds; without one they are sent when it runs. What is pending already is left as it is.
+            Makes them pending, due at once and ahead of other results of their tasks. A running agent notices within
+            5 seconds; otherwise they are sent when an agent runs. Results that are already pending are left alone.
 
             EXAMPLE
               runbook-agent outbox retry --all
             """)
 
-    @Argument(help: ArgumentHelp("Ids of runs, or the ends of them; \"outbox list\" has them.", valueName: "run id"))
+    @Argument(help: ArgumentHelp("Run ids, or the ends of them; \"outbox list\" has them.", valueName: "run id"))
     var runs: [RunArgument] = []
 
     @Flag(name: .long, help: "All dead letters.")

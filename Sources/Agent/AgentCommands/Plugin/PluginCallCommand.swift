@@ -16,9 +16,9 @@ struct PluginCallCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "call", abstract: "Call a method of a plugin here and now, as the agent would.",
         discussion: """
-            The plugin is a stored one, by its id, or a file: a script (.py) or a plugin document (.json), which is
-            checked against its SHA-512. Its output goes to standard output and standard error while it runs. Ctrl-C stops
-            the call. Nothing is journalled or delivered. The settings of a script in a file are those of the section
+            The plugin is a stored one (by id) or a file: a script (.py) or a plugin document (.json), which is
+            checked against its SHA-512. Output goes to standard output and standard error while it runs. Ctrl-C stops
+            the call. Nothing is recorded or delivered. Settings for a script in a file are those of the section
             [plugin:file], if there is one.
 
             EXAMPLE
@@ -31,11 +31,11 @@ struct PluginCallCommand: AsyncParsableCommand {
     @Argument(help: "The name of the method.")
     var function: String
 
-    @Option(name: .long, help: ArgumentHelp("Keyword arguments: the JSON of an object.", valueName: "json"))
+    @Option(name: .long, help: ArgumentHelp("Keyword arguments, as a JSON object.", valueName: "json"))
     var arguments = "{}"
 
     @Option(
-        name: .long, help: ArgumentHelp("Time limit in seconds or such as \"5 min\", 0 for none.", valueName: "time"),
+        name: .long, help: ArgumentHelp("Time limit, in seconds or such as \"5 min\", 0 for none.", valueName: "time"),
         transform: { text in
             guard let seconds = TimeQuantity.seconds(text) else {
                 throw ValidationError("give seconds, or a number with one of the units \(TimeQuantity.unitNames)")

@@ -2,7 +2,7 @@ import ArgumentParser
 
 struct PluginCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "plugin", abstract: "Look at the plugins on this host, check them, call them.",
+        commandName: "plugin", abstract: "Inspect, verify and call the plugins on this host.",
         discussion: """
             EXAMPLE
               runbook-agent plugin call ./disk.py disk_usage --arguments '{"path": "/var"}'

@@ -6,12 +6,12 @@ struct PluginListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list", abstract: "List the plugins on this host.",
         discussion: """
-            STATE is "verified" where script and file match the SHA-512, "quarantined" where its code took the agent
-            down three times in a row, otherwise the code of what is wrong.
-            ISOLATION says where its code runs, as it is configured now. "sandbox, whole network" is a sandboxed plugin
-            that may reach every port of every host, as scans need it. "in-process, was sandbox" is a plugin in the
-            agent's process of which an earlier version has a section [plugin:ID] with isolation = sandbox: name the
-            section [plugin-name:NAME].
+            STATE is "verified" if script and file match the SHA-512, "quarantined" if the plugin's code took the agent
+            down three times in a row, otherwise an error code.
+            ISOLATION is where the plugin's code runs as configured now. "sandbox, whole network" is a sandboxed plugin
+            that may reach every port of every host, as scans need. "in-process, was sandbox" is a plugin in the
+            agent's process of which an earlier version had a section [plugin:ID] with isolation = sandbox: use a
+            section [plugin-name:NAME] instead.
 
             EXAMPLE
               runbook-agent plugin list --config config.ini --json

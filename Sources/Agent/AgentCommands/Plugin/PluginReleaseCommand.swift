@@ -5,10 +5,10 @@ import RunJournal
 
 struct PluginReleaseCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "release", abstract: "Let a plugin run again that took the agent down.",
+        commandName: "release", abstract: "Release a plugin from quarantine.",
         discussion: """
             A plugin whose code ended the agent's process three times in a row is in quarantine: it is not loaded, and
-            its tasks are rejected. Correct it first; a corrected script runs without this. An agent that is running
+            its tasks are rejected. Correct it first; a corrected script runs without a release. A running agent
             notices at its next synchronization.
 
             EXAMPLE

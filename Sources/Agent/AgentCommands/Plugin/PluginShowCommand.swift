@@ -7,8 +7,8 @@ struct PluginShowCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show", abstract: "Show one plugin and what it provides.",
         discussion: """
-            Of a sandboxed plugin it shows what the plugin asks for, what it may do as the host is configured now, and
-            what it asks for in vain.
+            For a sandboxed plugin it shows what the plugin requests, what it may do as the host is configured now, and
+            what was refused.
 
             EXAMPLE
               runbook-agent plugin show 9ab56426-f429-4c4b-9755-40c92449f0be

@@ -8,8 +8,8 @@ struct PluginVerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify", abstract: "Check plugins against their SHA-512.",
         discussion: """
-            Without an argument all stored plugins are checked. A file may be a plugin document (.json), or a script with
-            its document beside it under the same name. Exits 1 if any does not match, or has nothing to be compared
+            Without an argument, all stored plugins are checked. A file may be a plugin document (.json), or a script with
+            its document beside it under the same name. Exits 1 if any does not match or has nothing to compare
             with.
 
             EXAMPLE

@@ -7,15 +7,15 @@ struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Run the agent.",
         discussion: """
-            Synchronizes with the backend, runs what is due and delivers the results, until SIGTERM or SIGINT. Runs may
-            then go on for shutdown_grace seconds; a second signal ends them at once. SIGHUP reloads the configuration.
+            Synchronizes with the backend, runs what is due and delivers the results until SIGTERM or SIGINT. Runs may
+            then continue for shutdown_grace seconds; a second signal ends them at once. SIGHUP reloads the configuration.
 
             With --once it synchronizes, runs all that is due now (one-off tasks, and schedules with a fire time since
             the last run), delivers, and exits 0, or 1 if a run failed or wasn't delivered.
 
-            Where the agent has to log in and hasn't, it logs an address and a code, and goes on once that was approved;
-            schedules go on and results are kept meanwhile. With --no-login, and with --once, it exits 77 instead,
-            unless the code of an earlier 'login --no-wait' was approved.
+            If the agent must log in, it logs an address and a code, and continues once the code is approved;
+            meanwhile schedules keep running and results are kept. With --no-login, and with --once, it exits 77 instead,
+            unless the code of an earlier 'login --no-wait' has been approved.
 
             EXAMPLE
               runbook-agent run --config config.ini --set workers=8
@@ -24,10 +24,10 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup var configurationOptions: ConfigurationOptions
     @OptionGroup var loggingOptions: LoggingOptions
 
-    @Flag(name: .long, help: "Do what is due now, deliver, and exit.")
+    @Flag(name: .long, help: "Run what is due now, deliver the results, and exit.")
     var once = false
 
-    @Flag(name: .long, help: "Exit where there is no login, instead of asking for one.")
+    @Flag(name: .long, help: "Exit if there is no login, instead of asking for one.")
     var noLogin = false
 
     func run() async throws {

@@ -7,7 +7,7 @@ import Foundation
 
 struct ScheduleCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "schedule", abstract: "Look at cron schedules.",
+        commandName: "schedule", abstract: "Inspect cron schedules.",
         discussion: """
             EXAMPLE
               runbook-agent schedule next '0 9 * * mon-fri'
@@ -16,7 +16,7 @@ struct ScheduleCommand: AsyncParsableCommand {
 
 struct ScheduleNextCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "next", abstract: "Print when cron expressions fire next.",
+        commandName: "next", abstract: "Print the next fire times of cron expressions.",
         discussion: """
             EXAMPLE
               runbook-agent schedule next '*/15 9-17 * * mon-fri' --count 3 --timezone Europe/Berlin
@@ -25,15 +25,15 @@ struct ScheduleNextCommand: AsyncParsableCommand {
     @Argument(help: "Cron expressions, each in quotes.")
     var expressions: [String]
 
-    @Option(name: .long, help: "How many fire times to print of each.")
+    @Option(name: .long, help: "How many fire times to print for each.")
     var count = 5
 
-    @Option(name: .long, help: ArgumentHelp("Start after this time (RFC 3339); now if not given.", valueName: "time"))
+    @Option(name: .long, help: ArgumentHelp("Start after this time (RFC 3339). Default: now.", valueName: "time"))
     var from: String?
 
     @Option(
         name: .long,
-        help: ArgumentHelp("A zone of tzdata, such as Europe/Berlin; the host's if not given.", valueName: "zone"))
+        help: ArgumentHelp("A time zone of tzdata, such as Europe/Berlin. Default: the host's.", valueName: "zone"))
     var timezone: String?
 
     @OptionGroup var output: OutputOptions

@@ -7,13 +7,13 @@ import Threads
 
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Show how the agent on this host is doing.",
+        commandName: "status", abstract: "Show the state of the agent on this host.",
         discussion: """
-            Reads the journal and asks the agent nothing, so that it answers whether that runs, is stopped, or hangs.
-            Plugins, waiting tasks and fire times are as the agent last wrote them down, at most a second after they
+            Reads the journal without asking the agent, so it works whether the agent runs, is stopped, or hangs.
+            Plugins, waiting tasks and fire times are as the agent last recorded them, at most a second after they
             changed. Lists are cut to 50 entries.
 
-            What is wrong stands first, and the exit code is 1 then, as where there is no journal or it can't be read.
+            Problems are listed first. The exit code is 1 if there are any, or if the journal is missing or unreadable.
 
             EXAMPLE
               runbook-agent status --config config.ini --json

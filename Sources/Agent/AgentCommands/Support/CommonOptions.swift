@@ -46,7 +46,7 @@ struct LoggingOptions: ParsableArguments {
     @Option(name: .long, help: "trace, debug, info, notice, warning, error or critical.")
     var logLevel: Logger.Level?
 
-    @Option(name: .long, help: "text or json, one object a line.")
+    @Option(name: .long, help: "text or json (one object per line).")
     var logFormat: LogFormat = .text
 
     func makeLogger(defaultLevel: Logger.Level = .info) -> Logger {
@@ -58,7 +58,7 @@ struct LoggingOptions: ParsableArguments {
 
 /// `--json` of commands that print.
 struct OutputOptions: ParsableArguments {
-    @Flag(name: .long, help: "Print JSON: one value a line.")
+    @Flag(name: .long, help: "Print JSON, one value per line.")
     var json = false
 
     var renderer: ListRenderer { ListRenderer(isJSON: json) }

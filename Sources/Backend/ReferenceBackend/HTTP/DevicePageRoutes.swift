@@ -191,7 +191,7 @@ struct DevicePageRoutes: Sendable {
         } catch let error as ReferenceBackendError where error.isInternal {
             context.logger.critical("\(error.message)", metadata: ["path": "\(request.uri.path)"])
             return DevicePage.response(
-                DevicePage.refused("The backend can't reach its storage; its log says why."), status: error.status)
+                DevicePage.refused("The backend cannot reach its storage; see its log."), status: error.status)
         } catch let error as ReferenceBackendError {
             context.logger.debug("refused", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
             var response = DevicePage.response(DevicePage.refused(error.sentence), status: error.status)
@@ -204,7 +204,7 @@ struct DevicePageRoutes: Sendable {
             // What went wrong in here is for the log: it may name files, and the browser can't mend it.
             context.logger.error("internal error", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
             return DevicePage.response(
-                DevicePage.refused("The backend failed; its log says why."), status: .internalServerError)
+                DevicePage.refused("The backend failed; see its log."), status: .internalServerError)
         }
     }
 }

@@ -14,7 +14,7 @@ struct ErrorMiddleware: RouterMiddleware {
             context.logger.critical("\(error.message)", metadata: ["path": "\(request.uri.path)"])
             return try response(
                 ErrorBody(
-                    code: error.code, message: "the backend can't reach its storage; its log says why", field: nil),
+                    code: error.code, message: "the backend cannot reach its storage; see its log", field: nil),
                 status: error.status)
         } catch let error as ReferenceBackendError {
             context.logger.debug(
@@ -34,7 +34,7 @@ struct ErrorMiddleware: RouterMiddleware {
             // What went wrong in here is for the log: it may name files, and the client can't mend it.
             context.logger.error("internal error", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
             return try response(
-                ErrorBody(code: "backend.internal", message: "the backend failed; its log says why", field: nil),
+                ErrorBody(code: "backend.internal", message: "the backend failed; see its log", field: nil),
                 status: .internalServerError)
         }
     }

@@ -85,7 +85,7 @@ struct OAuthRoutes: Sendable {
         } catch let error as ReferenceBackendError where error.isInternal {
             context.logger.critical("\(error.message)", metadata: ["path": "\(request.uri.path)"])
             return try reply(
-                OAuthError(.temporarilyUnavailable, "the backend can't reach its storage; its log says why"),
+                OAuthError(.temporarilyUnavailable, "the backend cannot reach its storage; see its log"),
                 status: .serviceUnavailable)
         } catch is CancellationError {
             return try reply(
@@ -94,7 +94,7 @@ struct OAuthRoutes: Sendable {
             // What went wrong in here is for the log: it may name files, and the client can't mend it.
             context.logger.error("internal error", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
             return try reply(
-                OAuthError(.serverError, "the backend failed; its log says why"), status: .internalServerError)
+                OAuthError(.serverError, "the backend failed; see its log"), status: .internalServerError)
         }
     }
 

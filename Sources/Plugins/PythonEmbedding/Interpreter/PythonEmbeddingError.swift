@@ -24,13 +24,13 @@ public enum PythonEmbeddingError: CodedError, Equatable {
     public var message: String {
         switch self {
         case .versionMismatch(let built, let running):
-            "this program was built for Python \(quoted(built)) and the library that was loaded is "
+            "this program was built for Python \(quoted(built)), but the loaded library is "
                 + "\(quoted(running)); install the matching libpython or build again"
         case .initializationFailed(let reason):
             "the embedded Python could not start: \(quoted(reason)); check that the standard library of the linked "
                 + "libpython is installed (libpython3-stdlib)"
         case .threadCreationFailed(let errno):
-            "a thread for Python could not be made (errno \(errno)); raise the limit of processes (ulimit -u) or "
+            "could not create a thread for Python (errno \(errno)); raise the process limit (ulimit -u) or "
                 + "lower 'workers'"
         case .bootstrapFailed(let exception):
             "the agent's own Python code failed: \(exception.message); the Python installation is damaged or too old"

@@ -25,7 +25,7 @@ public enum SandboxError: CodedError, Equatable {
     public var message: String {
         switch self {
         case .unavailable(let missing):
-            "this host can't keep these from a sandboxed plugin: \(missing.map { quoted($0.rawValue) }.joined(separator: ", ")); "
+            "on this host the sandbox can't protect these from a plugin: \(missing.map { quoted($0.rawValue) }.joined(separator: ", ")); "
                 + "run 'runbook-agent doctor' for what is missing and how to get it, or set 'mode = prefer' in [sandbox] "
                 + "to run plugins with the rest"
         case .refused(let reason):
@@ -33,8 +33,8 @@ public enum SandboxError: CodedError, Equatable {
         case .startFailed(let reason):
             "a sandboxed child could not be started: \(reason); run 'runbook-agent doctor'"
         case .startTimedOut:
-            "a sandboxed child did not come up in time; the host may be overloaded: it is tried again with the next run"
-        case .stopped: "no sandboxed child is started any more: the agent is being stopped"
+            "a sandboxed child did not start in time; the host may be overloaded: the next run tries again"
+        case .stopped: "no sandboxed child can be started: the agent is stopping"
         }
     }
 }

@@ -1,3 +1,5 @@
+public import AgentModel
+
 /// What a sandboxed plugin may do and use. `docs/sandbox.md` describes each.
 public struct SandboxPolicy: Sendable, Hashable {
     /// Files and folders it may read, beside what Python and the system's libraries need; absolute.
@@ -48,5 +50,18 @@ public struct SandboxUser: Sendable, Hashable {
     public init(user: UInt32, group: UInt32) {
         self.user = user
         self.group = group
+    }
+}
+
+/// How much a plugin has at most of each thing that the sandbox limits.
+public struct SandboxLimits: Sendable, Hashable {
+    private var values: [SandboxLimit: Int] = [:]
+
+    public init() {}
+
+    public subscript(limit: SandboxLimit) -> Int {
+        get { values[limit] ?? limit.standard }
+        // What is the standard is not kept, so that two which allow the same are equal.
+        set { values[limit] = newValue == limit.standard ? nil : newValue }
     }
 }
