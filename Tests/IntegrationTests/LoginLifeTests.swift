@@ -101,6 +101,16 @@ import Testing
         try await withHost(login: LoginHost.login(accessTokenLifetime: 2)) { host in
             try await host.logIn(as: "cellar")
             let agent = try host.start()
+            // What waits needs no token; each change ends a wait.
+            let service = host.backend.service
+            let id = try #require(try await service.agents().elements.first?.id)
+            let changes = Task {
+                for number in 1... {
+                    _ = try await service.updateAgent(id, AgentChange(name: .set("cellar \(number)")))
+                    try await Task.sleep(for: .milliseconds(300))
+                }
+            }
+            defer { changes.cancel() }
             try await host.waitFor("access token renewed", count: 2)
             #expect(await agent.end(with: SIGTERM) == .exited(0))
             #expect(host.codes.isEmpty)

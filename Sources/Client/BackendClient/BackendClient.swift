@@ -79,6 +79,26 @@ public final class BackendClient: Sendable {
         return try poll(response, TaskList.selection(limit: limits.tasks), document: "tasks", ifNoneMatch: etag)
     }
 
+    /// The same, answered when the list or the agent's document is another than that of the tag, or after a time
+    /// (`Prefer: wait`, RFC 7240, section 4.3). A backend that doesn't know that answers at once.
+    /// - Parameter wait: how long the backend is asked to hold the request.
+    public func tasks(
+        ifNoneMatch etag: String?, wait: Duration
+    ) async throws(BackendError) -> HeldPoll<TaskList> {
+        let headers = [HTTPHeader(name: "Prefer", value: "wait=\(wait.components.seconds)")]
+        // Whatever `request_timeout` says: it is the backend that takes its time.
+        let limit = wait + Self.waitMargin
+        let response = try await get(.api("agent/tasks"), ifNoneMatch: etag, headers: headers, limit: limit)
+        let list: Poll<TaskList> = try poll(
+            response, TaskList.selection(limit: limits.tasks), document: "tasks", ifNoneMatch: etag)
+        let applied = response.header("Preference-Applied") ?? ""
+        return HeldPoll(
+            poll: list, isHeld: applied.lowercased().hasPrefix("wait"),
+            closes: response.header("Connection")?.lowercased() == "close")
+    }
+
+    private static let waitMargin = Duration.seconds(10)
+
     /// `POST /api/agent/task/{TASK_ID}`: the result of one run.
     /// - Parameters:
     ///   - body: JSON of a `TaskResult`.
@@ -131,9 +151,11 @@ public final class BackendClient: Sendable {
 
     // MARK: Steps
 
-    private func get(_ path: BackendPath, ifNoneMatch etag: String?) async throws(BackendError) -> HTTPResponse {
-        let headers = etag.map { [HTTPHeader(name: "If-None-Match", value: $0)] } ?? []
-        return try await send(.get, path, headers: headers, body: nil)
+    private func get(
+        _ path: BackendPath, ifNoneMatch etag: String?, headers: [HTTPHeader] = [], limit: Duration? = nil
+    ) async throws(BackendError) -> HTTPResponse {
+        let condition = etag.map { [HTTPHeader(name: "If-None-Match", value: $0)] } ?? []
+        return try await send(.get, path, headers: headers + condition, body: nil, limit: limit)
     }
 
     private func poll<Document: Decodable>(
@@ -151,12 +173,13 @@ public final class BackendClient: Sendable {
 
     /// Sends a request with credentials, and once more with others when they were refused.
     private func send(
-        _ method: HTTPMethod, _ path: BackendPath, headers: [HTTPHeader], body: Data?, keepsMethod: Bool = false
+        _ method: HTTPMethod, _ path: BackendPath, headers: [HTTPHeader], body: Data?, keepsMethod: Bool = false,
+        limit: Duration? = nil
     ) async throws(BackendError) -> HTTPResponse {
         var request = HTTPRequest(
             method: method, url: try url(of: path),
             headers: [HTTPHeader(name: "Accept", value: "application/json")] + headers, body: body,
-            responseLimit: limits.response, keepsMethod: keepsMethod)
+            timeLimit: limit, idleLimit: limit, responseLimit: limits.response, keepsMethod: keepsMethod)
         let authorization = try await provided { try await credentials.authorization() }
         guard let authorization else { return try await transport(request) }
         let plain = request.headers

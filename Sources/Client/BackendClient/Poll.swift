@@ -8,3 +8,12 @@ public enum Poll<Value> {
 
 extension Poll: Sendable where Value: Sendable {}
 extension Poll: Equatable where Value: Equatable {}
+
+/// The answer to a question that the backend was asked to hold until there is another answer to it.
+public struct HeldPoll<Value: Sendable>: Sendable {
+    public var poll: Poll<Value>
+    /// Whether the backend holds such questions (`Preference-Applied`).
+    public var isHeld: Bool
+    /// Whether it closes the connection: it stops.
+    public var closes: Bool
+}

@@ -47,6 +47,9 @@ public actor Synchronizer: Service {
     private var agent: (document: AgentDocument, etag: String?)?
     private var tasksETag: String?
     private var hasNoTeam = false
+    private var longPoll = LongPoll()
+    private var nextPause = LongPoll.Pause.pollInterval
+    private var isRetryPending = false
     /// How the last round failed; nil after one that did not.
     private var saidFailure: String?
 
@@ -72,8 +75,10 @@ public actor Synchronizer: Service {
                 while !Task.isCancelled {
                     if let plugins = await self.beginRound() {
                         // A plugin that is slow to come keeps no other, and no task, from its turn.
-                        group.addTask { await self.bringUpToDate(plugins) }
-                        await self.finishRound()
+                        group.addTask { await self.bringUpToDateOrRetry(plugins) }
+                        if let changed = await self.waitForTasks() {
+                            group.addTask { await self.bringUpToDateOrRetry(changed) }
+                        }
                     }
                     await self.pause()
                 }
@@ -82,7 +87,12 @@ public actor Synchronizer: Service {
     }
 
     private func pause() async {
-        let pause = pollInterval * Double.random(in: 0.9...1.1)
+        let pause: Duration
+        switch nextPause {
+        case .none: return
+        case .upTo(let limit): pause = max(LongPoll.Pause.shortest, limit * Double.random(in: 0...1))
+        case .pollInterval: pause = pollInterval * Double.random(in: 0.9...1.1)
+        }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { try? await Task.sleep(for: pause) }
             group.addTask { [alarm] in await alarm.wait() }
@@ -111,8 +121,104 @@ public actor Synchronizer: Service {
             return await dependencies.plugins.accept(try await readAgent().plugins)
         } catch {
             await report(error)
+            note(longPoll.failed(isCut: false))
             return nil
         }
+    }
+
+    /// Reads the tasks, and waits for them to change where the backend holds the request for so long.
+    ///
+    /// - Returns: the plugins that are wanted now, where they were asked for again.
+    private func waitForTasks() async -> [PluginID]? {
+        guard let wait = longPoll.wait else {
+            await finishRound()
+            nextPause = .pollInterval
+            return nil
+        }
+        await checkClock()
+        let start = ContinuousClock.now
+        do throws(BackendError) {
+            guard let answer = try await heldTasks(wait) else {
+                // Something has to be looked at: what waits to be read is read in the next round.
+                nextPause = .none
+                return nil
+            }
+            var plugins: [PluginID]?
+            switch answer.poll {
+            case .unchanged: await dependencies.tasks.takeUpAgain()
+            case .changed(let list, let etag):
+                // A plugin and its first task may come in one change.
+                if answer.isHeld, tasksETag != nil {
+                    plugins = await dependencies.plugins.accept(try await readAgent().plugins)
+                }
+                // What could not be written down must not be forgotten behind an unchanged list.
+                tasksETag = await dependencies.tasks.accept(list) ? etag : nil
+            }
+            await noteSuccess()
+            var hasChanged = false
+            if case .changed = answer.poll { hasChanged = true }
+            note(
+                longPoll.answered(
+                    isApplied: answer.isHeld, hasChanged: hasChanged, closes: answer.closes,
+                    after: start.duration(to: .now)))
+            // Without a tag there is nothing to wait for.
+            if tasksETag == nil { nextPause = .pollInterval }
+            return plugins
+        } catch {
+            if Task.isCancelled { return nil }
+            await report(error)
+            note(longPoll.failed(isCut: error.isCut && start.duration(to: .now) > .seconds(5)))
+            return nil
+        }
+    }
+
+    /// Nil where somebody wants a round now.
+    private func heldTasks(_ wait: Duration) async throws(BackendError) -> HeldPoll<TaskList>? {
+        let (client, etag) = (dependencies.client, tasksETag)
+        let result = await withTaskGroup(of: Result<HeldPoll<TaskList>, BackendError>?.self) { group in
+            group.addTask {
+                do throws(BackendError) {
+                    return .success(try await client.tasks(ifNoneMatch: etag, wait: wait))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            group.addTask { [alarm] in
+                await alarm.wait()
+                return nil
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? nil
+        }
+        return try result?.get()
+    }
+
+    private func note(_ outcome: (pause: LongPoll.Pause, notice: LongPoll.Notice?)) {
+        nextPause = outcome.pause
+        switch outcome.notice {
+        case .shortened(let wait):
+            logger.notice(
+                "something between agent and backend cuts requests that wait; asking for shorter waits",
+                metadata: ["wait_s": "\(wait.components.seconds)", "code": "backend.wait_cut"])
+        case .givenUp:
+            logger.warning(
+                "something between agent and backend cuts requests that wait; polling every poll_interval instead",
+                metadata: ["code": "backend.wait_cut"])
+        case .endedEarly:
+            logger.warning(
+                "the backend ends waits early; another host may use this agent's identity",
+                metadata: ["code": "backend.wait_ended"])
+        case nil: break
+        }
+    }
+
+    /// Plugins that could not be had are asked for again after `poll_interval`, also while the backend holds a request.
+    private func bringUpToDateOrRetry(_ plugins: [PluginID]) async {
+        guard await !bringUpToDate(plugins), !isRetryPending else { return }
+        isRetryPending = true
+        try? await Task.sleep(for: pollInterval)
+        isRetryPending = false
+        alarm.ring()
     }
 
     @discardableResult
@@ -128,14 +234,19 @@ public actor Synchronizer: Service {
     private func finishRound() async -> Bool {
         do throws(BackendError) {
             try await readTasks()
-            if saidFailure != nil { logger.notice("the backend is reachable again") }
-            saidFailure = nil
-            await dependencies.onRound(nil)
+            await noteSuccess()
             return true
         } catch {
             await report(error)
+            note(longPoll.failed(isCut: false))
             return false
         }
+    }
+
+    private func noteSuccess() async {
+        if saidFailure != nil { logger.notice("the backend is reachable again") }
+        saidFailure = nil
+        await dependencies.onRound(nil)
     }
 
     private func report(_ error: BackendError) async {
@@ -191,17 +302,31 @@ public actor Synchronizer: Service {
 
     // MARK: Tasks
 
+    private func checkClock() async {
+        guard await dependencies.scheduler.checkClock() else { return }
+        logger.warning(
+            "the clock was set back by more than a day; all schedules count from now",
+            metadata: ["code": "schedule.clock_set_back"])
+    }
+
     private func readTasks() async throws(BackendError) {
-        if await dependencies.scheduler.checkClock() {
-            logger.warning(
-                "the clock was set back by more than a day; all schedules count from now",
-                metadata: ["code": "schedule.clock_set_back"])
-        }
+        await checkClock()
         switch try await dependencies.client.tasks(ifNoneMatch: tasksETag) {
         case .unchanged: await dependencies.tasks.takeUpAgain()
         case .changed(let list, let etag):
             // What could not be written down must not be forgotten behind an unchanged list.
             tasksETag = await dependencies.tasks.accept(list) ? etag : nil
+        }
+    }
+}
+
+extension BackendError {
+    /// Whether the connection was lost, or nothing came in time.
+    fileprivate var isCut: Bool {
+        switch self {
+        case .transport(.connectionLost), .transport(.timeout): true
+        case .status(_, let status, _, _): status == 504 || status == 502
+        default: false
         }
     }
 }

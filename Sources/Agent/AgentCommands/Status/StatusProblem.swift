@@ -59,7 +59,7 @@ extension StatusReport {
     func findProblems(
         pollInterval: Double, requestTimeout: Double, writeProblem: String?
     ) -> [StatusProblem] {
-        var problems = agentProblems(longestSilence: 3 * pollInterval + 2 * requestTimeout + 60)
+        var problems = agentProblems(longestSilence: 3 * pollInterval + 2 * requestTimeout + 120)
         problems += executorProblems
         if let writeProblem {
             problems.append(

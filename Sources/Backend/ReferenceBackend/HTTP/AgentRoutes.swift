@@ -3,6 +3,7 @@ import Diagnostics
 import Foundation
 import Hummingbird
 import Logging
+import ServiceLifecycle
 
 /// The contract with agents over HTTP: `/api/agent` and what is under it.
 struct AgentRoutes: Sendable {
@@ -34,8 +35,48 @@ struct AgentRoutes: Sendable {
 
     private func tasks(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
         let id = try await agentID(of: request, context)
-        return try JSONReply.makeConditional(try await service.taskDocuments(for: id), for: request)
+        guard let limit = request.preferredWait else { return try await taskList(of: id, for: request) }
+        let clock = ContinuousClock()
+        // A little less than asked, and not the same for all: they are not to come back in one moment.
+        let end = clock.now + min(limit, Self.longestWait) * Double.random(in: 0.9...1)
+        var isLast = false
+        while true {
+            let mark = service.waits.mark(for: id)
+            var response = try await taskList(of: id, for: request)
+            response.headers[Self.preferenceApplied] = "wait=\(limit.components.seconds)"
+            let left = end - clock.now
+            if isLast || response.status != .notModified || left <= .zero { return response }
+            switch await wait(for: id, since: mark, atMost: left) {
+            case .changed: continue
+            // Once more: what has changed in this moment is told at once.
+            case .timedOut: isLast = true
+            case .replaced: return response
+            case .stopped:
+                response.headers[.connection] = "close"
+                return response
+            }
+        }
     }
+
+    /// The tasks' validator covers the agent's document too: a change of either ends a wait.
+    private func taskList(of id: String, for request: Request) async throws -> Response {
+        try JSONReply.makeConditional(
+            try await service.taskDocuments(for: id), covering: try await service.agentDocument(for: id), for: request)
+    }
+
+    private func wait(
+        for id: String, since mark: AgentWaits.Mark, atMost limit: Duration
+    ) async -> AgentWaits.End {
+        await withGracefulShutdownHandler {
+            await service.waits.wait(for: id, since: mark, atMost: limit)
+        } onGracefulShutdown: {
+            service.waits.stop()
+        }
+    }
+
+    /// Whatever a client asks for.
+    private static let longestWait = Duration.seconds(300)
+    private static let preferenceApplied = HTTPFields.Element.Name("Preference-Applied")!
 
     private func storeResult(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
         let id = try await agentID(of: request, context)
@@ -98,6 +139,27 @@ struct AgentRoutes: Sendable {
         return value.count >= 2 && value.hasPrefix("\"") && value.hasSuffix("\"")
             ? String(value.dropFirst().dropLast()) : value
     }
+}
+
+extension Request {
+    /// How long the client would have the answer wait for a change (RFC 7240, section 4.3); nil where it doesn't say.
+    var preferredWait: Duration? {
+        for field in headers[values: .prefer] {
+            for preference in field.split(separator: ",") {
+                let parts = preference.split(separator: ";")[0].split(separator: "=", maxSplits: 1)
+                guard parts.count == 2, parts[0].trimmingCharacters(in: .whitespaces).lowercased() == "wait" else {
+                    continue
+                }
+                let value = parts[1].trimmingCharacters(in: CharacterSet(charactersIn: " \t\""))
+                if let seconds = Int(value), (1...86_400).contains(seconds) { return .seconds(seconds) }
+            }
+        }
+        return nil
+    }
+}
+
+extension HTTPFields.Element.Name {
+    fileprivate static let prefer = HTTPFields.Element.Name("Prefer")!
 }
 
 /// What the agent gets back for a result.

@@ -13,9 +13,13 @@ enum JSONReply {
 
     /// A response with a strong validator, or `304` where the client has this very body already
     /// (RFC 9110, sections 8.8.3 and 13.1.2).
-    static func makeConditional(_ data: some Encodable, for request: Request) throws -> Response {
+    /// - Parameter other: what the validator covers beside the body.
+    static func makeConditional(
+        _ data: some Encodable, covering other: (some Encodable)? = String?.none, for request: Request
+    ) throws -> Response {
         let body = try encoded(Envelope(data: data))
-        let tag = "\"\(SHA512.hash(body).hex.prefix(64))\""
+        let covered = try other.map { try body + encoded($0) } ?? body
+        let tag = "\"\(SHA512.hash(covered).hex.prefix(64))\""
         var response =
             matches(tag, request.headers[values: .ifNoneMatch])
             ? Response(status: .notModified) : response(body, status: .ok)

@@ -28,7 +28,7 @@ extension BackendService {
     ) async throws -> RegisteredAgent {
         try Self.checkID(id, field: "id")
         let now = now()
-        return try await storage.write { storage in
+        return try await changing([id]) { storage in
             try storage.insertAgent(id, at: now)
             try storage.updateAgent(id, name: name, teamID: teamID)
             for address in addresses { try storage.bind(Self.canonical(address), to: id) }
@@ -57,7 +57,7 @@ extension BackendService {
     public func updateAgent(_ id: String, _ change: AgentChange) async throws -> RegisteredAgent {
         if case .set(let name?) = change.name { try Self.checkText(name, field: "name") }
         if case .set(let teamID?) = change.teamID { try Self.checkText(teamID, field: "team_id") }
-        return try await storage.write { storage in
+        return try await changing([id]) { storage in
             let agent = try storage.requireAgent(id)
             try storage.updateAgent(
                 id, name: change.name.applied(to: agent.name), teamID: change.teamID.applied(to: agent.teamID))
@@ -68,9 +68,18 @@ extension BackendService {
     /// Forgets an agent with its tasks and tokens; its runs stay.
     /// - Throws: `ReferenceBackendError.notFound`.
     public func deleteAgent(_ id: String) async throws {
-        try await storage.write { storage in
+        try await changing([id]) { storage in
             guard try storage.deleteAgent(id) else { throw ReferenceBackendError.notFound(.agent, id: id) }
         }
+    }
+
+    /// Changes the storage in something that concerns these agents, and has them look again once it is stored.
+    func changing<T: Sendable>(
+        _ agentIDs: [String], _ body: @escaping @Sendable (any StorageWriter) throws -> T
+    ) async throws -> T {
+        let value = try await storage.write(body)
+        waits.wake(agentIDs)
+        return value
     }
 
     // An agent polls every minute or so: a write and a sync to disk for each poll would buy nothing.

@@ -59,7 +59,7 @@ extension BackendService {
             case .new(let name), .existing(_, let name): name
             }
         if let name { try Self.checkText(name, field: "name") }
-        return try await storage.write { storage in
+        let agent = try await storage.write { storage in
             let login = try Self.pendingLogin(code, at: now, in: storage)
             let id: String
             switch choice {
@@ -74,6 +74,8 @@ extension BackendService {
             try storage.setState(.approved, agentID: id, ofLogin: login.code)
             return try storage.requireAgent(id)
         }
+        waits.wake([agent.id])
+        return agent
     }
 
     /// Turns the host away that shows a code.

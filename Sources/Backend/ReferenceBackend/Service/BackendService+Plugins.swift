@@ -55,7 +55,7 @@ extension BackendService {
     /// Gives an agent a plugin. Giving it twice changes nothing.
     /// - Throws: `ReferenceBackendError.notFound` for either.
     public func assign(_ pluginID: String, to agentID: String) async throws -> RegisteredAgent {
-        try await storage.write { storage in
+        try await changing([agentID]) { storage in
             _ = try storage.requireAgent(agentID)
             guard try storage.hasPlugin(pluginID) else { throw ReferenceBackendError.notFound(.plugin, id: pluginID) }
             try storage.assign(pluginID, to: agentID, isSeeded: false)
@@ -66,7 +66,7 @@ extension BackendService {
     /// Takes a plugin from an agent. Tasks for its commands stay, and the agent reports them as rejected.
     /// - Throws: `ReferenceBackendError.notFound` for the agent, or for a plugin that it doesn't have.
     public func unassign(_ pluginID: String, from agentID: String) async throws -> RegisteredAgent {
-        try await storage.write { storage in
+        try await changing([agentID]) { storage in
             _ = try storage.requireAgent(agentID)
             guard try storage.unassign(pluginID, from: agentID) else {
                 throw ReferenceBackendError.notFound(.plugin, id: pluginID)

@@ -17,6 +17,7 @@ extension BackendService {
             try Self.seedAgent(seed.agent, at: now, in: storage)
             try Self.seedTasks(seed.tasks, of: seed.agent.id, at: now, in: storage)
         }
+        waits.wakeAll()
     }
 
     private static let loopbackAddresses = ["127.0.0.1", "::1"]

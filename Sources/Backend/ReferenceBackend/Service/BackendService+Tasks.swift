@@ -38,7 +38,7 @@ extension BackendService {
             return RegisteredTask(
                 document: document, agentID: new.agentID, isEnabled: new.isEnabled, createdAt: now, updatedAt: now)
         }
-        return try await storage.write { storage in
+        return try await changing(Array(Set(tasks.map(\.agentID)))) { storage in
             var commands: [String: Set<String>] = [:]
             for task in tasks {
                 let known = try commands[task.agentID] ?? Self.commands(ofAgent: task.agentID, in: storage)
@@ -57,7 +57,8 @@ extension BackendService {
     /// - Throws: `ReferenceBackendError.notFound`, `.invalidField`.
     public func updateTask(_ id: String, _ change: TaskChange) async throws -> RegisteredTask {
         let now = now()
-        return try await storage.write { storage in
+        let agentID = try await task(id).agentID
+        return try await changing([agentID]) { storage in
             var task = try storage.requireTask(id)
             task.document = TaskDocument(
                 id: id, command: change.command.applied(to: task.document.command),
@@ -80,7 +81,8 @@ extension BackendService {
     /// Removes a task; its runs stay. A result that comes later is refused as of an unknown task.
     /// - Throws: `ReferenceBackendError.notFound`.
     public func deleteTask(_ id: String) async throws {
-        try await storage.write { storage in
+        let agentID = try await task(id).agentID
+        try await changing([agentID]) { storage in
             guard try storage.deleteTask(id) else { throw ReferenceBackendError.notFound(.task, id: id) }
         }
     }

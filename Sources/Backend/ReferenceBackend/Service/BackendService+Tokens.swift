@@ -109,7 +109,8 @@ extension BackendService {
     /// Ends all logins of an agent.
     /// - Throws: `ReferenceBackendError.notFound`.
     public func revokeTokens(ofAgent agentID: String) async throws {
-        try await storage.write { storage in
+        // Whoever waits with one of them is to notice.
+        try await changing([agentID]) { storage in
             _ = try storage.requireAgent(agentID)
             try storage.deleteTokenFamilies(ofAgent: agentID)
             try storage.denyApprovedLogins(ofAgent: agentID)

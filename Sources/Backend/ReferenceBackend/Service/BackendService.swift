@@ -10,6 +10,8 @@ public final class BackendService: Sendable {
     let login: LoginConfiguration
     let maximumAgentStorage: Int
     let now: @Sendable () -> Date
+    /// Told of each change that concerns an agent.
+    let waits = AgentWaits()
     private let observers = Mutex<[UUID: AsyncStream<StoredRun>.Continuation]>([:])
 
     private init(
@@ -49,6 +51,7 @@ public final class BackendService: Sendable {
 
     /// Closes the storage. What is called afterwards throws.
     public func close() async throws {
+        waits.stop()
         for observer in observers.withLock({ $0.values }) { observer.finish() }
         try await Self.blocking { [storage] in try storage.close() }
     }
@@ -70,6 +73,9 @@ public final class BackendService: Sendable {
         try storage.check()
         _ = try await storage.read { try $0.backendID() }
     }
+
+    /// How many agents wait for something to change.
+    public var waitingAgents: Int { waits.count }
 
     /// Each run from now on, once it is stored for good. Repeated deliveries are not told.
     public func storedRuns() -> AsyncStream<StoredRun> {

@@ -1,0 +1,95 @@
+import BackendClient
+
+/// How the agent learns what has changed: by a request that the backend holds until something has, where the backend does
+/// that, and otherwise by asking every `poll_interval`.
+///
+/// A value without I/O and without a clock: it is told how each request went, and says how long to ask the next one to wait
+/// and how long to pause before it.
+struct LongPoll: Sendable {
+    /// What comes before the next request.
+    enum Pause: Equatable, Sendable {
+        case none
+        /// At random up to so long, and never less than ``shortest``.
+        case upTo(Duration)
+        case pollInterval
+
+        static let shortest = Duration.seconds(1)
+    }
+
+    /// Something that a person may want to know.
+    enum Notice: Equatable, Sendable {
+        /// Something between agent and backend cuts requests that wait.
+        case shortened(to: Duration)
+        case givenUp
+        /// Waits end early again and again: another host may have the same identity.
+        case endedEarly
+    }
+
+    /// How long the next request asks to wait; nil where it doesn't.
+    private(set) var wait: Duration? = Self.longestWait
+    /// Whether the backend has held a request.
+    private(set) var isHeld = false
+    /// Waits in a row whose connection was cut.
+    private var cuts = 0
+    /// Waits in a row that ended long before their time.
+    private var early = 0
+    private var failures = 0
+    /// Answers in a row that brought something new at once.
+    private var quick = 0
+
+    static let longestWait = Duration.seconds(50)
+    static let shortestWait = Duration.seconds(10)
+    private static let longestPause = Duration.seconds(60)
+    /// So many changes in a row are asked for without a pause: a backend whose list is another one each time must not keep
+    /// the agent busy.
+    private static let burst = 20
+
+    /// The backend has answered.
+    /// - Parameters:
+    ///   - isApplied: whether it says that it holds requests.
+    ///   - hasChanged: whether there was something new.
+    ///   - closes: whether it closes the connection, because it stops.
+    mutating func answered(
+        isApplied: Bool, hasChanged: Bool, closes: Bool, after elapsed: Duration
+    ) -> (pause: Pause, notice: Notice?) {
+        failures = 0
+        guard isApplied, let wait else {
+            isHeld = false
+            return (.pollInterval, nil)
+        }
+        isHeld = true
+        quick = hasChanged && elapsed < .seconds(1) ? quick + 1 : 0
+        if quick > Self.burst { return (.upTo(Self.doubled(quick - Self.burst)), nil) }
+        if hasChanged || elapsed >= wait / 2 {
+            (cuts, early) = (0, 0)
+            return (closes ? .upTo(.seconds(2)) : .none, nil)
+        }
+        // It stops, and comes back; or it is another of several.
+        if closes { return (.upTo(.seconds(2)), nil) }
+        early += 1
+        return (.upTo(Self.doubled(early)), early == 2 ? .endedEarly : nil)
+    }
+
+    /// There was no answer.
+    /// - Parameter isCut: the connection was lost, or nothing came in time, while the request waited.
+    mutating func failed(isCut: Bool) -> (pause: Pause, notice: Notice?) {
+        guard isHeld, let wait else { return (.pollInterval, nil) }
+        guard isCut else {
+            failures += 1
+            return (.upTo(Self.doubled(failures)), nil)
+        }
+        cuts += 1
+        guard cuts >= 2 else { return (.upTo(.seconds(2)), nil) }
+        cuts = 0
+        guard wait > Self.shortestWait else {
+            self.wait = nil
+            isHeld = false
+            return (.pollInterval, .givenUp)
+        }
+        let shorter = max(Self.shortestWait, wait / 2)
+        self.wait = shorter
+        return (.upTo(.seconds(2)), .shortened(to: shorter))
+    }
+
+    private static func doubled(_ count: Int) -> Duration { min(longestPause, .seconds(1 << min(count, 6))) }
+}
