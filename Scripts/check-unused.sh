@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 called='callAsFunction|allValueStrings|appendLiteral|InboundIn|InboundOut|OutboundIn|OutboundOut|handlerAdded|channelActive'
 called+='|handlerRemoved|channelInactive|channelReadComplete|userInboundEventTriggered|channelRead'
 # Asked by tests and benchmarks, which have no other way to see or to do it.
-tests='inFlight|waitingTasks|registerAgent|sendAndWait|shutdownAndWait|lastFireTime'
+tests='inFlight|waitingAgents|waitingTasks|registerAgent|sendAndWait|shutdownAndWait|lastFireTime'
 
 find Sources -name '*.swift' -print0 | sort -z | xargs -0 awk -v known="^($called|$tests)\$" '
     {
