@@ -1,3 +1,5 @@
+// More than 400 lines: each case is a few lines, and all need the same fixture.
+
 import AgentModel
 import AgentTestSupport
 import BackendClient

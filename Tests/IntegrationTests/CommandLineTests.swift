@@ -1,3 +1,5 @@
+// More than 400 lines: one case or two for each command.
+
 import AgentModel
 import AgentTestSupport
 import Cryptography

@@ -1,3 +1,5 @@
+// More than 400 lines: the list of faults is one table.
+
 import Agent
 import AgentModel
 import AgentTestSupport

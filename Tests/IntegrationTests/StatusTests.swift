@@ -1,3 +1,5 @@
+// More than 400 lines: one case for each thing that `status` can say.
+
 import AgentModel
 import AgentTestSupport
 import Diagnostics

@@ -13,6 +13,7 @@ import ServiceLifecycle
 
 /// All parts of the agent, made from a configuration and joined.
 public struct AgentRuntime: Sendable {
+    // More than a dozen properties: the parts of the agent.
     public let configuration: AgentConfiguration
     public let catalog: PluginCatalog
     public let scheduler: Scheduler

@@ -21,7 +21,7 @@ public struct HTTPResponse: Sendable {
     /// as a proxy or a gateway does, and for no token. Nil for any other answer.
     var foreignChallenge: String? {
         guard status == 401 else { return nil }
-        let schemes = headers.filter { $0.name.lowercased() == "www-authenticate" }
+        let schemes = headers.filter { HeaderLine.isSame($0.name, "www-authenticate") }
             .map { String($0.value.prefix { $0 != " " && $0 != "," }).lowercased() }
         guard !schemes.isEmpty, schemes.allSatisfy({ ["basic", "digest", "negotiate", "ntlm"].contains($0) }) else {
             return nil
@@ -31,6 +31,6 @@ public struct HTTPResponse: Sendable {
 
     /// The value of the first header field with this name, in any case.
     public func header(_ name: String) -> String? {
-        headers.first { $0.name.caseInsensitiveCompare(name) == .orderedSame }?.value
+        headers.first { HeaderLine.isSame($0.name, name) }?.value
     }
 }

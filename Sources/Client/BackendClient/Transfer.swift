@@ -63,7 +63,7 @@ final class Transfer {
         }
         // Only a proxy asks so (RFC 9110, section 15.5.8).
         guard status != 407 else {
-            let scheme = headers.first { $0.name.lowercased() == "proxy-authenticate" }?.value ?? "no scheme"
+            let scheme = headers.first { HeaderLine.isSame($0.name, "proxy-authenticate") }?.value ?? "no scheme"
             let place = proxy.flatMap { ProxyAddress($0)?.description } ?? job.request.url.text
             return .failure(
                 .proxyUnauthorized(at: place, status: status, scheme: String(scheme.prefix { $0 != " " && $0 != "," })))
@@ -169,7 +169,7 @@ extension Transfer {
         // A field without a value takes out what libcurl adds by itself: a second's wait for `100 Continue`, and the
         // type of a web form.
         var lines = ["Expect:"]
-        if !request.headers.contains(where: { $0.name.caseInsensitiveCompare("Content-Type") == .orderedSame }) {
+        if !request.headers.contains(where: { HeaderLine.isSame($0.name, "Content-Type") }) {
             lines.append("Content-Type:")
         }
         for header in request.headers {
@@ -223,17 +223,15 @@ extension Transfer {
         }
         // Trailers come after the body.
         guard body.isEmpty else { return true }
-        let text = String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
-        if text.hasPrefix("HTTP/") {
-            // A new status line: what came before was an interim answer.
+        switch HeaderLine(line) {
+        case .status(let code):
+            // What came before was an interim answer.
             headers.removeAll()
             headerIsComplete = false
-            status = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
-        } else if text.isEmpty {
-            headerIsComplete = true
-        } else if let colon = text.firstIndex(of: ":") {
-            let value = text[text.index(after: colon)...].trimmingCharacters(in: .whitespaces)
-            headers.append((name: String(text[..<colon]), value: value))
+            status = code
+        case .end: headerIsComplete = true
+        case .field(let name, let value): headers.append((name: name, value: value))
+        case .other: break
         }
         return true
     }

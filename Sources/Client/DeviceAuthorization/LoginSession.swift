@@ -7,6 +7,7 @@ public import Logging
 /// Several processes may share one login: what is stored is looked at before each request, and changed only under a
 /// lock between them.
 public actor LoginSession: CredentialProvider {
+    // More than a dozen properties: the login in use, the one on disk, and what has failed since.
     /// A login as it is used.
     struct Held {
         var tokens: TokenSet

@@ -1,3 +1,5 @@
+// More than 400 lines: one pass over the bytes of a document, whose steps share its position.
+
 import Diagnostics
 import Foundation
 

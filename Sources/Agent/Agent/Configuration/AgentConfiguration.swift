@@ -6,6 +6,7 @@ public import Sandbox
 /// Made by ``load(file:overrides:environment:requiresServer:defaultFile:)``; `docs/configuration.md` describes each
 /// setting. All paths are absolute.
 public struct AgentConfiguration: Sendable, Equatable {
+    // More than a dozen properties: a property for each setting.
     /// The file that was read, if any.
     public var file: String?
     /// Without a trailing slash. Nil only where it was loaded without requiring one.

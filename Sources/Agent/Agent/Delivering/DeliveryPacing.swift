@@ -10,6 +10,7 @@ import RunJournal
 ///
 /// A value without a clock and without I/O: it is told what is sent and what became of it, and when that was.
 struct DeliveryPacing: Sendable {
+    // More than a dozen properties: the state of one algorithm.
     /// What became of a result that was sent.
     enum Verdict: Sendable {
         /// The backend has answered: it has taken the result, or refused it.

@@ -11,6 +11,7 @@ import Threads
 
 /// Delivers results from the outbox until the backend has them.
 public actor Reporter: Service {
+    // More than a dozen properties: what is under way, what waits for a login and what is asked of it meanwhile; how many go at a time is `DeliveryPacing`.
     private let journal: any RunLedger
     private let client: BackendClient
     private let clock: any WallClock

@@ -10,6 +10,7 @@ import Synchronization
 /// Takes runs that are due, gives each its turn, and sees it through: into the journal, through the executor, and
 /// back into the journal with its result.
 public actor Dispatcher: Service {
+    // More than a dozen properties: queue, outbox gate and resolved commands are values of their own; the rest is who waits for what.
     /// What a dispatcher needs from the rest of the agent.
     public struct Dependencies: Sendable {
         public var journal: any RunLedger

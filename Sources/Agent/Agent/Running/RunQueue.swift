@@ -8,6 +8,7 @@ import DequeModule
 ///
 /// A value without a clock and without I/O: it is told what happens and says what is to be started.
 struct RunQueue: Sendable {
+    // More than a dozen properties: the state of one algorithm.
     /// The runs that have their turns together.
     enum Group: Hashable, Sendable {
         case plugin(PluginID)

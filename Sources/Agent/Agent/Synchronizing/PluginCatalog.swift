@@ -5,6 +5,7 @@ import Synchronization
 
 /// Which plugins this agent has, and which command runs what.
 public actor PluginCatalog {
+    // More than a dozen properties: each set answers one question about a command without a walk through all plugins.
     /// What a command of a task comes to.
     public enum Resolution: Sendable {
         case run(plugin: VerifiedPlugin, function: String)

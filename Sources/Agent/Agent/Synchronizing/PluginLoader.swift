@@ -9,6 +9,7 @@ import Threads
 
 /// Makes the plugins that run those that the backend wants: fetched, verified, loaded; the others unloaded.
 public actor PluginLoader {
+    // More than a dozen properties: most are what it is given; what it knows of a plugin is `PluginLifecycle`.
     let store: PluginStore
     let executor: any Executor
     let catalog: PluginCatalog

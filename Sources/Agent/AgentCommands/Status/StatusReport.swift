@@ -7,6 +7,7 @@ import RunJournal
 
 /// Everything that `status` shows, as its JSON has it.
 struct StatusReport: Encodable {
+    // More than a dozen properties: one for each part of the report.
     /// What is wrong, the worst first.
     var problems: [StatusProblem] = []
     let agent: AgentState

@@ -6,6 +6,7 @@ import NIOHTTPTypes
 ///
 /// It stands behind the decoder of HTTP: a head that is half there has not been seen here yet.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
+    // More than a dozen properties: what is known of one connection, all of it on its event loop.
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart

@@ -9,6 +9,7 @@ import Threads
 /// Unchecked because the pool's lock guards `version` until the worker's thread has the job, and only that thread
 /// touches it, `startedAt`, `keepsPrograms` and `result` from then on; nothing else changes.
 final class CallJob: Job, @unchecked Sendable {
+    // More than a dozen properties: what one call is made with, and what comes of it.
     let id: UInt64
     let timeLimit: Duration?
     private let slot: PluginSlot

@@ -14,6 +14,7 @@ import Threads
 /// every few milliseconds while Python code runs. Unchecked because `monitor` guards everything that changes. Its
 /// lock is held for moments only, and never while a thread waits for the GIL.
 final class WorkerPool: @unchecked Sendable {
+    // More than a dozen properties: one state under one lock; what has a state of its own (lanes, workers, running jobs) is in types of its own.
     /// How many threads of one plugin may be given up before it gets no more turns.
     static let stuckLimit = 3
     /// How long a plugin's thread goes on with its calls while those of others wait for a permit.

@@ -6,6 +6,7 @@ internal import Glibc
 /// It keeps what a call needs and a thread can keep: the JSON encoder and the thread's number for injected
 /// exceptions. Unchecked because everything mutable is only touched with the GIL.
 public final class CallSlot: @unchecked Sendable {
+    // More than a dozen properties: half of it is the thread, half the running call, and both are touched with the GIL alone.
     private let interpreter: PythonInterpreter
     private let bootstrap: Bootstrap
     private let threadID: UInt

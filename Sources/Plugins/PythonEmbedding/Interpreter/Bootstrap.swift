@@ -5,6 +5,7 @@ import Synchronization
 ///
 /// Unchecked because the pointers never change, and are only followed with the GIL.
 final class Bootstrap: @unchecked Sendable {
+    // More than a dozen properties: one for each object of Python that Swift calls.
     let currentCall: PyPointer
     let callClass: PyPointer
     let finishOutput: PyPointer

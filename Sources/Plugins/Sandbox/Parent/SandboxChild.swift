@@ -10,6 +10,7 @@ import Threads
 /// Unchecked because each channel is used by one thread at a time, which its owner sees to; the rest doesn't change or
 /// is guarded.
 public final class SandboxChild: @unchecked Sendable {
+    // More than a dozen properties: the channels, descriptors and processes that one child is.
     /// How long a child may take to come up.
     private static let startLimit = Duration.seconds(20)
     private static let requestLimit = 64 << 20
