@@ -93,7 +93,7 @@ import Testing
         let folder = try TemporaryFolder()
         let output = try await AgentProcess.run(arguments(backend.server.url, folder)) { process in
             try await Task.sleep(for: .seconds(8))
-            #expect(count.withLock { $0 } <= 40)
+            #expect(count.withLock { $0 } <= 80)
             #expect(count.withLock { $0 } >= 2)
             kill(process, SIGTERM)
         }

@@ -40,9 +40,9 @@ struct LongPoll: Sendable {
     static let longestWait = Duration.seconds(50)
     static let shortestWait = Duration.seconds(10)
     private static let longestPause = Duration.seconds(60)
-    /// So many changes in a row are asked for without a pause: a backend whose list is another one each time must not keep
-    /// the agent busy.
-    private static let burst = 20
+    /// So many changes in a row are asked for without a pause, and then one a second: a backend whose list is another one
+    /// each time must not keep the agent busy, and a person who runs one command after the other must not wait.
+    private static let burst = 50
 
     /// The backend has answered.
     /// - Parameters:
@@ -59,7 +59,7 @@ struct LongPoll: Sendable {
         }
         isHeld = true
         quick = hasChanged && elapsed < .seconds(1) ? quick + 1 : 0
-        if quick > Self.burst { return (.upTo(Self.doubled(quick - Self.burst)), nil) }
+        if quick > Self.burst { return (.upTo(Pause.shortest), nil) }
         if hasChanged || elapsed >= wait / 2 {
             (cuts, early) = (0, 0)
             return (closes ? .upTo(.seconds(2)) : .none, nil)
