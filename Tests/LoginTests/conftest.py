@@ -57,10 +57,12 @@ class Backend:
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
-    def administer(self, method: str, path: str):
+    def administer(self, method: str, path: str, body: dict | None = None):
         """A request to the administration API; its data, where there is any."""
         request = urllib.request.Request(
-            self.url + "/admin/api" + path, method=method, headers={"Authorization": "Bearer " + self.token})
+            self.url + "/admin/api" + path, method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": "Bearer " + self.token, "Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=LIMIT) as answer:
             body = answer.read()
         return json.loads(body)["data"] if body else None
