@@ -82,8 +82,35 @@ import Testing
         var poll = LongPoll()
         let pauses = (0..<200).map { _ in changed(&poll, after: .milliseconds(1)) }
         #expect(pauses.prefix(50).allSatisfy { $0 == .none })
-        #expect(pauses.dropFirst(50).allSatisfy { $0 == .upTo(.seconds(1)) })
+        #expect(pauses.dropFirst(50).allSatisfy { $0 == .upTo(.seconds(2)) })
         #expect(changed(&poll, after: .seconds(2)) == .none)
+    }
+
+    /// A thousand agents that lost the same backend don't come back in one moment.
+    @Test func pausesAreSpreadOverTheirWholeLength() {
+        let pauses = [0, 0.25, 0.5, 1].map {
+            LongPoll.Pause.upTo(.seconds(5)).duration(pollInterval: .seconds(30), random: $0)
+        }
+        #expect(pauses == [.seconds(1), .seconds(2), .seconds(3), .seconds(5)])
+        #expect(LongPoll.Pause.none.duration(pollInterval: .seconds(30), random: 1) == .zero)
+        #expect(LongPoll.Pause.pollInterval.duration(pollInterval: .seconds(30), random: 0) == .seconds(27))
+    }
+
+    /// A proxy that cut waits may be gone.
+    @Test func waitsThatWereShortenedOrGivenUpBecomeLongAgain() {
+        var poll = LongPoll()
+        _ = held(&poll, for: .seconds(49))
+        while poll.wait != nil { _ = poll.failed(isCut: true) }
+        for _ in 0..<119 { poll.polled() }
+        #expect(poll.wait == nil)
+        poll.polled()
+        #expect(poll.wait == .seconds(10))
+        for wait in [20, 40, 50] {
+            for _ in 0..<120 { _ = held(&poll, for: .seconds(49)) }
+            #expect(poll.wait == .seconds(wait))
+        }
+        for _ in 0..<500 { _ = held(&poll, for: .seconds(49)) }
+        #expect(poll.wait == .seconds(50))
     }
 
     private func held(_ poll: inout LongPoll, for duration: Duration) -> LongPoll.Pause {

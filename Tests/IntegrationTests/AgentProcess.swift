@@ -39,6 +39,8 @@ struct AgentProcess {
         command: [String]? = nil, body: (pid_t) async throws -> Void = { _ in }
     ) async throws -> Output {
         let folder = try TemporaryFolder()
+        // It goes with its last use, and what is written into it is read at the end.
+        defer { withExtendedLifetime(folder) {} }
         let (output, errors) = (folder.path("stdout"), folder.path("stderr"))
         let process = try SpawnedProcess(
             command ?? wrapper + [executable] + arguments,

@@ -2,8 +2,9 @@ import AgentModel
 import AgentTestSupport
 import BackendClient
 import Foundation
-import ReferenceBackend
 import Testing
+
+@testable import ReferenceBackend
 
 /// `Prefer: wait` (part 2 of the contract): requests that the backend holds until something has changed.
 @Suite struct LongPollRoutesTests {
@@ -44,7 +45,10 @@ import Testing
         }
     }
 
-    @Test(arguments: [nil, "respond-async", "wait=0", "wait=x", "wait"])
+    @Test(arguments: [
+        nil, "respond-async", "wait=0", "wait=x", "wait", ";", ";;wait=5", ",", "=", "=5", "wait=", "wait=-1",
+        "wait=99999999999999999999",
+    ])
     func whoAsksForNoWaitGetsNone(_ preference: String?) async throws {
         try await withBackend { _, client, tag in
             var headers = ["If-None-Match": tag]
@@ -103,6 +107,65 @@ import Testing
                 tag = held.response.header("ETag") ?? ""
             }
         }
+    }
+
+    /// Whoever holds a token that was revoked hears of no task any more, also with a request that was there before.
+    @Test func aLoginThatEndsEndsItsWait() async throws {
+        try await LiveBackend.withLiveBackend(authentication: .device) { backend in
+            let device = try DeviceClient(backend)
+            let token = try await device.logIn().access
+            let id = try #require(try await backend.service.agents().elements.first?.id)
+            let headers = ["Authorization": "Bearer \(token)"]
+            let known = try await device.http.get(Self.path, headers: headers)
+            let tag = try #require(known.response.header("ETag"))
+            let waiting = headers.merging(wait(tag, 3600)) { $1 }
+            async let answer = device.http.get(Self.path, headers: waiting)
+            try await eventually("it waits") { backend.service.waitingAgents == 1 }
+            try await backend.service.revokeTokens(ofAgent: id)
+            #expect(try await answer.status == 401)
+        }
+    }
+
+    /// Agents beyond that poll, instead of being turned away for want of a connection.
+    @Test func soManyWaitThatConnectionsAreLeftForTheOthers() async throws {
+        var limits = ServerLimits()
+        limits.maximumConnections = 4
+        let loopback = try AddressRange("127.0.0.1")
+        try await LiveBackend.withLiveBackend(limits: limits, trustedProxies: [loopback]) { backend in
+            let client = try TestClient(backend)
+            @Sendable func headers(_ number: Int) async throws -> [String: String] {
+                let address = ["X-Forwarded-For": "192.0.2.\(number)"]
+                let tag = try #require(try await client.get(Self.path, headers: address).response.header("ETag"))
+                return address.merging(wait(tag, 60)) { $1 }
+            }
+            try await withThrowingTaskGroup(of: TestClient.Answer.self) { group in
+                for number in 1...3 {
+                    let headers = try await headers(number)
+                    group.addTask { try await client.get(Self.path, headers: headers) }
+                    try await eventually("\(number) wait") { backend.service.waitingAgents == number }
+                }
+                let fourth = try await client.get(Self.path, headers: try await headers(4))
+                #expect(fourth.status == 304)
+                #expect(fourth.response.header("Preference-Applied") == nil)
+                for agent in try await backend.service.agents().elements {
+                    _ = try await backend.service.updateAgent(agent.id, AgentChange(name: .set("other")))
+                }
+                for try await answer in group { #expect(answer.status == 200) }
+            }
+        }
+    }
+
+    /// Its time may be over before it has begun.
+    @Test func theShortestWaitEnds() async {
+        let waits = AgentWaits()
+        for _ in 0..<2000 {
+            let end = await waits.wait(for: "a", since: waits.mark(for: "a"), atMost: .nanoseconds(1))
+            guard case .timedOut = end else {
+                Issue.record("it ended otherwise: \(end)")
+                return
+            }
+        }
+        #expect(waits.count == 0)
     }
 
     @Test func aBackendThatStopsAnswersWhatWaits() async throws {

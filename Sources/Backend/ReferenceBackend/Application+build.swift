@@ -47,7 +47,8 @@ private func buildRouter(
     }
     AgentRoutes(
         service: service, authentication: configuration.authentication,
-        maximumResultSize: configuration.maximumResultSize, budget: budget, site: site
+        maximumResultSize: configuration.maximumResultSize,
+        maximumWaits: configuration.limits.maximumConnections * 3 / 4, budget: budget, site: site
     ).addRoutes(to: router)
     AdministrationRoutes(service: service, budget: budget).addRoutes(to: router)
     if configuration.authentication == .device {

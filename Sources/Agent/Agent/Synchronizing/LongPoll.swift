@@ -9,11 +9,18 @@ struct LongPoll: Sendable {
     /// What comes before the next request.
     enum Pause: Equatable, Sendable {
         case none
-        /// At random up to so long, and never less than ``shortest``.
+        /// At random, at least a second and up to so long: a thousand agents don't come back in one moment.
         case upTo(Duration)
         case pollInterval
 
-        static let shortest = Duration.seconds(1)
+        /// - Parameter random: 0 to 1.
+        func duration(pollInterval: Duration, random: Double) -> Duration {
+            switch self {
+            case .none: .zero
+            case .upTo(let limit): .seconds(1) + max(.zero, limit - .seconds(1)) * random
+            case .pollInterval: pollInterval * (0.9 + 0.2 * random)
+            }
+        }
     }
 
     /// Something that a person may want to know.
@@ -36,13 +43,17 @@ struct LongPoll: Sendable {
     private var failures = 0
     /// Answers in a row that brought something new at once.
     private var quick = 0
+    /// What went well since waits were shortened or given up.
+    private var good = 0
 
     static let longestWait = Duration.seconds(50)
     static let shortestWait = Duration.seconds(10)
     private static let longestPause = Duration.seconds(60)
-    /// So many changes in a row are asked for without a pause, and then one a second: a backend whose list is another one
+    /// So many changes in a row are asked for without a pause, and then one every second or two: a backend whose list is another one
     /// each time must not keep the agent busy, and a person who runs one command after the other must not wait.
     private static let burst = 50
+    /// After so many waits of a shorter time, or so many polls, a longer wait is tried: what cut them may be gone.
+    private static let goodUntilLonger = 120
 
     /// The backend has answered.
     /// - Parameters:
@@ -59,15 +70,27 @@ struct LongPoll: Sendable {
         }
         isHeld = true
         quick = hasChanged && elapsed < .seconds(1) ? quick + 1 : 0
-        if quick > Self.burst { return (.upTo(Pause.shortest), nil) }
+        if quick > Self.burst { return (.upTo(.seconds(2)), nil) }
         if hasChanged || elapsed >= wait / 2 {
             (cuts, early) = (0, 0)
+            if !hasChanged { noteGood() }
             return (closes ? .upTo(.seconds(2)) : .none, nil)
         }
         // It stops, and comes back; or it is another of several.
         if closes { return (.upTo(.seconds(2)), nil) }
         early += 1
         return (.upTo(Self.doubled(early)), early == 2 ? .endedEarly : nil)
+    }
+
+    /// The backend was polled, because waits were given up, and has answered.
+    mutating func polled() { noteGood() }
+
+    private mutating func noteGood() {
+        guard wait != Self.longestWait else { return }
+        good += 1
+        guard good >= Self.goodUntilLonger else { return }
+        good = 0
+        wait = wait.map { min(Self.longestWait, $0 * 2) } ?? Self.shortestWait
     }
 
     /// There was no answer.
@@ -80,7 +103,7 @@ struct LongPoll: Sendable {
         }
         cuts += 1
         guard cuts >= 2 else { return (.upTo(.seconds(2)), nil) }
-        cuts = 0
+        (cuts, good) = (0, 0)
         guard wait > Self.shortestWait else {
             self.wait = nil
             isHeld = false

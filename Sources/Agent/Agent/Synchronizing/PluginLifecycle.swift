@@ -64,6 +64,8 @@ struct PluginLifecycle: Sendable {
         case fetched(Result<VerifiedPlugin, PluginStoreError>)
         case loaded(Result<Confinement, PluginExecutionError>)
         case unloaded
+        /// The configuration was reloaded.
+        case settingsChanged
         /// The settings that it is to run with now.
         case settings(Confinement)
         case fileChanged
@@ -94,6 +96,8 @@ struct PluginLifecycle: Sendable {
 
     private(set) var state = State.waiting
     private(set) var isListed = true
+    /// The configuration was reloaded while this was on its way.
+    private var hasNewSettings = false
     /// For which script it is in quarantine, and why.
     var crashes: PluginCrashes?
     let id: PluginID
@@ -133,13 +137,14 @@ struct PluginLifecycle: Sendable {
             case .success(let confinement):
                 // It runs as it was verified; who finds its file changed again is told so again.
                 state = hasFileChanged ? .damaged : .loaded(plugin.withoutScript(), confinement)
-                return [
-                    .show(.loaded(plugin.withoutScript())), .reportCommands(plugin), .checkSettings,
-                    .finish(isReady: true, wasReplaced: before.isLoaded),
-                ]
+                return [.show(.loaded(plugin.withoutScript())), .reportCommands(plugin)] + settingsToCheck()
+                    + [.finish(isReady: true, wasReplaced: before.isLoaded)]
             case .failure(let error): return fail(error, plugin, before: before, now: now)
             }
         case .unloaded: return unloaded()
+        case .settingsChanged:
+            hasNewSettings = true
+            return isLoaded ? settingsToCheck() : []
         case .settings(let wanted):
             guard case .loaded(let plugin, let confinement) = state else { return [] }
             if confinement.allows(wanted) { return [.configure] }
@@ -199,7 +204,7 @@ struct PluginLifecycle: Sendable {
         switch before {
         case .loaded(let loaded, _) where loaded.isSame(as: plugin):
             state = before
-            return [.checkSettings, .finish(isReady: true)]
+            return settingsToCheck() + [.finish(isReady: true)]
         case .failed(let failure) where failure.scriptHash == plugin.digest.hex && !failure.isPast(at: now):
             state = before
             return [.finish(isReady: true)]
@@ -222,6 +227,13 @@ struct PluginLifecycle: Sendable {
 
     private func isQuarantined(_ plugin: VerifiedPlugin) -> Bool { crashes?.scriptHash == plugin.digest.hex }
 
+    /// Once for each reload of the configuration: what a policy comes to also depends on links that a plugin may change,
+    /// and must not have it loaded again and again.
+    private mutating func settingsToCheck() -> [Action] {
+        defer { hasNewSettings = false }
+        return hasNewSettings ? [.checkSettings] : []
+    }
+
     // MARK: Failures
 
     private mutating func fail(
@@ -241,9 +253,7 @@ struct PluginLifecycle: Sendable {
         // A plugin that is loaded and could only not be fetched anew goes on as it is.
         if before.isLoaded, error.isTransient {
             state = before
-            return [
-                .log(.warning, error.message, code: error.code), .checkSettings, .finish(isReady: false),
-            ]
+            return [.log(.warning, error.message, code: error.code)] + settingsToCheck() + [.finish(isReady: false)]
         }
         let shown: PluginCatalog.State =
             error.isTransient

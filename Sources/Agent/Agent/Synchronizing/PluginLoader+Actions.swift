@@ -20,7 +20,7 @@ extension PluginLoader {
         await perform(next(event, of: id), for: id)
     }
 
-    func perform(_ actions: [PluginLifecycle.Action], for id: PluginID) async -> Update {
+    private func perform(_ actions: [PluginLifecycle.Action], for id: PluginID) async -> Update {
         var update = Update()
         var actions = actions
         while !actions.isEmpty {
@@ -51,7 +51,8 @@ extension PluginLoader {
         case .checkSettings:
             guard case .loaded(let plugin, _)? = plugins[id]?.state else { return nil }
             let settings = settings(id, plugin.document.name)
-            return .settings(settings.confinement(for: plugin))
+            let policy = settings.sandboxPolicy(for: plugin.document.sandbox)?.policy
+            return .settings(Confinement(policy: policy, concurrency: settings.concurrency))
         case .configure:
             guard case .loaded(let plugin, _)? = plugins[id]?.state else { return nil }
             let settings = settings(id, plugin.document.name)
@@ -107,7 +108,7 @@ extension PluginLoader {
             for refusal in sandbox?.refused ?? [] {
                 log(.warning, refusal.sentence, of: plugin.id, code: "plugin.sandbox_request_refused")
             }
-            return .success(settings.confinement(for: plugin))
+            return .success(Confinement(policy: sandbox?.policy, concurrency: settings.concurrency))
         } catch {
             return .failure(error)
         }
@@ -154,11 +155,5 @@ extension PluginLoader {
                 "the script has no method \(quoted(function)) that a command names; publish the plugin with commands "
                     + "that fit its script", of: plugin.id, code: "plugin.function_missing")
         }
-    }
-}
-
-extension PluginSettings {
-    fileprivate func confinement(for plugin: VerifiedPlugin) -> Confinement {
-        Confinement(policy: sandboxPolicy(for: plugin.document.sandbox)?.policy, concurrency: concurrency)
     }
 }

@@ -68,7 +68,7 @@ public actor PluginLoader {
 
     /// Has the settings of plugins that are loaded take effect.
     public func applySettings() async {
-        for id in plugins.keys.sorted() { _ = await perform([.checkSettings], for: id) }
+        for id in plugins.keys.sorted() { _ = await process(.settingsChanged, of: id) }
     }
 
     /// Takes the plugin out of service until it has been fetched again.
@@ -85,9 +85,7 @@ public actor PluginLoader {
             await catalog.remember(await memory.read())
         }
         // What can't be read now is as it was.
-        if let crashes = await crashes() {
-            quarantined = crashes.filter(\.value.isQuarantined)
-        }
+        if let crashes = await crashes() { quarantined = crashes.filter(\.value.isQuarantined) }
         await unlistAll(except: Set(ids))
         for id in ids {
             var plugin = plugins[id] ?? PluginLifecycle(id: id)

@@ -87,12 +87,8 @@ public actor Synchronizer: Service {
     }
 
     private func pause() async {
-        let pause: Duration
-        switch nextPause {
-        case .none: return
-        case .upTo(let limit): pause = max(LongPoll.Pause.shortest, limit * Double.random(in: 0...1))
-        case .pollInterval: pause = pollInterval * Double.random(in: 0.9...1.1)
-        }
+        if nextPause == .none { return }
+        let pause = nextPause.duration(pollInterval: pollInterval, random: Double.random(in: 0...1))
         await withTaskGroup(of: Void.self) { group in
             group.addTask { try? await Task.sleep(for: pause) }
             group.addTask { [alarm] in await alarm.wait() }
@@ -131,18 +127,22 @@ public actor Synchronizer: Service {
     /// - Returns: the plugins that are wanted now, where they were asked for again.
     private func waitForTasks() async -> [PluginID]? {
         guard let wait = longPoll.wait else {
-            await finishRound()
+            if await finishRound() { longPoll.polled() }
             nextPause = .pollInterval
             return nil
         }
         await checkClock()
         let start = ContinuousClock.now
+        /// How long the answer took; nil until it is there.
+        var elapsed: Duration?
         do throws(BackendError) {
             guard let answer = try await heldTasks(wait) else {
                 // Something has to be looked at: what waits to be read is read in the next round.
                 nextPause = .none
                 return nil
             }
+            let taken = start.duration(to: .now)
+            elapsed = taken
             var plugins: [PluginID]?
             switch answer.poll {
             case .unchanged: await dependencies.tasks.takeUpAgain()
@@ -159,15 +159,15 @@ public actor Synchronizer: Service {
             if case .changed = answer.poll { hasChanged = true }
             note(
                 longPoll.answered(
-                    isApplied: answer.isHeld, hasChanged: hasChanged, closes: answer.closes,
-                    after: start.duration(to: .now)))
+                    isApplied: answer.isHeld, hasChanged: hasChanged, closes: answer.closes, after: taken))
             // Without a tag there is nothing to wait for.
             if tasksETag == nil { nextPause = .pollInterval }
             return plugins
         } catch {
             if Task.isCancelled { return nil }
             await report(error)
-            note(longPoll.failed(isCut: error.isCut && start.duration(to: .now) > .seconds(5)))
+            // What fails after the answer is no fault of the wait.
+            note(longPoll.failed(isCut: elapsed == nil && error.isCut && start.duration(to: .now) > .seconds(5)))
             return nil
         }
     }
@@ -218,7 +218,8 @@ public actor Synchronizer: Service {
         isRetryPending = true
         try? await Task.sleep(for: pollInterval)
         isRetryPending = false
-        alarm.ring()
+        // A backend that is polled is asked again by itself.
+        if longPoll.isHeld { alarm.ring() }
     }
 
     @discardableResult

@@ -10,6 +10,8 @@ struct AgentRoutes: Sendable {
     let service: BackendService
     let authentication: AgentAuthentication
     let maximumResultSize: Int
+    /// How many requests are held at the same time.
+    let maximumWaits: Int
     let budget: BodyBudget
     let site: Site
 
@@ -34,13 +36,17 @@ struct AgentRoutes: Sendable {
     }
 
     private func tasks(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
-        let id = try await agentID(of: request, context)
-        guard let limit = request.preferredWait else { return try await taskList(of: id, for: request) }
+        // Where most connections wait already, agents that have none to spare would be turned away: they poll instead.
+        guard let limit = request.preferredWait, service.waits.count < maximumWaits else {
+            return try await taskList(of: try await agentID(of: request, context), for: request)
+        }
         let clock = ContinuousClock()
         // A little less than asked, and not the same for all: they are not to come back in one moment.
         let end = clock.now + min(limit, Self.longestWait) * Double.random(in: 0.9...1)
         var isLast = false
         while true {
+            // Each time: a login that has ended meanwhile is told nothing more.
+            let id = try await agentID(of: request, context)
             let mark = service.waits.mark(for: id)
             var response = try await taskList(of: id, for: request)
             response.headers[Self.preferenceApplied] = "wait=\(limit.components.seconds)"
@@ -146,7 +152,7 @@ extension Request {
     var preferredWait: Duration? {
         for field in headers[values: .prefer] {
             for preference in field.split(separator: ",") {
-                let parts = preference.split(separator: ";")[0].split(separator: "=", maxSplits: 1)
+                let parts = preference.prefix { $0 != ";" }.split(separator: "=", maxSplits: 1)
                 guard parts.count == 2, parts[0].trimmingCharacters(in: .whitespaces).lowercased() == "wait" else {
                     continue
                 }

@@ -24,6 +24,12 @@ final class AgentWaits: Sendable {
     private struct Waiter {
         var id: UInt64
         var continuation: CheckedContinuation<End, Never>
+        var timer: Task<Void, any Error>
+
+        func end(_ end: End) {
+            timer.cancel()
+            continuation.resume(returning: end)
+        }
     }
 
     private struct State {
@@ -51,21 +57,20 @@ final class AgentWaits: Sendable {
             state.lastID += 1
             return state.lastID
         }
-        let timer = Task {
-            try await Task.sleep(for: limit)
-            finish(agentID, id, with: .timedOut)
-        }
-        defer { timer.cancel() }
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let (end, replaced) = state.withLock { state -> (End?, Waiter?) in
                     if state.isStopping || Task.isCancelled { return (.stopped, nil) }
                     if state.all != mark.all || (state.own[agentID] ?? 0) != mark.own { return (.changed, nil) }
-                    let replaced = state.waiters.updateValue(
-                        Waiter(id: id, continuation: continuation), forKey: agentID)
-                    return (nil, replaced)
+                    // Under the lock, so that it can't be over before there is something for it to end.
+                    let timer = Task {
+                        try await Task.sleep(for: limit)
+                        finish(agentID, id, with: .timedOut)
+                    }
+                    let waiter = Waiter(id: id, continuation: continuation, timer: timer)
+                    return (nil, state.waiters.updateValue(waiter, forKey: agentID))
                 }
-                replaced?.continuation.resume(returning: .replaced)
+                replaced?.end(.replaced)
                 if let end { continuation.resume(returning: end) }
             }
         } onCancel: {
@@ -81,7 +86,7 @@ final class AgentWaits: Sendable {
                 return state.waiters.removeValue(forKey: agentID)
             }
         }
-        for waiter in woken { waiter.continuation.resume(returning: .changed) }
+        for waiter in woken { waiter.end(.changed) }
     }
 
     /// Something has changed that may concern any agent.
@@ -96,7 +101,7 @@ final class AgentWaits: Sendable {
             defer { state.waiters = [:] }
             return Array(state.waiters.values)
         }
-        for waiter in woken { waiter.continuation.resume(returning: end) }
+        for waiter in woken { waiter.end(end) }
     }
 
     private func finish(_ agentID: String, _ id: UInt64, with end: End) {
@@ -104,6 +109,6 @@ final class AgentWaits: Sendable {
             guard state.waiters[agentID]?.id == id else { return nil }
             return state.waiters.removeValue(forKey: agentID)
         }
-        waiter?.continuation.resume(returning: end)
+        waiter?.end(end)
     }
 }

@@ -61,7 +61,7 @@ struct JSONCoder {
 
     // MARK: Results
 
-    /// The JSON text of a value; nil for `None`. A `str` is taken for JSON text that is made already.
+    /// The JSON text of a value; nil for `None`. A `str` is handed on as it is.
     /// - Parameter limit: bytes of UTF-8 that the text may have.
     func encode(_ value: PyPointer, limit: Int, gil: borrowing GIL) -> Result<String?, CallFailure> {
         if rb_is_none(value) != 0 { return .success(nil) }
