@@ -57,12 +57,6 @@ import Testing
         return blocks
     }
 
-    /// A port that nobody listens on now.
-    private static func freePort() throws -> Int {
-        let server = try ScriptedServer()
-        return try #require(URLComponents(string: server.url)?.port)
-    }
-
     /// The page as one script.
     private static func script(of blocks: [Block]) -> String {
         var lines = [
@@ -104,7 +98,7 @@ import Testing
         let blocks = try Self.blocks(of: page)
         guard blocks.contains(where: { $0.language == "sh" }) else { return }
         let folder = try TemporaryFolder()
-        let script = Self.script(of: blocks).replacing("8787", with: "\(try Self.freePort())")
+        let script = Self.script(of: blocks).replacing("8787", with: "\(try ReservedPort.take())")
         let file = folder.path("page.sh")
         try script.write(toFile: file, atomically: true, encoding: .utf8)
         let programs = URL(filePath: AgentProcess.executable).deletingLastPathComponent().path

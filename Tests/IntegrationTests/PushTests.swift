@@ -38,7 +38,7 @@ import Testing
     }
 
     @Test func aBackendThatIsRestartedInTheMiddleOfAWaitIsWaitedAtAgain() async throws {
-        let first = try await LiveBackend.start(seed: seed)
+        let first = try await LiveBackend.start(seed: seed, port: try ReservedPort.take())
         let folder = try TemporaryFolder()
         let output = try await AgentProcess.run(arguments(first.url, folder)) { process in
             try await eventually("it waits") { first.service.waitingAgents == 1 }

@@ -82,16 +82,15 @@ import Testing
     @Test(arguments: [[0], [1], [2], [0, 1, 2]])
     func serveWithoutStandardDescriptorsIsNoOtherThanWithThem(closed: [Int32]) async throws {
         let folder = try TemporaryFolder()
-        // A port that was free a moment ago: where it listens can't be said without descriptor 1.
-        let reserved = try ScriptedServer()
-        reserved.stop()
+        // Where it listens can't be said without descriptor 1.
+        let port = try ReservedPort.take()
         let process = try BackendProcess(
-            ["serve", "--init", "--auth", "none", "--listen", "127.0.0.1:\(reserved.port)", "--data"]
+            ["serve", "--init", "--auth", "none", "--listen", "127.0.0.1:\(port)", "--data"]
                 + [folder.path("data")],
             closed: closed)
         let client = try HTTPClient()
         try await eventually("it answers") {
-            (try? await get(client, "http://127.0.0.1:\(reserved.port)/api/agent")) != nil
+            (try? await get(client, "http://127.0.0.1:\(port)/api/agent")) != nil
         }
         for descriptor in closed {
             let target = try FileManager.default.destinationOfSymbolicLink(

@@ -43,7 +43,7 @@ public final class LiveBackend: Sendable {
     /// - Parameters:
     ///   - seed: A seed folder to take in.
     ///   - data: The folder of a backend that was stopped, to go on with its database; nil for a new one.
-    ///   - port: 0 for any that is free; a test that stops a backend and starts another in its place names one.
+    ///   - port: 0 for any that is free; a test that starts another in its place takes a `ReservedPort`.
     ///   - authentication: How agents are known; `device` wants them to log in.
     ///   - login: Lifetimes and limits of logins.
     ///   - maximumResultSize: In bytes.
