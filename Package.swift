@@ -2,12 +2,6 @@
 
 import PackageDescription
 
-/// The agent's own Python, see `EmbeddedPython`.
-let pythonModules = [
-    "api", "contract", "exceptions", "main", "output", "plugins", "processes", "programs", "results", "spawned",
-    "threads",
-]
-
 let package = Package(
     name: "runbook-agent",
     platforms: [.macOS(.v15)],
@@ -69,7 +63,7 @@ let package = Package(
         .target(
             name: "PythonEmbedding",
             dependencies: ["AgentModel", "CArguments", "CPrograms", "CPython", "Diagnostics", "Threads"],
-            resources: pythonModules.map { .embedInCode("Python/\($0).py") }),
+            plugins: ["EmbedFiles"]),
         .target(
             name: "BackendClient",
             dependencies: [
@@ -85,6 +79,9 @@ let package = Package(
         .target(
             name: "Sandbox",
             dependencies: ["AgentModel", "CArguments", "Diagnostics", "CPrograms", "CSandbox", "Threads"]),
+
+        .executableTarget(name: "embed-files"),
+        .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
 
         // MARK: What stands on the leaves
 
@@ -109,7 +106,7 @@ let package = Package(
         .target(
             name: "SandboxEscapes",
             dependencies: ["AgentModel", "Diagnostics", "PluginExecution", "PythonEmbedding", "Sandbox"],
-            resources: [.embedInCode("escapes.py")]),
+            plugins: ["EmbedFiles"]),
         .target(name: "CCallTrace"),
         .target(
             name: "RunJournal",
@@ -275,7 +272,8 @@ let package = Package(
 // `Scripts/check-imports.sh` sees to that.
 let folders: KeyValuePairs = [
     "Sources/Support": [
-        "CArguments", "CronSchedule", "Cryptography", "Diagnostics", "Files", "ProcessLogging", "Quantities", "Threads",
+        "CArguments", "CronSchedule", "Cryptography", "Diagnostics", "EmbedFiles", "Files", "ProcessLogging",
+        "Quantities", "Threads", "embed-files",
     ],
     "Sources/Contract": ["AgentModel"],
     "Sources/Client": ["BackendClient", "DeviceAuthorization"],
@@ -291,7 +289,7 @@ for (folder, names) in folders {
     for target in package.targets where names.contains(target.name) { target.path = "\(folder)/\(target.name)" }
 }
 
-for target in package.targets where target.type != .system {
+for target in package.targets where target.type != .system && target.type != .plugin {
     target.swiftSettings =
         (target.swiftSettings ?? []) + [
             .enableUpcomingFeature("ExistentialAny"),

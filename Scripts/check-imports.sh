@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-system='Foundation|FoundationEssentials|Glibc|Dispatch|Synchronization|Testing|Swift|PackageDescription'
+system='Foundation|FoundationEssentials|Glibc|Dispatch|Synchronization|Testing|Swift|PackageDescription|PackagePlugin'
 packages=$(mktemp)
 trap 'rm -f "$packages"' EXIT
 swift package dump-package >"$packages"

@@ -6,9 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Called by the standard library, SwiftNIO or the argument parser, which find them by their names.
+# Called by the standard library, SwiftPM, SwiftNIO or the argument parser, which find them by their names.
 called='callAsFunction|allValueStrings|appendLiteral|InboundIn|InboundOut|OutboundIn|OutboundOut|handlerAdded|channelActive'
-called+='|handlerRemoved|channelInactive|channelReadComplete|userInboundEventTriggered|channelRead'
+called+='|EmbedFiles|createBuildCommands|handlerRemoved|channelInactive|channelReadComplete|userInboundEventTriggered|channelRead'
 # Asked by tests and benchmarks, which have no other way to see or to do it.
 tests='inFlight|waitingAgents|waitingTasks|registerAgent|sendAndWait|shutdownAndWait|lastFireTime'
 

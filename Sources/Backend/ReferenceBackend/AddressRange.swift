@@ -25,9 +25,12 @@ public struct AddressRange: Hashable, Sendable {
 
     func contains(_ address: String) -> Bool {
         guard let other = Self.bytes(of: address) else { return false }
-        return (0..<prefix).allSatisfy { bit in
-            (bytes[bit / 8] ^ other[bit / 8]) & (0x80 >> UInt8(bit % 8)) == 0
+        for index in 0..<16 {
+            let bits = min(8, max(0, prefix - index * 8))
+            let mask: UInt8 = bits == 0 ? 0 : 0xFF << UInt8(8 - bits)
+            if (bytes[index] ^ other[index]) & mask != 0 { return false }
         }
+        return true
     }
 
     static func isAddress(_ text: String) -> Bool { bytes(of: text) != nil }

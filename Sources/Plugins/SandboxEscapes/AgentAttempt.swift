@@ -70,7 +70,7 @@ struct AgentAttempt {
     private func make(isTwin: Bool, in executor: SandboxExecutor) async throws -> EscapeSuite.Effect {
         let context = try context(isTwin: isTwin)
         let id = try PluginID("attempt")
-        var script = PackageResources.escapes_py
+        var script = EmbeddedFiles.escapes
         if way == .load || way == .hold {
             // In hexadecimal digits, which need no escapes in a literal.
             let argument = try EscapeSuite.json(["context": context]).utf8.map { String(format: "%02x", $0) }.joined()

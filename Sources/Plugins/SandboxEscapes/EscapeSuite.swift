@@ -179,7 +179,7 @@ public struct EscapeSuite: Sendable {
 
     private static func image(_ id: PluginID, _ policy: SandboxPolicy) -> PluginImage {
         PluginImage(
-            id: id, script: PackageResources.escapes_py, path: "<escapes>", timeLimit: .seconds(60), sandbox: policy)
+            id: id, script: EmbeddedFiles.escapes, path: "<escapes>", timeLimit: .seconds(60), sandbox: policy)
     }
 
     /// Readable for everyone, so that nothing but the sandbox protects what is in it.

@@ -197,7 +197,9 @@ struct RunQueue: Sendable {
 
     /// The runs that wait for one of these, in the order in which they came.
     func runs(waitingFor questions: some Sequence<PluginCatalog.Question>) -> [PlannedRun] {
-        questions.flatMap { waitingFor[$0] ?? [] }.compactMap { held[$0] }.sorted { $0.number < $1.number }.map(\.run)
+        let tasks: [TaskID] = questions.flatMap { waitingFor[$0] ?? [] }
+        let found: [Held] = tasks.compactMap { held[$0] }
+        return found.sorted { $0.number < $1.number }.map(\.run)
     }
 
     // MARK: Turns

@@ -67,9 +67,11 @@ struct QRVersion {
         }
         let corrections = pieces.map { ReedSolomon.correction(of: $0, count: correctionCount) }
         func woven(_ lists: [[UInt8]]) -> [UInt8] {
-            (0..<(lists.map(\.count).max() ?? 0)).flatMap { index in
-                lists.compactMap { index < $0.count ? $0[index] : nil }
+            var woven: [UInt8] = []
+            for index in 0..<(lists.map(\.count).max() ?? 0) {
+                for list in lists where index < list.count { woven.append(list[index]) }
             }
+            return woven
         }
         return woven(pieces) + woven(corrections)
     }

@@ -36,24 +36,14 @@ struct PluginConfinement {
         let refused: [SandboxRefusal]
 
         var text: String {
-            let limits =
-                [
-                    ("read", gets.readPaths.joined(separator: ":")), ("write", gets.writePaths.joined(separator: ":")),
-                    ("network", gets.network),
-                ]
-                + SandboxLimit.all.map { ($0.name, "\(gets.limits[$0])" + ($0.isBytes ? " bytes" : "")) }
-                + [
-                    ("cpu", gets.cpuSeconds.map { "\($0) seconds" } ?? "no limit"),
-                    ("environment", gets.environment.joined(separator: ", ")),
-                    ("programs", gets.programs ? "yes" : "no"), ("api", gets.api),
-                ]
-            let lines =
-                ["asks for     \(asks.map { Terminal.sanitized($0.text) } ?? "nothing in particular")", "gets"]
-                + limits.map { label, value in
-                    "  \(label.padding(toLength: 12, withPad: " ", startingAt: 0)) "
-                        + (value.isEmpty ? "none" : Terminal.sanitized(value))
-                }
-                + (refused.map(\.sentence) + problems).map { "! \($0)" }
+            var lines = [
+                "asks for     \(asks.map { Terminal.sanitized($0.text) } ?? "nothing in particular")", "gets",
+            ]
+            for (label, value) in gets.rows {
+                let label = label.padding(toLength: 12, withPad: " ", startingAt: 0)
+                lines.append("  \(label) " + (value.isEmpty ? "none" : Terminal.sanitized(value)))
+            }
+            for problem in refused.map(\.sentence) + problems { lines.append("! \(problem)") }
             return lines.joined(separator: "\n")
         }
     }
@@ -69,6 +59,21 @@ struct PluginConfinement {
         let programs: Bool
         let proc: Bool
         let api: String
+
+        var rows: [(label: String, value: String)] {
+            var rows: [(String, String)] = [
+                ("read", readPaths.joined(separator: ":")), ("write", writePaths.joined(separator: ":")),
+                ("network", network),
+            ]
+            for limit in SandboxLimit.all {
+                rows.append((limit.name, "\(limits[limit])" + (limit.isBytes ? " bytes" : "")))
+            }
+            rows.append(("cpu", cpuSeconds.map { "\($0) seconds" } ?? "no limit"))
+            rows.append(("environment", environment.joined(separator: ", ")))
+            rows.append(("programs", programs ? "yes" : "no"))
+            rows.append(("api", api))
+            return rows
+        }
 
         init(_ policy: SandboxPolicy) {
             readPaths = policy.readPaths

@@ -11,21 +11,21 @@ enum EmbeddedPython {
 
     /// In the order in which they are executed. A module imports those before it.
     static let modules: [(name: String, source: [UInt8])] = [
-        ("contract", PackageResources.contract_py),
-        ("output", PackageResources.output_py),
-        ("results", PackageResources.results_py),
-        ("exceptions", PackageResources.exceptions_py),
-        ("api", PackageResources.api_py),
-        ("plugins", PackageResources.plugins_py),
-        ("threads", PackageResources.threads_py),
-        ("processes", PackageResources.processes_py),
-        ("programs", PackageResources.programs_py),
-        ("main", PackageResources.main_py),
+        ("contract", EmbeddedFiles.contract),
+        ("output", EmbeddedFiles.output),
+        ("results", EmbeddedFiles.results),
+        ("exceptions", EmbeddedFiles.exceptions),
+        ("api", EmbeddedFiles.api),
+        ("plugins", EmbeddedFiles.plugins),
+        ("threads", EmbeddedFiles.threads),
+        ("processes", EmbeddedFiles.processes),
+        ("programs", EmbeddedFiles.programs),
+        ("main", EmbeddedFiles.main),
     ]
 
     /// What processes that plugins start with `multiprocessing` are sent as source.
     static let sentSources: [(name: String, source: [UInt8])] = [
-        ("contract", PackageResources.contract_py), ("spawned", PackageResources.spawned_py),
+        ("contract", EmbeddedFiles.contract), ("spawned", EmbeddedFiles.spawned),
     ]
 
     static func fileName(of module: String) -> String { "\(folder)/\(module).py" }
