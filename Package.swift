@@ -8,6 +8,7 @@ let package = Package(
     products: [
         .executable(name: "runbook-agent", targets: ["runbook-agent"]),
         .executable(name: "runbook-backend", targets: ["runbook-backend"]),
+        .executable(name: "runbook", targets: ["runbook"]),
         // What Benchmarks/ measures; CPython for the floor beside it.
         .library(name: "Agent", targets: ["Agent"]),
         .library(name: "AgentModel", targets: ["AgentModel"]),
@@ -29,6 +30,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -53,6 +55,7 @@ let package = Package(
         // MARK: Leaves
 
         .target(name: "CArguments"),
+        .target(name: "CommandOutput", dependencies: ["Diagnostics"]),
         .target(name: "Files"),
         .target(name: "Quantities"),
         .target(name: "Threads"),
@@ -134,7 +137,7 @@ let package = Package(
         .target(
             name: "AgentCommands",
             dependencies: [
-                "Agent", "AgentModel", "BackendClient", "Diagnostics", "CronSchedule", "Cryptography",
+                "Agent", "AgentModel", "BackendClient", "CommandOutput", "Diagnostics", "CronSchedule", "Cryptography",
                 "DeviceAuthorization", "PluginExecution", "PluginStore", "ProcessLogging", "PythonEmbedding",
                 "Quantities", "RunJournal", "Sandbox", "SandboxEscapes", "Threads",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -162,6 +165,17 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
+
+        // MARK: The operator's client
+
+        .target(
+            name: "RunbookCommands",
+            dependencies: [
+                "AgentModel", "BackendClient", "CommandOutput", "Cryptography", "Diagnostics", "Threads",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
+            ]),
+        .executableTarget(name: "runbook", dependencies: ["ProcessLogging", "RunbookCommands"]),
 
         // MARK: Tests
 
@@ -232,7 +246,8 @@ let package = Package(
         .testTarget(
             name: "RunJournalTests",
             dependencies: ["AgentModel", "RunJournal", .product(name: "GRDB", package: "GRDB.swift")]),
-        .testTarget(name: "AgentCommandsTests", dependencies: ["Agent", "AgentCommands"], exclude: ["Vectors"]),
+        .testTarget(
+            name: "AgentCommandsTests", dependencies: ["Agent", "AgentCommands", "CommandOutput"], exclude: ["Vectors"]),
         .testTarget(
             name: "AgentTests",
             dependencies: [
@@ -254,11 +269,13 @@ let package = Package(
                 .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
+        .testTarget(name: "RunbookCommandsTests", dependencies: ["AgentModel", "AgentTestSupport", "RunbookCommands"]),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
                 "Agent", "AgentModel", "AgentTestSupport", "Diagnostics", "Cryptography", "ReferenceBackend",
-                "ReliabilityTesting", "RunJournal", "runbook-agent", "runbook-backend",
+                "ReliabilityTesting", "RunJournal", "runbook", "runbook-agent",
+                "runbook-backend",
                 .product(name: "GRDB", package: "GRDB.swift"), .product(name: "InMemoryLogging", package: "swift-log"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
@@ -272,7 +289,8 @@ let package = Package(
 // `Scripts/check-imports.sh` sees to that.
 let folders: KeyValuePairs = [
     "Sources/Support": [
-        "CArguments", "CronSchedule", "Cryptography", "Diagnostics", "EmbedFiles", "Files", "ProcessLogging",
+        "CArguments", "CommandOutput", "CronSchedule", "Cryptography", "Diagnostics", "EmbedFiles", "Files",
+        "ProcessLogging",
         "Quantities", "Threads", "embed-files",
     ],
     "Sources/Contract": ["AgentModel"],
@@ -283,6 +301,7 @@ let folders: KeyValuePairs = [
     "Sources/Journal": ["CCallTrace", "RunJournal"],
     "Sources/Agent": ["Agent", "AgentCommands", "CInitProcess", "CSignals", "runbook-agent"],
     "Sources/Backend": ["ReferenceBackend", "runbook-backend"],
+    "Sources/Operator": ["RunbookCommands", "runbook"],
     "Tests/Support": ["AgentTestSupport", "PythonCallCases", "ReliabilityTesting", "chaos"],
 ]
 for (folder, names) in folders {

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 # Codes stand in the sources as string literals of the shape "area.what_happened"; of the backend's, some are put
 # together of a kind and an ending.
-areas='administration|agent|api|backend|command|configuration|cryptography|device|executor|http|journal|login|outbox|plugin|python|request|route|run|sandbox|schedule|store|task'
+areas='administration|agent|api|backend|client|command|configuration|cryptography|device|executor|http|journal|login|outbox|plugin|python|request|route|run|sandbox|schedule|store|task'
 composed='\.(not_found|already_exists)$'
 in_sources=$(grep -rhoE "\"($areas)\.[a-z][a-z_0-9]*\"" Sources --include='*.swift' | tr -d '"' |
     grep -vE '\.(sqlite|json|py|ini|sealed|lock)$' | sort -u)

@@ -97,4 +97,9 @@ others=$(grep -rlE "^[[:space:]]*${before}GRDB\b" "$(folder_of ReferenceBackend)
     grep -v "^$storage/" || true)
 [ -z "$others" ] || complain "the backend may only import GRDB in $storage, and does in: $others"
 
+# Not a matter of imports, and as easily seen: what a lock holds is passed inout to a generic function, which wraps a bare
+# function once more each time.
+bare=$(grep -rnE '(BlockingLock|Mutex)<[^>]*(->|Observer\?)' Sources --include='*.swift' || true)
+[ -z "$bare" ] || complain "a lock may hold a function only within a structure, see BlockingLock: $bare"
+
 exit $failed

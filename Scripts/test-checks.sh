@@ -37,6 +37,10 @@ passes check-imports
 passes check-errors
 passes check-unused
 
+echo 'private let fault = BlockingLock<(@Sendable () -> Void)?>(nil)' >"$copy/Sources/Support/CronSchedule/Fault.swift"
+refuses check-imports 'a lock may hold a function only within a structure'
+
+fresh
 echo 'import GRDB' >"$copy/Sources/Support/CronSchedule/Fault.swift"
 refuses check-imports 'imports GRDB, which Package.swift does not declare for CronSchedule'
 

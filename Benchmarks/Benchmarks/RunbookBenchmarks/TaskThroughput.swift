@@ -94,7 +94,7 @@ struct TaskThroughput {
         let start = ContinuousClock.now
         guard case .changed(let agent, _) = try await client.agent() else { throw Incomplete(report: "agent") }
         guard await loader.bringUpToDate(loader.accept(agent.plugins)) else { throw Incomplete(report: "plugins") }
-        guard case .changed(let list, _) = try await client.tasks() else { throw Incomplete(report: "tasks") }
+        guard let list = try await client.tasks().list else { throw Incomplete(report: "tasks") }
         await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await dispatcher.run() }
             async let delivery: Void = delivers ? reporter.runUntilFinished() : ()

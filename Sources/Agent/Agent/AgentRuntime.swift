@@ -26,6 +26,7 @@ public struct AgentRuntime: Sendable {
     let statusRecorder: StatusRecorder
     let executor: TieredExecutor
     let http: HTTPClient
+    private let client: BackendClient
     private let clock: any WallClock
     let pythonVersion: String
     let logger: Logger
@@ -121,7 +122,9 @@ public struct AgentRuntime: Sendable {
             onResult: { reporter.wake() }, logger: logger)
         let synchronizer = Synchronizer(
             dependencies: Synchronizer.Dependencies(
-                client: client, plugins: loader, tasks: tasks, scheduler: scheduler, dispatcher: dispatcher,
+                client: client, plugins: loader, tasks: tasks,
+                runs: RunControl(dispatcher: dispatcher, journal: journal, client: client, logger: logger),
+                scheduler: scheduler, dispatcher: dispatcher,
                 onRound: { await statusRecorder.contacted($0) },
                 onBackend: { await login?.note(backendID: $0) },
                 onAgent: { await statusRecorder.identified($0) }),
@@ -138,7 +141,8 @@ public struct AgentRuntime: Sendable {
             configuration: configuration, catalog: catalog, scheduler: scheduler, dispatcher: dispatcher,
             reporter: reporter, synchronizer: synchronizer, journal: journal, login: login,
             statusRecorder: statusRecorder,
-            executor: executor, http: http, clock: clock, pythonVersion: interpreter.version, logger: logger,
+            executor: executor, http: http, client: client, clock: clock, pythonVersion: interpreter.version,
+            logger: logger,
             loader: loader, events: agentEvents, current: current)
     }
 
@@ -154,7 +158,9 @@ public struct AgentRuntime: Sendable {
                     journal: journal, clock: clock, days: configuration.historyDays, limit: configuration.historyLimit,
                     logger: logger),
             ]
-        return auxiliary + [reporter, dispatcher, scheduler, synchronizer]
+        let progress = ProgressReporter(
+            runs: dispatcher.inProgress, client: client, isWanted: { synchronizer.isBackendOurs }, logger: logger)
+        return auxiliary + [progress, reporter, dispatcher, scheduler, synchronizer]
     }
 
     /// What became of ``runOnce()``.

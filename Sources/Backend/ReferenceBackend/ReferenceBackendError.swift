@@ -26,6 +26,8 @@ public enum ReferenceBackendError: CodedError, Equatable {
     case alreadyExists(Resource, id: String)
     /// A plugin can't be deleted while agents have it.
     case pluginAssigned(id: String, agentIDs: [String])
+    /// A task was to be cancelled whose run has ended.
+    case hasEnded(task: String)
     /// An agent has stored as much as it may; `limit` is in bytes.
     case agentStorageFull(agentID: String, limit: Int)
     /// The server has as much to do as it may; `retryAfter` is in seconds.
@@ -74,6 +76,7 @@ public enum ReferenceBackendError: CodedError, Equatable {
         case .invalidBody: "request.invalid_body"
         case .alreadyExists(let resource, _): "\(resource.rawValue).already_exists"
         case .pluginAssigned: "plugin.assigned"
+        case .hasEnded: "task.has_ended"
         case .agentStorageFull: "agent.storage_full"
         case .busy: "backend.busy"
         case .foreignHost: "request.foreign_host"
@@ -116,6 +119,8 @@ public enum ReferenceBackendError: CodedError, Equatable {
         case .pluginAssigned(let id, let agents):
             "the plugin \(quoted(id)) is assigned to \(agents.count == 1 ? "the agent" : "\(agents.count) agents, such as") "
                 + "\(quoted(agents.first ?? "")); unassign it first"
+        case .hasEnded(let task):
+            "the run of the task \(quoted(task)) has ended: there is nothing to cancel"
         case .agentStorageFull(let id, let limit):
             "the results of the agent \(quoted(id)) have reached the limit of \(limit) bytes per agent; delete runs, keep "
                 + "them for a shorter time with --keep-runs, or raise the limit with --max-agent-storage"

@@ -72,29 +72,30 @@ public final class BackendClient: Sendable {
         return document
     }
 
-    /// `GET /api/agent/tasks`: the whole list.
+    /// `GET /api/agent/tasks`: the whole list, and what is wanted of runs.
+    /// - Parameters:
+    ///   - etag: of the answer before.
+    ///   - wait: for how long the backend is asked to hold the request, until the list, the agent's document or what is
+    ///     wanted of runs is another (`Prefer: wait`, RFC 7240, section 4.3). One that doesn't know that answers at once.
     /// - Throws: `BackendError` with code `backend.too_many_tasks`, beside the usual.
-    public func tasks(ifNoneMatch etag: String? = nil) async throws(BackendError) -> Poll<TaskList> {
-        let response = try await get(.api("agent/tasks"), ifNoneMatch: etag)
-        return try poll(response, TaskList.selection(limit: limits.tasks), document: "tasks", ifNoneMatch: etag)
-    }
-
-    /// The same, answered when the list or the agent's document is another than that of the tag, or after a time
-    /// (`Prefer: wait`, RFC 7240, section 4.3). A backend that doesn't know that answers at once.
-    /// - Parameter wait: how long the backend is asked to hold the request.
     public func tasks(
-        ifNoneMatch etag: String?, wait: Duration
-    ) async throws(BackendError) -> HeldPoll<TaskList> {
-        let headers = [HTTPHeader(name: "Prefer", value: "wait=\(wait.components.seconds)")]
+        ifNoneMatch etag: String? = nil, wait: Duration? = nil
+    ) async throws(BackendError) -> TasksPoll {
+        let headers = wait.map { [HTTPHeader(name: "Prefer", value: "wait=\($0.components.seconds)")] } ?? []
         // Whatever `request_timeout` says: it is the backend that takes its time.
-        let limit = wait + Self.waitMargin
+        let limit = wait.map { $0 + Self.waitMargin }
         let response = try await get(.api("agent/tasks"), ifNoneMatch: etag, headers: headers, limit: limit)
-        let list: Poll<TaskList> = try poll(
-            response, TaskList.selection(limit: limits.tasks), document: "tasks", ifNoneMatch: etag)
         let applied = response.header("Preference-Applied") ?? ""
-        return HeldPoll(
-            poll: list, isHeld: applied.lowercased().hasPrefix("wait"),
+        var poll = TasksPoll(
+            etag: etag, isHeld: applied.lowercased().hasPrefix("wait"),
             closes: response.header("Connection")?.lowercased() == "close")
+        if response.status == 304, etag != nil { return poll }
+        let reader = ResponseReader(response: try expect200(response))
+        let answer: TasksAnswer = try reader.document("tasks", selecting: TasksAnswer.selection(limit: limits.tasks))
+        // Only a request with a tag can be answered so.
+        if answer.list == nil, etag == nil { throw .missingData(url: response.url.text) }
+        (poll.list, poll.requests, poll.etag) = (answer.list, answer.requests, reader.etag)
+        return poll
     }
 
     private static let waitMargin = Duration.seconds(10)
@@ -120,6 +121,50 @@ public final class BackendClient: Sendable {
         } catch {
             return DeliveryOutcome(error)
         }
+    }
+
+    /// `PUT /api/agent/run/{RUN_ID}`: how a run in progress is doing.
+    /// - Returns: whether the backend wants to know that.
+    /// - Throws: what any request throws.
+    public func report(_ progress: RunProgress, of runID: String) async throws(BackendError) -> Bool {
+        try await send(progress, .put, "agent/run/\(try Self.segment(ofRun: runID))").status != 404
+    }
+
+    /// What became of a piece of a run's output.
+    public enum OutputAnswer: Sendable {
+        /// With where the backend goes on, where it says so.
+        case taken(RunOutput.Receipt?)
+        /// Nobody watches that run.
+        case unwanted
+    }
+
+    /// `POST /api/agent/run/{RUN_ID}/output`: pieces of what a watched run prints.
+    /// - Throws: what any request throws.
+    public func send(_ output: RunOutput, ofRun runID: String) async throws(BackendError) -> OutputAnswer {
+        let response = try await send(output, .post, "agent/run/\(try Self.segment(ofRun: runID))/output")
+        if response.status == 404 { return .unwanted }
+        let receipt = try? JSONDecoder().decode(Envelope<RunOutput.Receipt>.self, from: response.body)
+        return .taken(receipt?.data)
+    }
+
+    private static func segment(ofRun id: String) throws(BackendError) -> String {
+        guard let segment = BackendPath.segment(id) else {
+            throw .invalidPath(id, problem: "it is no run's id")
+        }
+        return segment
+    }
+
+    private func send(
+        _ document: some Encodable, _ method: HTTPMethod, _ path: String
+    ) async throws(BackendError) -> HTTPResponse {
+        let body: Data
+        do { body = try JSONEncoder().encode(document) } catch { throw .invalidPath(path, problem: "\(error)") }
+        let headers = [HTTPHeader(name: "Content-Type", value: "application/json")]
+        let response = try await send(method, .api(path), headers: headers, body: body, keepsMethod: true)
+        guard (200..<300).contains(response.status) || response.status == 404 else {
+            throw ResponseReader(response: response).unexpectedStatus
+        }
+        return response
     }
 
     // MARK: Anything else

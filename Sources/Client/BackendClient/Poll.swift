@@ -1,3 +1,5 @@
+public import AgentModel
+
 /// The answer to a question that was asked before.
 public enum Poll<Value> {
     /// `304`: as it was.
@@ -9,10 +11,15 @@ public enum Poll<Value> {
 extension Poll: Sendable where Value: Sendable {}
 extension Poll: Equatable where Value: Equatable {}
 
-/// The answer to a question that the backend was asked to hold until there is another answer to it.
-public struct HeldPoll<Value: Sendable>: Sendable {
-    public var poll: Poll<Value>
-    /// Whether the backend holds such questions (`Preference-Applied`).
+/// What `GET /api/agent/tasks` said.
+public struct TasksPoll: Sendable {
+    /// Nil where the list is as it was.
+    public var list: TaskList?
+    /// Nil where what is wanted of runs is as it was too.
+    public var requests: RunRequests?
+    /// What to ask with the next time.
+    public var etag: String?
+    /// Whether the backend holds the question until there is another answer (`Preference-Applied`).
     public var isHeld: Bool
     /// Whether it closes the connection: it stops.
     public var closes: Bool

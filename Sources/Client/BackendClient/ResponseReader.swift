@@ -14,6 +14,14 @@ struct ResponseReader {
     func content<Content: Decodable>(
         of document: String, selecting selection: JSONSelection, as type: Content.Type = Content.self
     ) throws(BackendError) -> Content {
+        try self.document(document, selecting: selection, as: Envelope<Content>.self).data
+    }
+
+    /// The whole body, envelope included.
+    /// - Parameters: as of ``content(of:selecting:as:)``.
+    func document<Content: Decodable>(
+        _ document: String, selecting selection: JSONSelection, as type: Content.Type = Content.self
+    ) throws(BackendError) -> Content {
         let selected: SelectedJSON
         do throws(JSONSelectionError) {
             selected = try selection.select(from: response.body)
@@ -21,7 +29,7 @@ struct ResponseReader {
             throw refusal(of: error, document: document)
         }
         do {
-            return try selected.decode(Envelope<Content>.self).data
+            return try selected.decode(Content.self)
         } catch let error as DecodingError {
             throw refusal(of: error, document: document)
         } catch {

@@ -14,6 +14,7 @@ public enum RunErrorCode: String, Sendable, CaseIterable {
     case pluginShutdownFailed = "plugin.shutdown_failed"
     case pluginShutdownTimedOut = "plugin.shutdown_timed_out"
     case pluginStuck = "plugin.stuck"
+    case runCancelled = "run.cancelled"
     case runCrashed = "run.crashed"
     case runInterrupted = "run.interrupted"
     case runMayHaveRun = "run.may_have_run"

@@ -19,12 +19,14 @@ public enum RunStatus: RawRepresentable, Codable, Hashable, Sendable, CaseIterab
     case outputLimit
     /// It was never started: unknown command, wrong arguments, a plugin that isn't loaded.
     case rejected
+    /// Somebody had it stopped.
+    case cancelled
     /// One that only a newer agent knows, as it is written: up to 64 letters and underscores.
     case other(String)
 
     /// Those that are known here.
     public static let allCases: [RunStatus] = [
-        .succeeded, .failed, .timedOut, .crashed, .interrupted, .outOfMemory, .outputLimit, .rejected,
+        .succeeded, .failed, .timedOut, .crashed, .interrupted, .outOfMemory, .outputLimit, .rejected, .cancelled,
     ]
 
     /// Nil where the text is no status of any agent.
@@ -48,6 +50,7 @@ public enum RunStatus: RawRepresentable, Codable, Hashable, Sendable, CaseIterab
         case .outOfMemory: "out_of_memory"
         case .outputLimit: "output_limit"
         case .rejected: "rejected"
+        case .cancelled: "cancelled"
         case .other(let text): text
         }
     }

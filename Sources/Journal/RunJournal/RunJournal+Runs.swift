@@ -67,7 +67,8 @@ extension RunJournal {
         return try await writer.perform { [writer] db in
             try writer.checkPlace()
             guard try Self.begin(run, db) == .go else { return .alreadyRan }
-            _ = try Self.finish(run.runID, status: .rejected, result: result, size: size, now: now, db)
+            _ = try Self.finish(
+                run.runID, status: result.status ?? .rejected, result: result, size: size, now: now, db)
             return .go
         } onCommit: { [self] decision in
             if run.isOneOff { remember(run.taskID) }

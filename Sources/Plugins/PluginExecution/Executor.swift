@@ -19,6 +19,10 @@ public protocol Executor: Sendable {
     /// Runs one call, waiting for its turn. Always returns an outcome.
     func execute(_ invocation: Invocation) async -> Outcome
 
+    /// Stops the call of a run whose ``Cancellation`` was requested, by the steps of a time limit. It is reported `cancelled`,
+    /// unless it ends by itself meanwhile. Does nothing where no such call is under way.
+    func cancel(_ runID: String)
+
     /// Which of these functions the loaded plugin can't call: missing or not callable.
     func missingFunctions(among functions: [String], of id: PluginID) async -> [String]
 

@@ -16,8 +16,14 @@ public struct Invocation: Sendable {
     /// Is told what the call writes while it runs, in the order in which its outcome has it.
     public var onOutput: OutputObserver?
 
+    /// Whether the run is to be stopped; nil where nobody can want that.
+    public var cancellation: Cancellation?
+
     /// Asked right before the call begins; if not, its outcome says that it has not begun.
     public var mayBegin: @Sendable () -> Bool = { true }
+
+    /// Whether the call may begin now.
+    var isWanted: Bool { mayBegin() && cancellation?.request == nil }
 
     public init(
         pluginID: PluginID, function: String, arguments: String = "{}", timeLimit: Duration? = nil,

@@ -100,6 +100,11 @@ public final class TieredExecutor: Executor {
         await executor(of: invocation.pluginID).execute(invocation)
     }
 
+    public func cancel(_ runID: String) {
+        inProcess.cancel(runID)
+        state.withLock { $0.sandbox }?.cancel(runID)
+    }
+
     public func stopStarting() {
         let sandbox = state.withLock { state in
             state.startsNothing = true

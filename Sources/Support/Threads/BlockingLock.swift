@@ -7,6 +7,9 @@ internal import Glibc
 /// has its place wherever the suites that run under the sanitizer come.
 /// Unchecked because the mutex guards what `value` points to. That is memory of its own: a value without a size would
 /// have the address of this object, which everybody reads.
+///
+/// A function is put into it as a member of a structure, and not as it is or in a tuple: each use of a bare one would wrap it
+/// once more, until a call of it goes through as many frames (`Scripts/check-imports.sh` refuses that).
 public final class BlockingLock<Value>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let value = UnsafeMutablePointer<Value>.allocate(capacity: 1)

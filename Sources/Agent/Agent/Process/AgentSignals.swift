@@ -49,13 +49,18 @@ public struct AgentSignals: Sendable {
 
 /// How long the agent may take to end after the first signal.
 private final class StopLimit: Sendable {
-    private let state = Mutex<(duration: @Sendable () -> Duration, logger: Logger?)>(({ StopLimit.atStart }, nil))
+    private struct State {
+        var duration: @Sendable () -> Duration = { StopLimit.atStart }
+        var logger: Logger?
+    }
+
+    private let state = Mutex(State())
 
     /// While the agent starts.
     private static let atStart = Duration.seconds(10)
 
     func set(_ duration: @escaping @Sendable () -> Duration, logger: Logger) {
-        state.withLock { $0 = (duration, logger) }
+        state.withLock { $0 = State(duration: duration, logger: logger) }
     }
 
     /// Ends the process when the time is over. The journal is made for that.

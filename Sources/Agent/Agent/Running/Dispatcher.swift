@@ -16,6 +16,8 @@ public actor Dispatcher: Service {
         public var journal: any RunLedger
         public var catalog: PluginCatalog
         public var executor: any Executor
+        /// Where runs are entered while they are under way.
+        var inProgress = RunsInProgress()
         public var clock: any WallClock
         /// Compares the plugin's file with what was verified; throws where it is another now.
         public var recheck: @Sendable (VerifiedPlugin) async throws -> Void
@@ -50,12 +52,12 @@ public actor Dispatcher: Service {
         public var failed = 0
     }
 
-    private let dependencies: Dependencies
-    private let logger: Logger
+    let dependencies: Dependencies
+    let logger: Logger
     private let starts: AsyncStream<PlannedRun>
     private let startsContinuation: AsyncStream<PlannedRun>.Continuation
 
-    private var queue: RunQueue
+    var queue: RunQueue
     private var commands = ResolvedCommands()
     private var outbox = OutboxGate() { didSet { isHoldingBack.store(outbox.isFull, ordering: .releasing) } }
     private let isHoldingBack = Atomic(false)
@@ -64,7 +66,8 @@ public actor Dispatcher: Service {
     private var isLookingAgain = false
     private var looksAtAll = false
     private let withdrawn = WithdrawnTasks()
-    private var isStopping = false
+    let inProgress: RunsInProgress
+    var isStopping = false
     /// Runs that wait until the journal can be written again.
     private var unrecorded = 0
     private var settledWaiters: [CheckedContinuation<Void, Never>] = []
@@ -79,6 +82,7 @@ public actor Dispatcher: Service {
         logger: Logger
     ) {
         self.dependencies = dependencies
+        inProgress = dependencies.inProgress
         queue = RunQueue(workers: workers, concurrency: concurrency)
         self.logger = logger
         (starts, startsContinuation) = AsyncStream.makeStream()
@@ -96,7 +100,12 @@ public actor Dispatcher: Service {
     public func submit(_ run: PlannedRun) async {
         guard !isStopping else { return }
         switch queue.hold(run) {
-        case .held: await enqueue(run)
+        case .held:
+            if run.scheduledFor == nil, inProgress.cancellation(ofTask: run.task.key) != nil {
+                startAtOnce(run.task.key)
+            } else {
+                await enqueue(run)
+            }
         case .known: break
         case .overlaps:
             logger.warning(
@@ -245,13 +254,15 @@ public actor Dispatcher: Service {
     /// Starts as many runs as there is room for, the plugins taking turns.
     private func admit() {
         guard queue.hasTurns, !isStopping, hasRoomInOutbox() else { return }
-        for start in queue.admit() {
-            if case .terminated = startsContinuation.yield(start.run) {
-                // The backend lists it again in the agent's next life.
-                isStopping = true
-                queue.leave(start.run, after: nil)
-                queue.finish(start.run)
-            }
+        for admitted in queue.admit() { start(admitted.run) }
+    }
+
+    func start(_ run: PlannedRun) {
+        if case .terminated = startsContinuation.yield(run) {
+            // The backend lists it again in the agent's next life.
+            isStopping = true
+            queue.leave(run, after: nil)
+            queue.finish(run)
         }
     }
 
@@ -309,17 +320,17 @@ public actor Dispatcher: Service {
         let command = commands.find(run.question, at: dependencies.catalog.version)
         let execution = RunExecution(
             run: run, command: command, dependencies: dependencies, recorder: recorder, withdrawn: withdrawn,
-            logger: logger)
+            inProgress: inProgress, logger: logger)
         let ending: RunExecution.Ending
         let version = catalogVersion
         switch await execution.call() {
-        case .called(let start, let outcome):
+        case .called(let start, let outcome, let cancellation):
             // The next one may begin while this one's result is written down.
             let size = outcome.size
             queue.leave(run, after: RunQueue.Cost(duration: outcome.duration, size: size))
             queue.beginRecording(size)
             admit()
-            ending = await execution.record(start, outcome)
+            ending = await execution.record(start, outcome, cancellation)
             queue.endRecording(size)
         case .ended(let end):
             queue.leave(run, after: nil)

@@ -15,6 +15,7 @@ struct RunExecution {
     let dependencies: Dispatcher.Dependencies
     let recorder: RunRecorder
     let withdrawn: WithdrawnTasks
+    let inProgress: RunsInProgress
     let logger: Logger
 
     private var task: TaskDocument { run.task }
@@ -32,7 +33,7 @@ struct RunExecution {
 
     /// How far a run has come.
     enum Progress {
-        case called(RunStart, Outcome)
+        case called(RunStart, Outcome, Cancellation)
         case ended(Ending)
     }
 
@@ -46,6 +47,8 @@ struct RunExecution {
             return .ended(.postponed)
         case .reject(let error):
             return .ended(await reject(start, error))
+        case .cancel(let request):
+            return .ended(await reject(start, .cancelled(by: request), status: .cancelled))
         case .call(var invocation):
             start.pluginID = invocation.pluginID.rawValue
             start.function = invocation.function
@@ -64,12 +67,23 @@ struct RunExecution {
                 let id = task.key
                 invocation.mayBegin = { [withdrawn] in !withdrawn.contains(id) }
             }
-            return .called(start, await dependencies.executor.execute(invocation))
+            let run = inProgress.begin(
+                RunInProgress(
+                    runID: start.runID.rawValue, task: task.key, isOneOff: start.isOneOff,
+                    startedAt: start.startedAt))
+            defer { inProgress.end(run) }
+            invocation.cancellation = run.cancellation
+            if let output = run.output { invocation.onOutput = { output.append($0, $1) } }
+            return .called(start, await dependencies.executor.execute(invocation), run.cancellation)
         }
     }
 
     /// Puts what became of the call into the outbox.
-    func record(_ start: RunStart, _ outcome: Outcome) async -> Ending {
+    func record(_ start: RunStart, _ outcome: Outcome, _ cancellation: Cancellation) async -> Ending {
+        var outcome = outcome
+        if !outcome.hasBegun, let request = cancellation.request, !withdrawn.contains(task.key) {
+            outcome = .cancelled(by: request, at: start.startedAt)
+        }
         guard outcome.hasBegun || !start.isOneOff else { return await undoStart(start, outcome.error) }
         let result = result(of: outcome, runID: start.runID)
         let isRecorded = await recorder.record { () async throws(RunJournalError) in
@@ -81,8 +95,10 @@ struct RunExecution {
         return outcome.status == .succeeded ? .succeeded : .failed
     }
 
-    private func reject(_ start: RunStart, _ error: RunError) async -> Ending {
-        let result = result(of: .rejected(error, at: start.startedAt), runID: start.runID)
+    private func reject(_ start: RunStart, _ error: RunError, status: RunStatus = .rejected) async -> Ending {
+        var outcome = Outcome.rejected(error, at: start.startedAt)
+        outcome.status = status
+        let result = result(of: outcome, runID: start.runID)
         let decision = await recorder.record { () async throws(RunJournalError) in
             try await dependencies.journal.rejected(start, result: result, now: dependencies.clock.now)
         }
@@ -122,9 +138,11 @@ struct RunExecution {
         case call(Invocation)
         case wait
         case reject(RunError)
+        case cancel(Cancellation.Request)
     }
 
     private func prepare() async -> Preparation {
+        if run.scheduledFor == nil, let request = inProgress.cancellation(ofTask: task.key) { return .cancel(request) }
         switch await resolution() {
         case .wait:
             return .wait
@@ -188,5 +206,9 @@ extension RunError {
 extension Outcome {
     fileprivate static func rejected(_ error: RunError, at time: Date) -> Outcome {
         Outcome(status: .rejected, error: error, startedAt: time, isolation: .none)
+    }
+
+    fileprivate static func cancelled(by request: Cancellation.Request, at time: Date) -> Outcome {
+        Outcome(status: .cancelled, error: .cancelled(by: request), startedAt: time, isolation: .none)
     }
 }

@@ -156,6 +156,19 @@ struct RunQueue: Sendable {
         }
     }
 
+    /// Takes a one-off out of its queue, or from waiting for its plugin, to have its turn at once: it calls nothing.
+    ///
+    /// - Returns: nil where it is not held, or has had its turn.
+    mutating func startAtOnce(_ task: TaskID) -> PlannedRun? {
+        guard let known = held[task], !known.isRunning, known.run.scheduledFor == nil else { return nil }
+        drop([task])
+        add(known.run)
+        held[task]?.state = .running(.rejected)
+        lines[.rejected, default: Line()].running += 1
+        running += 1
+        return known.run
+    }
+
     // MARK: Waiting for a plugin
 
     /// Puts a run aside that is held, until what it asks the catalog has another answer.

@@ -2,6 +2,7 @@ public import AgentModel
 public import BackendClient
 public import Logging
 public import ServiceLifecycle
+import Synchronization
 
 /// Asks the backend, again and again, who this agent is, which plugins it must have and what it should run.
 ///
@@ -12,6 +13,7 @@ public actor Synchronizer: Service {
         public var client: BackendClient
         public var plugins: PluginLoader
         public var tasks: TaskIntake
+        public var runs: RunControl
         public var scheduler: Scheduler
         public var dispatcher: Dispatcher
         /// Called at the end of each round, with what the backend's answer failed by.
@@ -22,7 +24,7 @@ public actor Synchronizer: Service {
         public var onAgent: @Sendable (AgentDocument) async -> Void
 
         public init(
-            client: BackendClient, plugins: PluginLoader, tasks: TaskIntake, scheduler: Scheduler,
+            client: BackendClient, plugins: PluginLoader, tasks: TaskIntake, runs: RunControl, scheduler: Scheduler,
             dispatcher: Dispatcher,
             onRound: @escaping @Sendable (BackendError?) async -> Void = { _ in },
             onBackend: @escaping @Sendable (String) async -> Void = { _ in },
@@ -31,6 +33,7 @@ public actor Synchronizer: Service {
             self.client = client
             self.plugins = plugins
             self.tasks = tasks
+            self.runs = runs
             self.scheduler = scheduler
             self.dispatcher = dispatcher
             self.onRound = onRound
@@ -50,6 +53,7 @@ public actor Synchronizer: Service {
     private var longPoll = LongPoll()
     private var nextPause = LongPoll.Pause.pollInterval
     private var isRetryPending = false
+    private let knowsPartTwo = Atomic(false)
     /// How the last round failed; nil after one that did not.
     private var saidFailure: String?
 
@@ -68,6 +72,9 @@ public actor Synchronizer: Service {
 
     /// Synchronizes soon, without waiting for the interval.
     public nonisolated func wake() { alarm.ring() }
+
+    /// Whether the backend has shown that it knows part 2 of the contract (`Preference-Applied`).
+    nonisolated var isBackendOurs: Bool { knowsPartTwo.load(ordering: .acquiring) }
 
     public func run() async throws {
         await cancelWhenGracefulShutdown {
@@ -144,19 +151,13 @@ public actor Synchronizer: Service {
             let taken = start.duration(to: .now)
             elapsed = taken
             var plugins: [PluginID]?
-            switch answer.poll {
-            case .unchanged: await dependencies.tasks.takeUpAgain()
-            case .changed(let list, let etag):
-                // A plugin and its first task may come in one change.
-                if answer.isHeld, tasksETag != nil {
-                    plugins = await dependencies.plugins.accept(try await readAgent().plugins)
-                }
-                // What could not be written down must not be forgotten behind an unchanged list.
-                tasksETag = await dependencies.tasks.accept(list) ? etag : nil
+            // A plugin and its first task may come in one change.
+            if answer.list != nil, answer.isHeld, tasksETag != nil {
+                plugins = await dependencies.plugins.accept(try await readAgent().plugins)
             }
+            await accept(answer)
             await noteSuccess()
-            var hasChanged = false
-            if case .changed = answer.poll { hasChanged = true }
+            let hasChanged = answer.list != nil || answer.requests != nil
             note(
                 longPoll.answered(
                     isApplied: answer.isHeld, hasChanged: hasChanged, closes: answer.closes, after: taken))
@@ -173,9 +174,9 @@ public actor Synchronizer: Service {
     }
 
     /// Nil where somebody wants a round now.
-    private func heldTasks(_ wait: Duration) async throws(BackendError) -> HeldPoll<TaskList>? {
+    private func heldTasks(_ wait: Duration) async throws(BackendError) -> TasksPoll? {
         let (client, etag) = (dependencies.client, tasksETag)
-        let result = await withTaskGroup(of: Result<HeldPoll<TaskList>, BackendError>?.self) { group in
+        let result = await withTaskGroup(of: Result<TasksPoll, BackendError>?.self) { group in
             group.addTask {
                 do throws(BackendError) {
                     return .success(try await client.tasks(ifNoneMatch: etag, wait: wait))
@@ -312,12 +313,22 @@ public actor Synchronizer: Service {
 
     private func readTasks() async throws(BackendError) {
         await checkClock()
-        switch try await dependencies.client.tasks(ifNoneMatch: tasksETag) {
-        case .unchanged: await dependencies.tasks.takeUpAgain()
-        case .changed(let list, let etag):
+        await accept(try await dependencies.client.tasks(ifNoneMatch: tasksETag))
+    }
+
+    private func accept(_ answer: TasksPoll) async {
+        if answer.isHeld { knowsPartTwo.store(true, ordering: .releasing) }
+        // Before the list: what is cancelled in the same answer doesn't begin.
+        var unknown: [String] = []
+        if let requests = answer.requests { unknown = await dependencies.runs.accept(requests) }
+        if let list = answer.list {
             // What could not be written down must not be forgotten behind an unchanged list.
-            tasksETag = await dependencies.tasks.accept(list) ? etag : nil
+            tasksETag = await dependencies.tasks.accept(list) ? answer.etag : nil
+        } else {
+            tasksETag = answer.etag
+            await dependencies.tasks.takeUpAgain()
         }
+        await dependencies.runs.reportUnknown(unknown)
     }
 }
 

@@ -1,5 +1,6 @@
 import AgentModel
 import ArgumentParser
+import CommandOutput
 import PluginStore
 
 struct CommandCommand: AsyncParsableCommand {

@@ -1,6 +1,7 @@
 import Agent
 import AgentModel
 import ArgumentParser
+import CommandOutput
 import Foundation
 import PluginExecution
 import Sandbox

@@ -1,5 +1,6 @@
 import Agent
 import AgentModel
+import CommandOutput
 import Diagnostics
 import Foundation
 import RunJournal

@@ -1,6 +1,7 @@
 import Agent
 import AgentModel
 public import ArgumentParser
+import CommandOutput
 import Foundation
 public import RunJournal
 

@@ -2,6 +2,7 @@ import Agent
 import AgentModel
 import ArgumentParser
 import BackendClient
+import CommandOutput
 import Diagnostics
 import Foundation
 import Glibc

@@ -1,6 +1,7 @@
 import Agent
 import AgentModel
 import ArgumentParser
+import CommandOutput
 
 struct PluginListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

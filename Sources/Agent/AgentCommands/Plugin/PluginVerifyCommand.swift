@@ -1,5 +1,6 @@
 import AgentModel
 import ArgumentParser
+import CommandOutput
 import Cryptography
 import Foundation
 import PluginStore

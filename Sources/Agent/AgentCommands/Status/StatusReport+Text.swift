@@ -1,5 +1,6 @@
 import Agent
 import AgentModel
+import CommandOutput
 import DeviceAuthorization
 import Diagnostics
 import Foundation

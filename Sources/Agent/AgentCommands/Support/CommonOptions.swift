@@ -1,6 +1,7 @@
 import Agent
 import AgentModel
 public import ArgumentParser
+import CommandOutput
 import Diagnostics
 import Foundation
 import Logging

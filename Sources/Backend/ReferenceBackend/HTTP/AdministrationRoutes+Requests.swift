@@ -28,13 +28,65 @@ extension AdministrationRoutes {
             sandbox: fields.value("sandbox").flatMap { $0 == .null ? nil : SandboxRequest($0) })
     }
 
-    func newTask(in request: Request) async throws -> NewTask {
+    /// - Returns: The task, and whether somebody wants to see what its run prints.
+    func newTask(in request: Request) async throws -> (NewTask, isWatched: Bool) {
         let fields = try await RequestFields(
-            request, known: ["id", "agent_id", "command", "cron", "arguments", "enabled"], limit: Self.bodyLimit)
-        return NewTask(
-            id: try fields.optionalString("id"), agentID: try fields.string("agent_id"),
-            command: try fields.string("command"), cron: try fields.optionalString("cron"),
+            request, known: ["id", "agent", "agent_id", "command", "cron", "arguments", "enabled", "watch"],
+            limit: Self.bodyLimit)
+        var (agentID, command) = (try fields.optionalString("agent_id"), try fields.string("command"))
+        // As a person calls them.
+        if let agent = try fields.optionalString("agent") {
+            guard agentID == nil else {
+                throw ReferenceBackendError.invalidField("agent", problem: "give it or \"agent_id\"")
+            }
+            let found = try await service.agentID(called: agent)
+            (agentID, command) = (found, try await service.command(called: command, ofAgent: found))
+        }
+        guard let agentID else { throw ReferenceBackendError.invalidField("agent_id", problem: "it is missing") }
+        let task = NewTask(
+            id: try fields.optionalString("id"), agentID: agentID,
+            command: command, cron: try fields.optionalString("cron"),
             arguments: arguments(in: fields) ?? "{}", isEnabled: try fields.bool("enabled") ?? true)
+        return (task, try fields.bool("watch") ?? false)
+    }
+
+    func cancelRequest(in request: Request) async throws -> (by: String?, reason: String?) {
+        let fields = try await RequestFields(request, known: ["by", "reason"], limit: 64 << 10)
+        return (try Self.note("by", in: fields), try Self.note("reason", in: fields))
+    }
+
+    /// A short text that agents log and put into results.
+    private static func note(_ name: String, in fields: RequestFields) throws(ReferenceBackendError) -> String? {
+        guard let text = try fields.optionalString(name), !text.isEmpty else { return nil }
+        guard text.utf8.count <= 500 else { throw .invalidField(name, problem: "it is longer than 500 bytes") }
+        return text.withoutControlCharacters
+    }
+
+    /// What a follower has, and how long it waits for more.
+    func followRequest(
+        in request: Request
+    ) throws -> (offsets: [OutputChunk.Stream: Int], state: RunView.State?, limit: Duration) {
+        try RequestFields.refuseUnknown(
+            request.uri.queryParameters.map { String($0.key) }, known: ["stdout", "stderr", "state", "wait"])
+        var offsets: [OutputChunk.Stream: Int] = [:]
+        for stream in OutputChunk.Stream.allCases {
+            guard let text = request.query(stream.rawValue) else { continue }
+            guard let offset = Int(text), offset >= 0 else {
+                throw ReferenceBackendError.invalidField(stream.rawValue, problem: "it is not a number of bytes")
+            }
+            offsets[stream] = offset
+        }
+        var state: RunView.State?
+        if let text = request.query("state") {
+            state = RunView.State(rawValue: text)
+            if state == nil {
+                throw ReferenceBackendError.invalidField("state", problem: "it is waiting, running or ended")
+            }
+        }
+        guard let wait = Double(request.query("wait") ?? "0"), (0...300).contains(wait) else {
+            throw ReferenceBackendError.invalidField("wait", problem: "it is a number of seconds from 0 to 300")
+        }
+        return (offsets, state, .seconds(wait))
     }
 
     func taskChange(in request: Request) async throws -> TaskChange {

@@ -89,8 +89,22 @@ struct AdministrationRoutes: Sendable {
         group.get("/tasks/{id}") { _, context in
             try JSONReply.make(try await service.task(try context.pathParameter("id")))
         }
+        group.get("/tasks/{id}/run") { request, context in
+            let (offsets, state, limit) = try followRequest(in: request)
+            return try JSONReply.make(
+                try await service.followTask(
+                    try context.pathParameter("id"), beyond: offsets, since: state, atMost: limit))
+        }
+        group.post("/tasks/{id}/cancel") { request, context in
+            let id = try context.pathParameter("id")
+            let (by, reason) = try await cancelRequest(in: request)
+            try await service.cancelTask(id, by: by, reason: reason)
+            context.audit("cancelled the task \(quoted(id)): by \(shown(by)), reason \(shown(reason))", request)
+            return Response(status: .accepted)
+        }
         group.post("/tasks") { request, context in
-            let task = try await service.createTask(try await newTask(in: request))
+            let (new, isWatched) = try await newTask(in: request)
+            let task = try await service.createTask(new, isWatched: isWatched)
             context.audit("created the task \(shown(task))", request)
             return try JSONReply.make(task, status: .created)
         }
@@ -115,6 +129,17 @@ struct AdministrationRoutes: Sendable {
         }
         group.get("/runs/{id}") { _, context in
             try JSONReply.make(try await service.run(try context.pathParameter("id")))
+        }
+        group.get("/running") { request, _ in
+            try RequestFields.refuseUnknown(request.uri.queryParameters.map { String($0.key) }, known: ["agent"])
+            return try JSONReply.make(try await service.runsInProgress(ofAgent: request.query("agent")))
+        }
+        group.post("/running/{id}/cancel") { request, context in
+            let id = try context.pathParameter("id")
+            let (by, reason) = try await cancelRequest(in: request)
+            try await service.cancelRun(id, by: by, reason: reason)
+            context.audit("cancelled the run \(quoted(id)): by \(shown(by)), reason \(shown(reason))", request)
+            return Response(status: .accepted)
         }
         group.delete("/runs/{id}") { request, context in
             let id = try context.pathParameter("id")

@@ -22,6 +22,8 @@ struct AgentRoutes: Sendable {
         group.get("/plugin/{id}", use: plugin)
         group.get("/tasks", use: tasks)
         group.post("/task/{id}", use: storeResult)
+        group.put("/run/{id}", use: noteProgress)
+        group.post("/run/{id}/output", use: takeOutput)
     }
 
     private func agent(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
@@ -64,10 +66,36 @@ struct AgentRoutes: Sendable {
         }
     }
 
-    /// The tasks' validator covers the agent's document too: a change of either ends a wait.
+    /// The tasks' validator covers the agent's document and what is wanted of runs too: a change of any ends a wait. Whoever
+    /// waits isn't sent the whole list where it is as it was.
     private func taskList(of id: String, for request: Request) async throws -> Response {
-        try JSONReply.makeConditional(
-            try await service.taskDocuments(for: id), covering: try await service.agentDocument(for: id), for: request)
+        let requests = try await service.runRequests(for: id)
+        return try TaskListReply(
+            tasks: try await service.taskDocuments(for: id), agent: try await service.agentDocument(for: id),
+            requests: requests
+        ).response(to: request)
+    }
+
+    // A run that prints much has many pieces; the agent sends them 16 KiB at a time.
+    private static let outputBodyLimit = 1 << 20
+
+    private func noteProgress(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
+        let id = try await agentID(of: request, context)
+        let progress: RunProgress = try await document(in: request, limit: 64 << 10)
+        try await service.note(progress, ofRun: try context.pathParameter("id"), from: id)
+        return Response(status: .noContent)
+    }
+
+    private func takeOutput(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
+        let id = try await agentID(of: request, context)
+        return try await budget.withBody(of: request, limit: Self.outputBodyLimit, owner: id) {
+            let output: RunOutput = try await document(in: request, limit: Self.outputBodyLimit)
+            let next = try await service.take(output, ofRun: try context.pathParameter("id"), from: id)
+            return try JSONReply.make(
+                RunOutput.Receipt(
+                    next: Dictionary(
+                        uniqueKeysWithValues: OutputChunk.Stream.allCases.map { ($0.rawValue, next[$0] ?? 0) })))
+        }
     }
 
     private func wait(
@@ -121,13 +149,17 @@ struct AgentRoutes: Sendable {
     }
 
     private func result(of request: Request) async throws -> TaskResult {
-        let body = try await request.bodyData(limit: maximumResultSize)
+        try await document(in: request, limit: maximumResultSize)
+    }
+
+    private func document<Document: Decodable>(in request: Request, limit: Int) async throws -> Document {
+        let body = try await request.bodyData(limit: limit)
         guard !JSONText.isNested(body) else {
             throw ReferenceBackendError.invalidBody(
                 problem: "objects and arrays are nested deeper than \(JSONText.maximumNesting)")
         }
         do {
-            return try JSONDecoder().decode(TaskResult.self, from: body)
+            return try JSONDecoder().decode(Document.self, from: body)
         } catch let error as DecodingError {
             guard let field = error.fieldPath else {
                 throw ReferenceBackendError.invalidBody(problem: "it is not a JSON object")

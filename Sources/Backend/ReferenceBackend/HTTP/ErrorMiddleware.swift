@@ -71,7 +71,7 @@ extension ReferenceBackendError {
         switch self {
         case .notFound: .notFound
         case .invalidField, .invalidBody: .unprocessableContent
-        case .alreadyExists, .notPending, .pluginAssigned: .conflict
+        case .alreadyExists, .notPending, .pluginAssigned, .hasEnded: .conflict
         case .agentStorageFull: HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage")
         case .busy: .serviceUnavailable
         case .foreignHost: .misdirectedRequest

@@ -13,20 +13,28 @@ enum JSONReply {
 
     /// A response with a strong validator, or `304` where the client has this very body already
     /// (RFC 9110, sections 8.8.3 and 13.1.2).
-    /// - Parameter other: what the validator covers beside the body.
-    static func makeConditional(
-        _ data: some Encodable, covering other: (some Encodable)? = String?.none, for request: Request
-    ) throws -> Response {
+    static func makeConditional(_ data: some Encodable, for request: Request) throws -> Response {
         let body = try encoded(Envelope(data: data))
-        let covered = try other.map { try body + encoded($0) } ?? body
-        let tag = "\"\(SHA512.hash(covered).hex.prefix(64))\""
-        var response =
-            matches(tag, request.headers[values: .ifNoneMatch])
-            ? Response(status: .notModified) : response(body, status: .ok)
+        let tag = "\"\(SHA512.hash(body).hex.prefix(64))\""
+        let known = validators(in: request)
+        let isKnown = known.contains("*") || known.contains(tag)
+        return makePrivate(isKnown ? Response(status: .notModified) : response(body, status: .ok), tag: tag)
+    }
+
+    /// What an agent gets depends on who it is, so that nobody in between may answer for us.
+    static func makePrivate(_ response: Response, tag: String) -> Response {
+        var response = response
         response.headers[.eTag] = tag
-        // What an agent gets depends on who it is, so that nobody in between may answer for us.
         response.headers[.cacheControl] = "private, no-cache"
         return response
+    }
+
+    /// Those of `If-None-Match`, without the mark of a weak one: it is compared weakly (RFC 9110, section 13.1.2).
+    static func validators(in request: Request) -> [String] {
+        request.headers[values: .ifNoneMatch].flatMap { $0.split(separator: ",") }.map { candidate in
+            let text = candidate.trimmingPrefix(while: \.isWhitespace).prefix { !$0.isWhitespace }
+            return String(text.hasPrefix("W/") ? text.dropFirst(2) : text)
+        }
     }
 
     /// A page of a list: the envelope, and beside `data` where the next page begins.
@@ -46,13 +54,6 @@ enum JSONReply {
         Response(
             status: status, headers: [.contentType: "application/json"],
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
-    }
-
-    private static func matches(_ tag: String, _ fields: [String]) -> Bool {
-        fields.flatMap { $0.split(separator: ",") }.contains { candidate in
-            let candidate = candidate.trimmingPrefix(while: \.isWhitespace).prefix { !$0.isWhitespace }
-            return candidate == "*" || candidate == tag || candidate == "W/" + tag
-        }
     }
 }
 

@@ -27,6 +27,7 @@ extension BackendService {
         let delivery = try await storage.write { [result, now = now(), maximumAgentStorage] storage in
             // Before the task is looked for: it may have been deleted since the first delivery.
             if let known = try Self.run(withKeyOf: result, ofTask: taskID, from: agentID, in: storage) {
+                try storage.endRun(known.result.runID, ofTask: taskID, agentID: agentID)
                 return Delivery.repeated(known)
             }
             let task = try storage.requireTask(taskID)
@@ -39,8 +40,12 @@ extension BackendService {
                 throw ReferenceBackendError.agentStorageFull(agentID: agentID, limit: maximumAgentStorage)
             }
             try storage.insert(run)
+            try storage.endRun(run.result.runID, ofTask: taskID, agentID: agentID)
             return .stored(run)
         }
+        live.end(
+            task: LiveRuns.Key(agentID: agentID, id: taskID),
+            run: result.runID.map { LiveRuns.Key(agentID: agentID, id: $0) })
         if case .stored(let run) = delivery { announce(run) }
         return delivery
     }
@@ -92,7 +97,7 @@ extension BackendService {
 
     private static let deletionBatch = 200
 
-    private static func checkRunID(_ id: String, field: String) throws(ReferenceBackendError) {
+    static func checkRunID(_ id: String, field: String) throws(ReferenceBackendError) {
         guard (1...255).contains(id.utf8.count), id.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
             throw .invalidField(field, problem: "it is 1 to 255 visible ASCII characters")
         }

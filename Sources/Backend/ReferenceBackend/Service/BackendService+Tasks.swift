@@ -21,8 +21,15 @@ extension BackendService {
     /// Creates a task.
     /// - Throws: `ReferenceBackendError.invalidField` where the agent isn't there, the command isn't one of its
     ///   plugins', the schedule doesn't parse or the arguments aren't an object; `.alreadyExists`.
-    public func createTask(_ new: NewTask) async throws -> RegisteredTask {
-        try await createTasks([new])[0]
+    /// - Parameter isWatched: Whether somebody is about to follow its run: the agent tells what it prints from the first
+    ///   byte on.
+    public func createTask(_ new: NewTask, isWatched: Bool = false) async throws -> RegisteredTask {
+        var new = new
+        let id = new.id ?? Self.newID()
+        new.id = id
+        // Before the agent learns of the task, so that it learns of both at once.
+        if isWatched { _ = live.watch(LiveRuns.Key(agentID: new.agentID, id: id)) }
+        return try await createTasks([new])[0]
     }
 
     /// Creates many tasks, all or none.

@@ -12,6 +12,7 @@ public final class BackendService: Sendable {
     let now: @Sendable () -> Date
     /// Told of each change that concerns an agent.
     let waits = AgentWaits()
+    let live = LiveRuns()
     private let observers = Mutex<[UUID: AsyncStream<StoredRun>.Continuation]>([:])
 
     private init(
@@ -52,6 +53,7 @@ public final class BackendService: Sendable {
     /// Closes the storage. What is called afterwards throws.
     public func close() async throws {
         waits.stop()
+        live.stop()
         for observer in observers.withLock({ $0.values }) { observer.finish() }
         try await Self.blocking { [storage] in try storage.close() }
     }

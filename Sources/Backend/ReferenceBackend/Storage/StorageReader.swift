@@ -18,6 +18,8 @@ protocol StorageReader {
 
     func agent(_ id: String) throws -> RegisteredAgent?
     func agent(atAddress address: String) throws -> AgentContact?
+    /// The ids of those with a name, the oldest first.
+    func agents(named name: String) throws -> [String]
     /// When an agent was last heard of.
     func lastContact(ofAgent id: String) throws -> Date?
     /// The oldest first.
@@ -56,6 +58,19 @@ protocol StorageReader {
     /// With their long texts cut to `BackendService.excerptSize`, the newest first.
     func runs(_ filter: RunFilter, _ page: PageRequest) throws -> Page<StoredRun>
     func runCount(ofTask taskID: String) throws -> Int
+
+    // MARK: Runs in progress
+
+    /// One that an agent has told of and that has no result.
+    func runInProgress(_ runID: String, ofAgent agentID: String) throws -> RunInProgress?
+    /// Mostly one: agents make up their ids by themselves.
+    func runsInProgress(withID runID: String) throws -> [RunInProgress]
+    /// The oldest first.
+    func runsInProgress(ofTask taskID: String) throws -> [RunInProgress]
+    /// Of one agent or, with nil, of all, the oldest first.
+    func runsInProgress(ofAgent agentID: String?, limit: Int) throws -> [RunInProgress]
+    /// What an agent is to stop, in the order in which it was asked for.
+    func cancels(ofAgent agentID: String) throws -> [RunRequests.Cancel]
 
     // MARK: Logins with a device code
 

@@ -63,6 +63,17 @@ protocol StorageWriter: StorageReader {
     /// - Returns: How many they were.
     func deleteRuns(_ filter: RunFilter, receivedBefore time: Date, limit: Int) throws -> Int
 
+    // MARK: Runs in progress
+
+    /// Does nothing where the run is there.
+    func insertRunInProgress(_ run: RunInProgress) throws
+    /// Does nothing where that run is to be stopped already.
+    /// - Parameter runID: Nil for the one run of a one-off task.
+    func insertCancel(
+        ofRun runID: String?, ofTask taskID: String, agentID: String, by: String?, reason: String?, at now: Date) throws
+    /// A run is in progress no more, and nobody needs to stop it.
+    func endRun(_ runID: String?, ofTask taskID: String, agentID: String) throws
+
     // MARK: Logins with a device code
 
     /// - Parameter deviceCode: Its hash.

@@ -35,6 +35,7 @@ final class CallJob: Job, @unchecked Sendable {
 
     var plugin: PluginID { invocation.pluginID }
     var runID: String? { invocation.runID }
+    var cancellation: Cancellation? { invocation.cancellation }
     var kind: WorkerUse.Kind { .call }
     var lane: JobLane? { slot.lane }
     var runsAlone: Bool { false }
@@ -62,7 +63,7 @@ final class CallJob: Job, @unchecked Sendable {
     }
 
     func run(on callSlot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL) {
-        guard !stopping.startsNothing.load(ordering: .acquiring), invocation.mayBegin(),
+        guard !stopping.startsNothing.load(ordering: .acquiring), invocation.isWanted,
             stage.compareExchange(expected: .waiting, desired: .begun, ordering: .acquiringAndReleasing).exchanged
         else { return }
         guard let version else { return }
@@ -102,7 +103,7 @@ final class CallJob: Job, @unchecked Sendable {
         else { return refuse() }
         let duration = abandonment.duration
         let isStopping = stopping.isRequested.load(ordering: .acquiring)
-        let isPastLimit = abandonment.isPastLimit || isStopping
+        let isPastLimit = abandonment.isPastLimit || isStopping || invocation.cancellation?.effective != nil
         resume(
             Outcome(
                 status: isPastLimit ? .timedOut : .interrupted,
@@ -115,7 +116,12 @@ final class CallJob: Job, @unchecked Sendable {
 
     private func resume(_ outcome: Outcome, _ step: StopStep?) {
         var outcome = outcome
-        if let step, stopping.isRequested.load(ordering: .acquiring), timeLimit.map({ outcome.duration < $0 }) ?? true {
+        if let step, let request = invocation.cancellation?.effective {
+            outcome.status = .cancelled
+            outcome.error = .cancelled(by: request, step: step, traceback: outcome.error?.traceback)
+        } else if let step, stopping.isRequested.load(ordering: .acquiring),
+            timeLimit.map({ outcome.duration < $0 }) ?? true
+        {
             outcome.status = .interrupted
             outcome.error = .stopped(step: step, traceback: outcome.error?.traceback)
         }

@@ -182,6 +182,8 @@ public final class InProcessExecutor: Executor {
         }
     }
 
+    public func cancel(_ runID: String) { pool.cancel(runID) }
+
     public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?, keepsPrograms: Bool?) {
         guard let slot = state.withLock({ $0.plugins[id] }) else { return }
         slot.set(timeLimit: timeLimit, keepsPrograms: keepsPrograms ?? true)

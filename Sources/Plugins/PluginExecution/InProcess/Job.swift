@@ -11,6 +11,8 @@ protocol Job: AnyObject, Sendable {
     var plugin: PluginID { get }
     /// The run that it is a call of.
     var runID: String? { get }
+    /// Whether that run is to be stopped.
+    var cancellation: Cancellation? { get }
     var kind: WorkerUse.Kind { get }
     /// Jobs of one lane run one at a time, or as many as the plugin allows.
     var lane: JobLane? { get }
@@ -49,6 +51,7 @@ typealias JobLane = Lane<any Job>
 
 extension Job {
     var runID: String? { nil }
+    var cancellation: Cancellation? { nil }
     var endsWithAgent: Bool { true }
     /// Calls share the `workers`; loading and shutting down wait for none of them.
     var needsPermit: Bool { kind == .call }

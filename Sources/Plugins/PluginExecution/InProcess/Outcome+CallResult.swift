@@ -1,4 +1,4 @@
-import AgentModel
+public import AgentModel
 import Diagnostics
 import Foundation
 import PythonEmbedding
@@ -118,12 +118,31 @@ extension RunError {
     static let notBegun = RunError(
         .runStopped, message: "the run was taken back before its turn had come")
 
+    static func cancelled(by request: Cancellation.Request, step: StopStep, traceback: String?) -> RunError {
+        RunError(
+            .runCancelled, type: nil,
+            message: "\(request.sentence): \(step.sentence) (\(step.rawValue))", traceback: traceback)
+    }
+
+    /// Of a run that had not begun.
+    public static func cancelled(by request: Cancellation.Request) -> RunError {
+        RunError(.runCancelled, type: nil, message: "\(request.sentence) before it had begun")
+    }
+
     static func stopped(step: StopStep, traceback: String?) -> RunError {
         RunError(
             .runStopped, type: nil,
             message:
                 "the agent was stopped while the run was under way: \(step.sentence) (\(step.rawValue)); create the "
                 + "task anew if it is to run again, or raise 'shutdown_grace'", traceback: traceback)
+    }
+}
+
+extension Cancellation.Request {
+    /// `the run was cancelled by ada (wrong disk)`
+    fileprivate var sentence: String {
+        let who = by.map { " by \($0.withoutControlCharacters)" } ?? ""
+        return "the run was cancelled\(who)" + (reason.map { " (\($0.withoutControlCharacters))" } ?? "")
     }
 }
 

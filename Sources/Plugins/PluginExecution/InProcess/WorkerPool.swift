@@ -154,6 +154,21 @@ final class WorkerPool: @unchecked Sendable {
         for job in refused { job.refuse() }
     }
 
+    /// The time limit of a run's call has passed, unless it has already.
+    func cancel(_ runID: String) {
+        withLock {
+            for worker in workers.values {
+                guard let running = worker.running, running.job.runID == runID, running.begunAt != nil,
+                    case .running = running.stage
+                else { continue }
+                running.job.cancellation?.begin()
+                // Where it waits for the interpreter its time doesn't count, and is added to this.
+                worker.running?.nextStep = running.pausedSince ?? .now
+                wakeWatchdog()
+            }
+        }
+    }
+
     /// An interpreter that doesn't answer is waited for only shortly from now on.
     func beginShutdown() {
         withLock {

@@ -18,8 +18,13 @@ public typealias OutputObserver = @Sendable (StandardStream, String) -> Void
 final class OutputTap: Sendable {
     /// Never 0, which is none, and never used twice.
     let number: UInt64
-    /// Nil once it is closed.
-    private let observer: BlockingLock<OutputObserver?>
+    /// In a structure of its own, see `BlockingLock`.
+    private struct State {
+        /// Nil once it is closed.
+        var observer: OutputObserver?
+    }
+
+    private let state: BlockingLock<State>
 
     private static let lastNumber = Atomic<UInt64>(0)
     /// The process that the first tap was made in.
@@ -29,7 +34,7 @@ final class OutputTap: Sendable {
     init(_ observer: @escaping OutputObserver) {
         _ = Self.owner
         number = Self.lastNumber.add(1, ordering: .relaxed).newValue
-        self.observer = BlockingLock(observer)
+        state = BlockingLock(State(observer: observer))
         Self.taps.withLock { $0[number] = self }
     }
 
@@ -40,13 +45,13 @@ final class OutputTap: Sendable {
 
     /// May wait for the observer: not with the GIL.
     func emit(_ stream: StandardStream, _ text: String) {
-        observer.withLock { $0?(stream, text) }
+        state.withLock { $0.observer?(stream, text) }
     }
 
     /// When this returns the observer is called no more. May wait for it: not with the GIL.
     func close() {
         guard getpid() == Self.owner else { return }
         Self.taps.withLock { $0[number] = nil }
-        observer.withLock { $0 = nil }
+        state.withLock { $0.observer = nil }
     }
 }

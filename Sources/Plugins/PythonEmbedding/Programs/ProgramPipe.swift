@@ -111,7 +111,12 @@ final class ProgramPipe: @unchecked Sendable {
 
 /// All pipes into which programs may write, and the thread that reads them.
 enum ProgramPipes {
-    static let late = BlockingLock<(@Sendable (String) -> Void)?>(nil)
+    /// In a structure of its own, see `BlockingLock`.
+    struct Late {
+        var take: (@Sendable (String) -> Void)?
+    }
+
+    static let late = BlockingLock(Late())
 
     private struct State {
         var pipes: [Int: ProgramPipe] = [:]
@@ -174,7 +179,7 @@ enum ProgramPipes {
 
     /// What came when nobody was there any more whose output it is.
     static func log(_ text: String) {
-        if let late = late.withLock({ $0 }) { return late(text) }
+        if let take = late.withLock({ $0.take }) { return take(text) }
         // Standard error may be a pipe that no one reads.
         var entry = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
         guard poll(&entry, 1, 0) == 1, entry.revents == Int16(POLLOUT) else { return }

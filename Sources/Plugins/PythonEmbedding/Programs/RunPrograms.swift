@@ -54,7 +54,7 @@ public final class RunPrograms: Sendable {
     /// ours that reads for all runs, and so must not wait. Without it, it goes to standard error as far as that can be
     /// written to.
     public static func setLateOutput(_ take: @escaping @Sendable (_ text: String) -> Void) {
-        ProgramPipes.late.withLock { $0 = take }
+        ProgramPipes.late.withLock { $0.take = take }
     }
 
     /// Gives something to whoever takes what is no run's.

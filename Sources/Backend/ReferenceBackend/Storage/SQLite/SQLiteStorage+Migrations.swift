@@ -55,7 +55,36 @@ extension SQLiteStorage {
         migrator.registerMigration("8: what hosts that log in call themselves") { database in
             try database.execute(sql: "ALTER TABLE device_login ADD COLUMN host_name TEXT")
         }
+        migrator.registerMigration("9: runs in progress, and which of them are to be stopped") { database in
+            try createRunsInProgress(in: database)
+        }
         return migrator
+    }
+
+    // A cancel is there until its run has a result. One of a one-off task names no run.
+    private static func createRunsInProgress(in database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE run_in_progress (
+                    agent_id TEXT NOT NULL REFERENCES agent (id) ON DELETE CASCADE,
+                    run_id TEXT NOT NULL,
+                    task_id TEXT NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+                    started_at TEXT NOT NULL,
+                    PRIMARY KEY (agent_id, run_id)
+                );
+                CREATE INDEX run_in_progress_by_task ON run_in_progress (task_id);
+                CREATE TABLE cancel (
+                    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                    agent_id TEXT NOT NULL REFERENCES agent (id) ON DELETE CASCADE,
+                    task_id TEXT NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+                    run_id TEXT,
+                    by TEXT,
+                    reason TEXT,
+                    created_at TEXT NOT NULL
+                );
+                CREATE UNIQUE INDEX cancel_of_run ON cancel (agent_id, task_id, ifnull(run_id, ''));
+                CREATE INDEX cancel_by_task ON cancel (task_id);
+                """)
     }
 
     // `sequence` is the order of creation, and what a page's cursor holds.

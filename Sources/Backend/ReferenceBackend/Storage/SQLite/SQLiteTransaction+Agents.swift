@@ -2,6 +2,10 @@ import Foundation
 import GRDB
 
 extension SQLiteTransaction {
+    func agents(named name: String) throws -> [String] {
+        try String.fetchAll(database, sql: "SELECT id FROM agent WHERE name = ? ORDER BY sequence", arguments: [name])
+    }
+
     func agent(_ id: String) throws -> RegisteredAgent? {
         try row("SELECT * FROM agent WHERE id = ?", [id]).map(agent(from:))
     }

@@ -57,8 +57,9 @@ public final class SandboxExecutor: Executor {
             nextID: { lastID.next() }, stopping: stopping, stopDescriptor: stopSignal.descriptor)
         let (calls, work) = (calls, dependencies.work)
         for number in 1...self.workers {
+            let wake = try WakeSignal()
             try PythonInterpreter.startPlainThread(name: "sandbox-\(number)") { [weak self] in
-                while let call = calls.pop() { self?.run(call) }
+                while let call = calls.pop() { self?.run(call, wake) }
             }
         }
         // Loading waits for children to come up and for constructors to return.
@@ -217,8 +218,8 @@ public final class SandboxExecutor: Executor {
     }
 
     /// On a worker's thread.
-    private func run(_ call: SandboxedCall) {
-        let outcome = outcome(of: call)
+    private func run(_ call: SandboxedCall, _ wake: WakeSignal) {
+        let outcome = outcome(of: call, wake)
         // By the time its caller goes on, its turn is the next one's.
         let next = turns.withLock { _ in
             call.plugin.lane.release()
@@ -231,8 +232,8 @@ public final class SandboxExecutor: Executor {
         endPending()
     }
 
-    private func outcome(of call: SandboxedCall) -> Outcome {
-        guard !stopping.startsNothing.load(ordering: .acquiring), call.invocation.mayBegin() else {
+    private func outcome(of call: SandboxedCall, _ wake: WakeSignal) -> Outcome {
+        guard !stopping.startsNothing.load(ordering: .acquiring), call.invocation.isWanted else {
             return .notBegun(.notBegun, status: .interrupted)
         }
         // Before its process is made: that is part of the time it may take.
@@ -241,7 +242,7 @@ public final class SandboxExecutor: Executor {
         do throws(PluginExecutionError) {
             while let version = call.plugin.current {
                 let outcome = try version.withProcess(within: bound) { child, channel in
-                    roundTrip(call, until: bound, with: version, child, channel)
+                    roundTrip(call, until: bound, with: version, child, channel, wake)
                 }
                 if let outcome { return outcome }
             }
@@ -273,24 +274,27 @@ public final class SandboxExecutor: Executor {
 
     private func roundTrip(
         _ call: SandboxedCall, until bound: SandboxBound, with version: SandboxedVersion, _ child: SandboxChild,
-        _ channel: Int
+        _ channel: Int, _ wake: WakeSignal
     ) -> Outcome {
         let (invocation, id) = (call.invocation, dependencies.nextID())
         let order = CallOrder(
             id: id, function: invocation.function, arguments: invocation.arguments, limits: dependencies.limits,
             sendsOutput: invocation.onOutput != nil)
+        running.begin(
+            id, plugin: invocation.pluginID, runID: invocation.runID, process: child.interpreterProcess, wake: wake)
+        defer { running.end(id) }
+        // It may have been cancelled while its process was made. From here on it is woken.
+        guard invocation.isWanted else { return .notBegun(.notBegun, status: .interrupted) }
         // Only that it began: its end is not this process's.
         observer?.codeBegins(
             of: invocation.pluginID, runID: invocation.runID, scriptHash: version.image.scriptHash)
         observer?.codeEnded()
-        running.begin(id, plugin: invocation.pluginID, runID: invocation.runID, process: child.interpreterProcess)
-        defer { running.end(id) }
         let (date, start) = (Date(), ContinuousClock.now)
         var raw = SandboxRoundTrip.RawOutput()
         let end = dependencies.roundTrip(
             on: child, channel: channel, deadline: bound.deadline,
             cpuLimit: version.kind.policy.cpuTime, stopDescriptor: stopSignal.descriptor,
-            onOutput: invocation.onOutput
+            wake: wake, cancellation: invocation.cancellation, onOutput: invocation.onOutput
         ).run(order, raw: &raw)
         guard let end else { return .rejected(.argumentsTooLarge, isolation: child.isolation) }
         let duration = start.duration(to: .now)
@@ -306,7 +310,8 @@ public final class SandboxExecutor: Executor {
         }
         var outcome = SandboxedRun(
             isolation: child.isolation, policy: version.kind.policy, limit: call.timeLimit, startedAt: date,
-            duration: duration, outputLimit: dependencies.limits.output, isStopped: bound.isStopped && !bound.hasPassed
+            duration: duration, outputLimit: dependencies.limits.output, isStopped: bound.isStopped && !bound.hasPassed,
+            cancelledBy: invocation.cancellation?.effective
         ).outcome(of: end)
         // What isn't known to be this run's: C code and raw forks write to what the whole process has. Where the process
         // has ended it says why.
@@ -323,6 +328,8 @@ public final class SandboxExecutor: Executor {
     var uses: [WorkerUse] { running.all }
 
     // MARK: Stopping
+
+    public func cancel(_ runID: String) { running.wake(runID) }
 
     public func stopStarting() { stopping.startsNothing.store(true, ordering: .releasing) }
 

@@ -21,6 +21,9 @@ struct SandboxRoundTrip {
     let stopDescriptor: Int32?
     /// It is ended with no step before that where all calls are to be stopped.
     let endsOnStop: Bool
+    /// Raised when somebody wants something of this call; nil where nobody can.
+    let wake: WakeSignal?
+    let cancellation: Cancellation?
     /// Is told what the process says that the call writes; nil where it was not asked to say that.
     let onOutput: OutputObserver?
 
@@ -107,6 +110,11 @@ struct SandboxRoundTrip {
                     listensForStop = false
                     deadline = now
                 }
+                if events.wake { self.wake?.clear() }
+                if case .running = stage, let cancellation, cancellation.request != nil {
+                    cancellation.begin()
+                    deadline = now
+                }
                 if let check = nextCPUCheck, now >= check, let cpuLimit {
                     let used = meter?.read() ?? .zero
                     if used >= cpuLimit { return .exhausted }
@@ -189,13 +197,14 @@ struct SandboxRoundTrip {
     private func wait(
         _ wire: WireChannel, sends: Bool, streams: inout [Int32], listensForStop: Bool,
         until wake: ContinuousClock.Instant?
-    ) -> (answer: Bool, output: Bool, stop: Bool) {
+    ) -> (answer: Bool, output: Bool, stop: Bool, wake: Bool) {
         var descriptors = ([wire.reading] + streams).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         descriptors.append(
             pollfd(fd: listensForStop ? stopDescriptor ?? -1 : -1, events: Int16(POLLIN), revents: 0))
+        descriptors.append(pollfd(fd: self.wake?.descriptor ?? -1, events: Int16(POLLIN), revents: 0))
         if sends { descriptors.append(pollfd(fd: wire.writing, events: Int16(POLLOUT), revents: 0)) }
         let count = poll(&descriptors, UInt(descriptors.count), wake.map(Self.milliseconds) ?? -1)
-        guard count > 0 else { return (false, false, false) }
+        guard count > 0 else { return (false, false, false, false) }
         // Whoever has closed all of a stream is not waited for, which would never wait.
         for index in streams.indices where descriptors[1 + index].revents & Int16(POLLIN | POLLHUP) == Int16(POLLHUP) {
             streams[index] = -1
@@ -204,7 +213,7 @@ struct SandboxRoundTrip {
         return (
             descriptors[0].revents & readable != 0,
             descriptors[1].revents & Int16(POLLIN) != 0 || descriptors[2].revents & Int16(POLLIN) != 0,
-            descriptors[3].revents != 0
+            descriptors[3].revents != 0, descriptors[4].revents != 0
         )
     }
 

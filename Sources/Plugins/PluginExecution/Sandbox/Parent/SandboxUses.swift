@@ -9,6 +9,8 @@ final class SandboxUses: Sendable {
         let plugin: PluginID
         let runID: String?
         let process: Int32
+        /// Of the thread that waits for its answer.
+        let wake: WakeSignal
         let start: ContinuousClock.Instant
         /// Of the process, when it was last looked at, in nanoseconds.
         var processorTime: UInt64?
@@ -18,8 +20,15 @@ final class SandboxUses: Sendable {
     /// By the numbers of the calls.
     private let uses = BlockingLock<[UInt64: Use]>([:])
 
-    func begin(_ id: UInt64, plugin: PluginID, runID: String?, process: Int32) {
-        uses.withLock { $0[id] = Use(plugin: plugin, runID: runID, process: process, start: .now) }
+    func begin(_ id: UInt64, plugin: PluginID, runID: String?, process: Int32, wake: WakeSignal) {
+        uses.withLock { $0[id] = Use(plugin: plugin, runID: runID, process: process, wake: wake, start: .now) }
+    }
+
+    /// Has the thread that waits for a run's answer look at what is wanted of it.
+    func wake(_ runID: String) {
+        uses.withLock { uses in
+            for use in uses.values where use.runID == runID { use.wake.raise() }
+        }
     }
 
     func end(_ id: UInt64) {

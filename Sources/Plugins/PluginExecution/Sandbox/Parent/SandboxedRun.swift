@@ -14,6 +14,8 @@ struct SandboxedRun {
     let outputLimit: Int
     /// Whether all calls are being stopped, before this one's time is up.
     let isStopped: Bool
+    /// Who had it stopped, before its time was up.
+    let cancelledBy: Cancellation.Request?
 
     func outcome(of end: SandboxRoundTrip.End<CallAnswer>) -> Outcome {
         switch end {
@@ -37,18 +39,24 @@ struct SandboxedRun {
         {
             outcome.error?.message += hint
         }
-        return stoppedWithAgent(outcome, step)
+        return stoppedEarly(outcome, step)
     }
 
     private func withoutResult(_ status: RunStatus, _ error: RunError, _ step: StopStep?) -> Outcome {
-        stoppedWithAgent(
+        stoppedEarly(
             Outcome(status: status, error: error, startedAt: startedAt, duration: duration, isolation: isolation), step)
     }
 
-    /// One that was stopped before its time, with the agent.
-    private func stoppedWithAgent(_ outcome: Outcome, _ step: StopStep?) -> Outcome {
-        guard let step, isStopped else { return outcome }
+    /// One that was stopped before its time, by somebody or with the agent.
+    private func stoppedEarly(_ outcome: Outcome, _ step: StopStep?) -> Outcome {
+        guard let step else { return outcome }
         var outcome = outcome
+        if let cancelledBy {
+            outcome.status = .cancelled
+            outcome.error = .cancelled(by: cancelledBy, step: step, traceback: outcome.error?.traceback)
+            return outcome
+        }
+        guard isStopped else { return outcome }
         outcome.status = .interrupted
         outcome.error = .stopped(step: step, traceback: outcome.error?.traceback)
         return outcome

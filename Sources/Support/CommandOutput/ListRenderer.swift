@@ -1,9 +1,8 @@
-import AgentModel
 import Diagnostics
 import Foundation
 
 /// Something that `list` and `show` commands print.
-protocol Listable: Encodable {
+public protocol Listable: Encodable {
     /// The columns' names, in upper case.
     static var header: [String] { get }
     /// One cell a column.
@@ -14,11 +13,11 @@ protocol Listable: Encodable {
 }
 
 extension Listable {
-    static var shrinking: [Int] { [] }
+    public static var shrinking: [Int] { [] }
 }
 
 /// Prints every list: a table for people, or one JSON value a line.
-struct ListRenderer {
+public struct ListRenderer {
     /// Characters of a line of those tables that fit a screen.
     static let width = 100
     /// A column is cut to this, and not shorter.
@@ -26,7 +25,9 @@ struct ListRenderer {
 
     let isJSON: Bool
 
-    func print(_ items: [some Listable]) throws {
+    public init(isJSON: Bool) { self.isJSON = isJSON }
+
+    public func print(_ items: [some Listable]) throws {
         if isJSON {
             for item in items { Swift.print(try Self.json(item)) }
             return
@@ -35,7 +36,7 @@ struct ListRenderer {
     }
 
     /// One JSON value on one line, keys sorted.
-    static func json(_ value: some Encodable) throws -> String {
+    public static func json(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         encoder.dateEncodingStrategy = .custom { date, encoder in
@@ -90,6 +91,6 @@ struct ListRenderer {
     }
 
     private static func oneLine(_ text: String) -> String {
-        Terminal.sanitized(text).replacing("\n", with: " ").replacing("\t", with: " ")
+        text.withoutControlCharacters.replacing("\n", with: " ").replacing("\t", with: " ")
     }
 }

@@ -1,0 +1,75 @@
+import AgentModel
+import Foundation
+import PythonEmbedding
+import Synchronization
+
+/// What a watched run has printed so far, and how much of it the backend has.
+///
+/// All of it is kept for as long as the run goes on, because a backend that was restarted wants it again; the executor hands
+/// on no more than the result will have.
+final class LiveOutput: Sendable {
+    private struct State {
+        /// In the order in which it was printed.
+        var chunks: [OutputChunk] = []
+        var ends: [OutputChunk.Stream: Int] = [:]
+        /// What the backend has of each stream.
+        var sent: [OutputChunk.Stream: Int] = [:]
+        var isClosed = false
+    }
+
+    private let state = Mutex(State())
+    /// Rung when something was printed, and at the end.
+    let change = Alarm()
+
+    /// Called by the executor, on any thread.
+    func append(_ stream: StandardStream, _ text: String) {
+        let stream: OutputChunk.Stream = stream == .output ? .stdout : .stderr
+        state.withLock { state in
+            let offset = state.ends[stream] ?? 0
+            let bytes = Data(text.utf8)
+            // Many small writes are few pieces.
+            if let last = state.chunks.last, last.stream == stream, last.bytes.count + bytes.count <= Self.pieceSize {
+                state.chunks[state.chunks.count - 1].bytes.append(bytes)
+            } else {
+                state.chunks.append(OutputChunk(stream: stream, offset: offset, bytes: bytes))
+            }
+            state.ends[stream] = offset + bytes.count
+        }
+        change.ring()
+    }
+
+    /// The run has ended: what was not sent is in its result.
+    func close() {
+        state.withLock { $0.isClosed = true }
+        change.ring()
+    }
+
+    var isClosed: Bool { state.withLock { $0.isClosed } }
+
+    /// What the backend doesn't have yet, up to so many bytes.
+    func unsent(limit: Int = 4 * pieceSize) -> [OutputChunk] {
+        state.withLock { state in
+            var (chunks, size) = ([OutputChunk](), 0)
+            for chunk in state.chunks {
+                guard size < limit else { break }
+                guard let rest = chunk.dropping(before: state.sent[chunk.stream] ?? 0) else { continue }
+                chunks.append(rest)
+                size += rest.bytes.count
+            }
+            return chunks
+        }
+    }
+
+    /// The backend has these, and says where it goes on where it says anything.
+    func sent(_ chunks: [OutputChunk], _ receipt: RunOutput.Receipt?) {
+        state.withLock { state in
+            for chunk in chunks { state.sent[chunk.stream] = max(state.sent[chunk.stream] ?? 0, chunk.end) }
+            for stream in OutputChunk.Stream.allCases {
+                guard let next = receipt?.next[stream.rawValue], next >= 0 else { continue }
+                state.sent[stream] = min(next, state.ends[stream] ?? 0)
+            }
+        }
+    }
+
+    static let pieceSize = 16 << 10
+}

@@ -1,0 +1,128 @@
+import AgentModel
+import BackendClient
+import Foundation
+import Logging
+import ServiceLifecycle
+import Synchronization
+
+/// Tells a backend that wants it which runs are under way, and what those print that somebody watches (part 2 of the
+/// contract, "A run in progress"). What nobody watches and is over within a second costs no request.
+struct ProgressReporter: Service {
+    let runs: RunsInProgress
+    let client: BackendClient
+    /// Whether the backend has shown that it knows part 2.
+    let isWanted: @Sendable () -> Bool
+    let logger: Logger
+    private let state = Mutexed()
+
+    /// From when on a run is told of.
+    private static let firstReport = Duration.seconds(1)
+    private static let beat = Duration.milliseconds(500)
+    /// Between two pieces of one run's output.
+    private static let pace = Duration.milliseconds(100)
+
+    /// What is remembered of runs that were told of.
+    private final class Mutexed: Sendable {
+        let value = Mutex<(told: Set<String>, sending: Set<String>, isRefused: Bool)>(([], [], false))
+    }
+
+    init(
+        runs: RunsInProgress, client: BackendClient, isWanted: @escaping @Sendable () -> Bool, logger: Logger
+    ) {
+        self.runs = runs
+        self.client = client
+        self.isWanted = isWanted
+        self.logger = logger
+    }
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            await withDiscardingTaskGroup { group in
+                while !Task.isCancelled {
+                    let all = runs.all()
+                    forget(except: all)
+                    if isWanted() {
+                        for run in all {
+                            if let output = run.output, begin(sending: run) {
+                                group.addTask { await send(output, of: run) }
+                            }
+                            if isDue(run) { group.addTask { await tell(run) } }
+                        }
+                    }
+                    await pause(isIdle: all.isEmpty)
+                }
+            }
+        }
+    }
+
+    private func pause(isIdle: Bool) async {
+        if isIdle { return await runs.arrival.wait() }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await Task.sleep(for: Self.beat) }
+            group.addTask { await runs.arrival.wait() }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func forget(except runs: [RunInProgress]) {
+        state.value.withLock { state in
+            guard !state.told.isEmpty || !state.sending.isEmpty else { return }
+            let known = Set(runs.map(\.runID))
+            state.told.formIntersection(known)
+            state.sending.formIntersection(known)
+        }
+    }
+
+    // MARK: That a run is under way
+
+    private func isDue(_ run: RunInProgress) -> Bool {
+        guard run.instant.duration(to: .now) >= Self.firstReport else { return false }
+        return state.value.withLock { !$0.isRefused && $0.told.insert(run.runID).inserted }
+    }
+
+    private func tell(_ run: RunInProgress) async {
+        let progress = RunProgress(status: .running, taskID: run.task.text, startedAt: run.startedAt)
+        do throws(BackendError) {
+            guard try await !client.report(progress, of: run.runID) else { return }
+            // It doesn't know the request, or not the run's task: asked no more until the agent restarts.
+            state.value.withLock { $0.isRefused = true }
+        } catch {
+            // The next beat tries again.
+            logger.debug(
+                "could not report a run in progress: \(error.message)",
+                metadata: ["run_id": "\(run.runID)", "code": "\(error.code)"])
+            state.value.withLock { _ = $0.told.remove(run.runID) }
+        }
+    }
+
+    // MARK: What it prints
+
+    private func begin(sending run: RunInProgress) -> Bool {
+        runs.isWatched(run) && state.value.withLock { $0.sending.insert(run.runID).inserted }
+    }
+
+    /// Sends the first piece at once and the others at a pace, until the run ends or nobody watches it any more.
+    private func send(_ output: LiveOutput, of run: RunInProgress) async {
+        while !Task.isCancelled, !output.isClosed {
+            let chunks = output.unsent()
+            guard !chunks.isEmpty else {
+                await output.change.wait()
+                continue
+            }
+            do throws(BackendError) {
+                let answer = try await client.send(RunOutput(taskID: run.task.text, chunks: chunks), ofRun: run.runID)
+                guard case .taken(let receipt) = answer else { break }
+                output.sent(chunks, receipt)
+            } catch {
+                logger.debug(
+                    "could not send output of a run: \(error.message)",
+                    metadata: ["run_id": "\(run.runID)", "code": "\(error.code)"])
+                try? await Task.sleep(for: .seconds(1))
+            }
+            if !output.isClosed { try? await Task.sleep(for: Self.pace) }
+        }
+        // A watch that begins again is noticed at the next beat.
+        state.value.withLock { _ = $0.sending.remove(run.runID) }
+    }
+}

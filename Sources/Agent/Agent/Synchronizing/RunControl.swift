@@ -1,0 +1,48 @@
+import AgentModel
+public import BackendClient
+public import Logging
+public import RunJournal
+
+/// Carries out what the backend wants of runs that are under way.
+public struct RunControl: Sendable {
+    let dispatcher: Dispatcher
+    let journal: RunJournal
+    let client: BackendClient
+    let logger: Logger
+
+    public init(dispatcher: Dispatcher, journal: RunJournal, client: BackendClient, logger: Logger) {
+        self.dispatcher = dispatcher
+        self.journal = journal
+        self.client = client
+        self.logger = logger
+    }
+
+    /// Stops what is to be stopped, and keeps what is to come from beginning. To be called before the task list is taken up.
+    /// - Returns: ids of runs that this agent doesn't know, for ``reportUnknown(_:)``.
+    func accept(_ requests: RunRequests) async -> [String] {
+        dispatcher.inProgress.setWatched(requests.watch)
+        var unknown: [String] = []
+        for id in await dispatcher.cancel(requests.cancel) where await !isKnown(id) { unknown.append(id) }
+        return unknown
+    }
+
+    /// Whether it has ended here, and its result is on its way or was delivered.
+    private func isKnown(_ id: String) async -> Bool {
+        guard let id = RunID(id) else { return false }
+        // Where the journal can't be read nothing is said for now.
+        do { return try await journal.reader.run(id) != nil } catch { return true }
+    }
+
+    /// Tells the backend that there is nothing to cancel. What fails is told when the cancel is listed again.
+    func reportUnknown(_ ids: [String]) async {
+        for id in ids {
+            do throws(BackendError) {
+                _ = try await client.report(RunProgress(status: .unknown), of: id)
+            } catch {
+                logger.debug(
+                    "could not tell the backend that a run is unknown: \(error.message)",
+                    metadata: ["run_id": "\(id)", "code": "\(error.code)"])
+            }
+        }
+    }
+}

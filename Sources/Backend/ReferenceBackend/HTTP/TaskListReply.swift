@@ -1,0 +1,66 @@
+import AgentModel
+import Cryptography
+import Foundation
+import Hummingbird
+
+/// The answer of `GET /api/agent/tasks`: the list, and beside it what is wanted of runs.
+///
+/// Its validator has two parts, of the list with the agent's document and of what is wanted: one tells that the other half
+/// is all that has changed.
+struct TaskListReply {
+    private let requests: RunRequests
+    private let list: Data
+    private let listTag: String
+    private let requestsTag: String
+
+    init(tasks: [TaskDocument], agent: AgentDocument, requests: RunRequests) throws {
+        self.requests = requests
+        list = try JSONReply.encoded(tasks)
+        listTag = try Self.tag(of: list + JSONReply.encoded(agent))
+        requestsTag =
+            requests == .none ? "" : "-" + Self.tag(of: try JSONReply.encoded(Wishes(requests, isUnchanged: nil)))
+    }
+
+    private static func tag(of data: Data) -> String { String(SHA512.hash(data).hex.prefix(48)) }
+
+    /// `304` where the client has all of it, and where it waits for changes only what has changed.
+    func response(to request: Request) throws -> Response {
+        let known = JSONReply.validators(in: request)
+        let tag = "\"\(listTag)\(requestsTag)\""
+        var response: Response
+        if known.contains("*") || known.contains(tag) {
+            response = Response(status: .notModified)
+        } else if request.preferredWait != nil, known.contains(where: { $0.dropFirst().hasPrefix(listTag) }) {
+            response = JSONReply.response(
+                try JSONReply.encoded(Wishes(requests, isUnchanged: true)), status: .ok)
+        } else {
+            response = JSONReply.response(try body, status: .ok)
+        }
+        return JSONReply.makePrivate(response, tag: tag)
+    }
+
+    private var body: Data {
+        get throws {
+            var body = Data("{".utf8)
+            if requests != .none {
+                // Without its braces.
+                body +=
+                    try JSONReply.encoded(Wishes(requests, isUnchanged: nil)).dropFirst().dropLast() + Data(",".utf8)
+            }
+            return body + Data(#""data":"#.utf8) + list + Data("}".utf8)
+        }
+    }
+}
+
+/// What is wanted of runs, as it is sent.
+private struct Wishes: Encodable {
+    var unchanged: Bool?
+    var watch: [String]
+    var cancel: [RunRequests.Cancel]
+
+    init(_ requests: RunRequests, isUnchanged: Bool?) {
+        unchanged = isUnchanged
+        watch = requests.watch.sorted()
+        cancel = requests.cancel
+    }
+}

@@ -1,0 +1,210 @@
+import AgentModel
+import Foundation
+import Synchronization
+
+/// Who follows which run, and what runs that are followed have printed so far. In memory: the result replaces it, and after a
+/// restart of the backend followers ask again and agents send it again.
+final class LiveRuns: Sendable {
+    /// What is followed: the run of a task, or a run.
+    struct Key: Hashable, Sendable {
+        var agentID: String
+        /// A task's id, or an agent's id of a run.
+        var id: String
+    }
+
+    /// What of a run's output is kept at most, in bytes, and of all runs together.
+    static let outputLimit = 4 << 20
+    static let totalLimit = 64 << 20
+    /// For how long a run is still watched after its last follower has gone: they ask again and again.
+    static let watchTime = Duration.seconds(15)
+
+    private struct Output {
+        var taskID: String?
+        /// In the order in which they came, without gaps in either stream.
+        var chunks: [OutputChunk] = []
+        var ends: [OutputChunk.Stream: Int] = [:]
+        var size = 0
+        var changedAt: ContinuousClock.Instant
+    }
+
+    private struct State {
+        var watches: [Key: ContinuousClock.Instant] = [:]
+        var outputs: [Key: Output] = [:]
+        var size = 0
+        /// How many requests follow something now, and how often something has happened to it since the first of them.
+        var followed: [Key: (requests: Int, version: UInt64)] = [:]
+        var waiters: [Key: [UInt64: CheckedContinuation<Void, Never>]] = [:]
+        var lastID: UInt64 = 0
+        var isStopping = false
+    }
+
+    private let state = Mutex(State())
+    private let now: @Sendable () -> ContinuousClock.Instant
+
+    init(now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }) { self.now = now }
+
+    // MARK: Watches
+
+    /// - Returns: Whether nobody watched it before: the agent is to be told.
+    func watch(_ key: Key, for time: Duration = watchTime) -> Bool {
+        let now = now()
+        return state.withLock { state in
+            let end = now + time
+            let isNew = state.watches[key].map { $0 < now } ?? true
+            state.watches[key] = max(state.watches[key] ?? end, end)
+            return isNew
+        }
+    }
+
+    /// What of an agent's is watched now.
+    func watched(ofAgent agentID: String) -> Set<String> {
+        let now = now()
+        return state.withLock { state in
+            if state.watches.isEmpty { return [] }
+            state.watches = state.watches.filter { $0.value >= now }
+            return Set(state.watches.keys.filter { $0.agentID == agentID }.map(\.id))
+        }
+    }
+
+    func isWatched(_ ids: [String], ofAgent agentID: String) -> Bool {
+        let now = now()
+        return state.withLock { state in
+            ids.contains { state.watches[Key(agentID: agentID, id: $0)].map { $0 >= now } ?? false }
+        }
+    }
+
+    // MARK: Output
+
+    /// Keeps what of the pieces is new and follows what there is.
+    /// - Returns: Where each stream goes on.
+    func add(_ output: RunOutput, ofRun run: Key) -> [OutputChunk.Stream: Int] {
+        let now = now()
+        let ends = state.withLock { state -> [OutputChunk.Stream: Int] in
+            var kept = state.outputs[run] ?? Output(changedAt: now)
+            kept.taskID = output.taskID ?? kept.taskID
+            kept.changedAt = now
+            for chunk in output.chunks {
+                let end = kept.ends[chunk.stream] ?? 0
+                // A gap is filled by what the agent sends again.
+                guard chunk.offset <= end, let new = chunk.dropping(before: end) else { continue }
+                kept.ends[chunk.stream] = new.end
+                guard kept.size + new.bytes.count <= Self.outputLimit else { continue }
+                kept.chunks.append(new)
+                kept.size += new.bytes.count
+                state.size += new.bytes.count
+            }
+            state.outputs[run] = kept
+            dropOldest(&state, except: run)
+            return kept.ends
+        }
+        notify([run] + (output.taskID.map { [Key(agentID: run.agentID, id: $0)] } ?? []))
+        return ends
+    }
+
+    private func dropOldest(_ state: inout State, except run: Key) {
+        while state.size > Self.totalLimit || state.outputs.count > 10_000,
+            let oldest = state.outputs.filter({ $0.key != run }).min(by: { $0.value.changedAt < $1.value.changedAt })
+        {
+            state.size -= oldest.value.size
+            state.outputs[oldest.key] = nil
+        }
+    }
+
+    /// What a run has printed beyond these offsets.
+    func chunks(ofRun run: Key, beyond offsets: [OutputChunk.Stream: Int]) -> [OutputChunk] {
+        state.withLock { state in
+            (state.outputs[run]?.chunks ?? []).compactMap { $0.dropping(before: offsets[$0.stream] ?? 0) }
+        }
+    }
+
+    /// The run of a task that has printed something.
+    func run(ofTask task: Key) -> String? {
+        state.withLock { state in
+            state.outputs.first { $0.key.agentID == task.agentID && $0.value.taskID == task.id }?.key.id
+        }
+    }
+
+    /// A run has its result.
+    func end(task: Key, run: Key?) {
+        state.withLock { state in
+            state.watches[task] = nil
+            guard let run else { return }
+            state.watches[run] = nil
+            if let output = state.outputs.removeValue(forKey: run) { state.size -= output.size }
+        }
+        notify([task] + (run.map { [$0] } ?? []))
+    }
+
+    // MARK: Waiting
+
+    /// Follows something for as long as the body takes.
+    func following<T>(_ key: Key, _ body: () async throws -> T) async rethrows -> T {
+        state.withLock { $0.followed[key, default: (0, 0)].requests += 1 }
+        defer {
+            state.withLock { state in
+                state.followed[key]?.requests -= 1
+                if state.followed[key]?.requests == 0 { state.followed[key] = nil }
+            }
+        }
+        return try await body()
+    }
+
+    /// To be taken before what a follower is told is read.
+    func version(of key: Key) -> UInt64 { state.withLock { $0.followed[key]?.version ?? 0 } }
+
+    /// Waits until something has happened to what is followed, or for so long.
+    func wait(for key: Key, since version: UInt64, atMost limit: Duration) async {
+        let id = state.withLock { state in
+            state.lastID += 1
+            return state.lastID
+        }
+        let timer = Task {
+            try await Task.sleep(for: limit)
+            finish(key, id)
+        }
+        defer { timer.cancel() }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = state.withLock { state in
+                    if state.isStopping || Task.isCancelled || (state.followed[key]?.version ?? 0) != version {
+                        return true
+                    }
+                    state.waiters[key, default: [:]][id] = continuation
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            finish(key, id)
+        }
+    }
+
+    /// Something has happened to what is followed.
+    func notify(_ keys: [Key]) {
+        let woken = state.withLock { state in
+            keys.flatMap { key -> [CheckedContinuation<Void, Never>] in
+                state.followed[key]?.version += 1
+                return (state.waiters.removeValue(forKey: key) ?? [:]).map(\.value)
+            }
+        }
+        for waiter in woken { waiter.resume() }
+    }
+
+    /// Nobody waits from now on.
+    func stop() {
+        let woken = state.withLock { state in
+            state.isStopping = true
+            defer { state.waiters = [:] }
+            return state.waiters.values.flatMap(\.values)
+        }
+        for waiter in woken { waiter.resume() }
+    }
+
+    private func finish(_ key: Key, _ id: UInt64) {
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            defer { if state.waiters[key]?.isEmpty == true { state.waiters[key] = nil } }
+            return state.waiters[key]?.removeValue(forKey: id)
+        }
+        waiter?.resume()
+    }
+}

@@ -1,0 +1,106 @@
+/// What the backend wants of runs that are under way or about to begin (part 2 of the contract, "A run in progress").
+public struct RunRequests: Equatable, Sendable {
+    /// A run that is to be stopped.
+    public struct Cancel: Equatable, Sendable {
+        public enum Target: Hashable, Sendable {
+            /// A run under the agent's own id.
+            case run(String)
+            /// The one run of a one-off task.
+            case task(String)
+        }
+
+        public var target: Target
+        /// Who wants that, and why, as far as the backend says so.
+        public var by: String?
+        public var reason: String?
+
+        public init(_ target: Target, by: String? = nil, reason: String? = nil) {
+            self.target = target
+            self.by = by
+            self.reason = reason
+        }
+    }
+
+    /// Runs whose output is wanted while they run, by their own ids or those of their tasks.
+    public var watch: Set<String>
+    public var cancel: [Cancel]
+
+    public static let none = RunRequests()
+
+    public init(watch: Set<String> = [], cancel: [Cancel] = []) {
+        self.watch = watch
+        self.cancel = cancel
+    }
+}
+
+extension RunRequests.Cancel: Codable {
+    private enum CodingKeys: String, CodingKey {
+        case by, reason
+        case runID = "run_id"
+        case taskID = "task_id"
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        if let id = try container.decodeIfPresent(String.self, forKey: .runID) {
+            target = .run(id)
+        } else {
+            target = .task(try container.decode(String.self, forKey: .taskID))
+        }
+        by = try? container.decodeIfPresent(String.self, forKey: .by)
+        reason = try? container.decodeIfPresent(String.self, forKey: .reason)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        switch target {
+        case .run(let id): try container.encode(id, forKey: .runID)
+        case .task(let id): try container.encode(id, forKey: .taskID)
+        }
+        try container.encodeIfPresent(by, forKey: .by)
+        try container.encodeIfPresent(reason, forKey: .reason)
+    }
+}
+
+/// The whole answer of `GET /api/agent/tasks`.
+public struct TasksAnswer: Decodable, Sendable {
+    /// Nil where the list is as it was: the answer is about runs alone.
+    public var list: TaskList?
+    public var requests: RunRequests
+
+    private enum CodingKeys: String, CodingKey {
+        case data, unchanged, watch, cancel
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        let isUnchanged = (try? container.decodeIfPresent(Bool.self, forKey: .unchanged)) ?? false
+        list = isUnchanged ? nil : try container.decode(TaskList.self, forKey: .data)
+        // What can't be read here stands in no task's way.
+        requests = RunRequests(
+            watch: Set(
+                ((try? container.decodeIfPresent([Readable<String>].self, forKey: .watch)) ?? []).compactMap(\.value)),
+            cancel: ((try? container.decodeIfPresent([Readable<RunRequests.Cancel>].self, forKey: .cancel)) ?? [])
+                .compactMap(\.value))
+    }
+
+    /// What is read of the answer, with up to so many tasks.
+    public static func selection(limit: Int) -> JSONSelection {
+        guard case .object(var fields) = TaskList.selection(limit: limit) else {
+            return TaskList.selection(limit: limit)
+        }
+        fields["unchanged"] = .scalar
+        fields["watch"] = .value(byteLimit: requestsLimit)
+        fields["cancel"] = .value(byteLimit: requestsLimit)
+        return .object(fields)
+    }
+
+    private static let requestsLimit = 1 << 20
+
+    /// An element that may not be what is wanted.
+    private struct Readable<Value: Decodable>: Decodable {
+        var value: Value?
+
+        init(from decoder: any Decoder) throws { value = try? Value(from: decoder) }
+    }
+}

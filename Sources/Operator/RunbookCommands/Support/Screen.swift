@@ -1,0 +1,40 @@
+import Diagnostics
+import Foundation
+import Glibc
+
+/// What goes to a person's screen.
+enum Screen {
+    static func writeError(_ line: String) {
+        try? FileHandle.standardError.write(contentsOf: Data((line.withoutControlCharacters + "\n").utf8))
+    }
+
+    /// What a plugin printed, for a file or program as it is, for a person's screen without what could move its cursor.
+    static func write(_ bytes: Data, on output: FileHandle) {
+        let isScreen = isatty(output.fileDescriptor) == 1
+        let shown = isScreen ? Data(String(decoding: bytes, as: UTF8.self).withoutControlCharacters.utf8) : bytes
+        // Where nobody reads any more there is nobody to tell.
+        try? output.write(contentsOf: shown)
+    }
+
+    /// Whether somebody sits in front of it who can be asked.
+    static var isInteractive: Bool { isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1 }
+
+    /// Asks a question on standard error and reads a line.
+    static func ask(_ question: String, hidingAnswer: Bool = false) -> String? {
+        try? FileHandle.standardError.write(contentsOf: Data(question.utf8))
+        var before = termios()
+        let hides = hidingAnswer && tcgetattr(STDIN_FILENO, &before) == 0
+        if hides {
+            var hidden = before
+            hidden.c_lflag &= ~tcflag_t(ECHO)
+            tcsetattr(STDIN_FILENO, TCSANOW, &hidden)
+        }
+        defer {
+            if hides {
+                tcsetattr(STDIN_FILENO, TCSANOW, &before)
+                try? FileHandle.standardError.write(contentsOf: Data("\n".utf8))
+            }
+        }
+        return readLine()
+    }
+}
