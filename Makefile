@@ -14,9 +14,10 @@ help: ## This list
 setup: ## Install the Debian packages that are missing
 	@Scripts/install-dependencies.sh
 
-build: setup ## Build the agent and the backend for use, in .build/release
+build: setup ## Build the agent, the backend and the client for use, in .build/release
 	$(SWIFT) build -c release --static-swift-stdlib -j $(JOBS) --product runbook-agent
 	$(SWIFT) build -c release --static-swift-stdlib -j $(JOBS) --product runbook-backend
+	$(SWIFT) build -c release --static-swift-stdlib -j $(JOBS) --product runbook
 
 demo: setup ## Start the backend and the agent on this host and run the example
 	@Scripts/demo.sh

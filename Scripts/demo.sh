@@ -13,11 +13,12 @@ check=no
 [ "${1:-}" = "--check" ] && check=yes
 example=Examples/quickstart
 
-echo "Building the agent and the backend; the first time takes some minutes."
+echo "Building the agent, the backend and the client; the first time takes some minutes."
 flags=()
 [ "${CONFIGURATION:-debug}" = release ] && flags=(-c release --static-swift-stdlib)
 swift build ${flags[@]+"${flags[@]}"} --product runbook-agent
 swift build ${flags[@]+"${flags[@]}"} --product runbook-backend
+swift build ${flags[@]+"${flags[@]}"} --product runbook
 bin=$(swift build ${flags[@]+"${flags[@]}"} --show-bin-path)
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/runbook-demo.XXXXXX")
@@ -77,8 +78,17 @@ echo "The agent asks to be let in with the code $code. This demo approves that b
 echo "+ runbook-backend ${approve[*]}"
 "$bin/runbook-backend" "${approve[@]}" 2>&1 | label "approve"
 
+# And what an operator does, on whatever computer: a command, and its result.
+wait_for 60 'backend .*result stored.*Hello from the Test Plugin!' "The result of greet"
+RUNBOOK_TOKEN=$(grep -oE 'rba_[0-9a-f]+' "$log" | head -n 1)
+export RUNBOOK_URL=$address RUNBOOK_TOKEN
+echo '+ runbook run "Test Agent" greet'
+begin=${EPOCHREALTIME/[.,]/}
+"$bin/runbook" run "Test Agent" greet 2>&1 | label "runbook"
+end=${EPOCHREALTIME/[.,]/}
+echo "That took $(((end - begin) / 1000)) ms, from the key press to the result."
+
 if [ "$check" = yes ]; then
-    wait_for 60 'backend .*result stored.*Hello from the Test Plugin!' "The result of greet"
     wait_for 120 'backend .*result stored.*The square of 2 is 4' "The result of square"
     echo "Both results are stored."
     exit 0

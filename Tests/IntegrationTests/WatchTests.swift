@@ -71,6 +71,22 @@ import Testing
         }
     }
 
+    /// What it had printed by then comes first; nobody watched when it began.
+    @Test(arguments: ["in-process", "sandbox"])
+    func whoComesLateSeesItAll(_ isolation: String) async throws {
+        try await withAgent(isolation: isolation) { backend, plugin, folder in
+            let gate = folder.path("gate")
+            try await backend.addTask(
+                id: "talk", command: "\(plugin).talk", arguments: #"{"gate": "\#(gate)"}"#)
+            try await eventually("it is under way") { try await !backend.service.runsInProgress().isEmpty }
+            var seen = Seen()
+            try await seen.follow("talk", backend) { $0.text(.stdout) == "ä" && $0.text(.stderr) == "warned\n" }
+            _ = FileManager.default.createFile(atPath: gate, contents: nil)
+            try await seen.follow("talk", backend) { $0.run != nil }
+            #expect(seen.run?.result.stdout == "ä and on\n")
+        }
+    }
+
     /// What nobody watches is not told of.
     @Test func whatNobodyWatchesCostsNoRequest() async throws {
         try await withAgent { backend, plugin, _ in

@@ -23,6 +23,10 @@ public protocol Executor: Sendable {
     /// unless it ends by itself meanwhile. Does nothing where no such call is under way.
     func cancel(_ runID: String)
 
+    /// Has the call of a run whose ``OutputRelay`` has an observer tell that what it writes. Does nothing where no such call is
+    /// under way: one that begins later tells from its beginning on.
+    func observe(_ runID: String)
+
     /// Which of these functions the loaded plugin can't call: missing or not callable.
     func missingFunctions(among functions: [String], of id: PluginID) async -> [String]
 

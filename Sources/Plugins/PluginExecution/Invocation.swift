@@ -16,11 +16,17 @@ public struct Invocation: Sendable {
     /// Is told what the call writes while it runs, in the order in which its outcome has it.
     public var onOutput: OutputObserver?
 
+    /// Who is told where somebody comes to want that later; nil where nobody can.
+    public var relay: OutputRelay?
+
     /// Whether the run is to be stopped; nil where nobody can want that.
     public var cancellation: Cancellation?
 
     /// Asked right before the call begins; if not, its outcome says that it has not begun.
     public var mayBegin: @Sendable () -> Bool = { true }
+
+    /// Who is told from the beginning.
+    var observer: OutputObserver? { onOutput ?? relay?.observer }
 
     /// Whether the call may begin now.
     var isWanted: Bool { mayBegin() && cancellation?.request == nil }

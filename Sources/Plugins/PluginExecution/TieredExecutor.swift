@@ -105,6 +105,11 @@ public final class TieredExecutor: Executor {
         state.withLock { $0.sandbox }?.cancel(runID)
     }
 
+    public func observe(_ runID: String) {
+        inProcess.observe(runID)
+        state.withLock { $0.sandbox }?.observe(runID)
+    }
+
     public func stopStarting() {
         let sandbox = state.withLock { state in
             state.startsNothing = true

@@ -40,7 +40,7 @@ class CaptureTests(unittest.TestCase):
         capture = output.Capture(5, tap=7, stream=output.ERRORS)
         for part in ("abc", "def", "ghi"):
             capture.write(part)
-        self.assertEqual(output.host.emitted, [(7, 2, "abc"), (7, 2, "def")])
+        self.assertEqual(output.host.emitted, [(7, 2, 0, "abc"), (7, 2, 3, "def")])
 
     def test_a_cut_splits_no_character(self):
         capture = output.Capture(4)

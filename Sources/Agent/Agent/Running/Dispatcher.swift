@@ -52,7 +52,7 @@ public actor Dispatcher: Service {
         public var failed = 0
     }
 
-    let dependencies: Dependencies
+    nonisolated let dependencies: Dependencies
     let logger: Logger
     private let starts: AsyncStream<PlannedRun>
     private let startsContinuation: AsyncStream<PlannedRun>.Continuation
@@ -66,7 +66,7 @@ public actor Dispatcher: Service {
     private var isLookingAgain = false
     private var looksAtAll = false
     private let withdrawn = WithdrawnTasks()
-    let inProgress: RunsInProgress
+    nonisolated let inProgress: RunsInProgress
     var isStopping = false
     /// Runs that wait until the journal can be written again.
     private var unrecorded = 0

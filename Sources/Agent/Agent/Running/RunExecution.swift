@@ -73,7 +73,7 @@ struct RunExecution {
                     startedAt: start.startedAt))
             defer { inProgress.end(run) }
             invocation.cancellation = run.cancellation
-            if let output = run.output { invocation.onOutput = { output.append($0, $1) } }
+            invocation.relay = run.relay
             return .called(start, await dependencies.executor.execute(invocation), run.cancellation)
         }
     }

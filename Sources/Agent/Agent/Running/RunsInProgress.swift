@@ -11,8 +11,24 @@ struct RunInProgress: Sendable {
     let startedAt: Date
     let instant = ContinuousClock.now
     let cancellation = Cancellation()
+    let relay = OutputRelay()
     /// What it prints, where somebody watches it.
-    var output: LiveOutput?
+    private(set) var output: LiveOutput?
+
+    init(runID: String, task: TaskID, isOneOff: Bool, startedAt: Date) {
+        self.runID = runID
+        self.task = task
+        self.isOneOff = isOneOff
+        self.startedAt = startedAt
+    }
+
+    fileprivate mutating func watch() {
+        let output = LiveOutput()
+        relay.observe { output.append($0, $1) }
+        self.output = output
+    }
+
+    fileprivate func isAmong(_ ids: Set<String>) -> Bool { ids.contains(runID) || ids.contains(task.text) }
 }
 
 /// The runs that are under way, and what the backend wants of them: for whoever does not wait for the dispatcher.
@@ -36,8 +52,8 @@ final class RunsInProgress: Sendable {
     func begin(_ run: RunInProgress) -> RunInProgress {
         let (run, rings) = state.withLock { state in
             var run = run
-            if !state.watched.isEmpty, !state.watched.isDisjoint(with: [run.runID, run.task.text]) {
-                run.output = LiveOutput()
+            if !state.watched.isEmpty, run.isAmong(state.watched) {
+                run.watch()
             }
             state.runs[run.task] = run
             let rings = state.isAwaited || run.output != nil
@@ -52,8 +68,11 @@ final class RunsInProgress: Sendable {
     }
 
     func end(_ run: RunInProgress) {
-        state.withLock { if $0.runs[run.task]?.runID == run.runID { $0.runs[run.task] = nil } }
-        run.output?.close()
+        let ended = state.withLock { state -> RunInProgress? in
+            guard state.runs[run.task]?.runID == run.runID else { return nil }
+            return state.runs.removeValue(forKey: run.task)
+        }
+        ended?.output?.close()
     }
 
     /// All that are under way. Where there are none, the next rings ``arrival``.
@@ -83,9 +102,23 @@ final class RunsInProgress: Sendable {
     }
 
     /// Runs and tasks whose output is wanted from now on, and no others'.
-    func setWatched(_ ids: Set<String>) { state.withLock { $0.watched = ids } }
+    /// - Returns: ids of runs that are under way and were not watched before: the executor is to be told.
+    func setWatched(_ ids: Set<String>) -> [String] {
+        let new = state.withLock { state -> [String] in
+            state.watched = ids
+            if ids.isEmpty { return [] }
+            var new: [String] = []
+            for (task, run) in state.runs where run.output == nil && run.isAmong(ids) {
+                state.runs[task]?.watch()
+                new.append(run.runID)
+            }
+            return new
+        }
+        if !new.isEmpty { arrival.ring() }
+        return new
+    }
 
     func isWatched(_ run: RunInProgress) -> Bool {
-        state.withLock { !$0.watched.isDisjoint(with: [run.runID, run.task.text]) }
+        state.withLock { run.isAmong($0.watched) }
     }
 }

@@ -20,7 +20,7 @@ public struct RunControl: Sendable {
     /// Stops what is to be stopped, and keeps what is to come from beginning. To be called before the task list is taken up.
     /// - Returns: ids of runs that this agent doesn't know, for ``reportUnknown(_:)``.
     func accept(_ requests: RunRequests) async -> [String] {
-        dispatcher.inProgress.setWatched(requests.watch)
+        dispatcher.watch(requests.watch)
         var unknown: [String] = []
         for id in await dispatcher.cancel(requests.cancel) where await !isKnown(id) { unknown.append(id) }
         return unknown

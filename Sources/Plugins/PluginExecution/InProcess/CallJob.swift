@@ -35,6 +35,7 @@ final class CallJob: Job, @unchecked Sendable {
 
     var plugin: PluginID { invocation.pluginID }
     var runID: String? { invocation.runID }
+    var relay: OutputRelay? { invocation.relay }
     var cancellation: Cancellation? { invocation.cancellation }
     var kind: WorkerUse.Kind { .call }
     var lane: JobLane? { slot.lane }
@@ -75,7 +76,7 @@ final class CallJob: Job, @unchecked Sendable {
             callSlot.call(
                 invocation.function, of: version.instance, arguments: invocation.arguments, id: id,
                 outputLimit: outputLimit, resultLimit: resultLimit, runName: invocation.runID,
-                onOutput: invocation.onOutput, gil: gil)
+                onOutput: invocation.observer, gil: gil)
         }
     }
 

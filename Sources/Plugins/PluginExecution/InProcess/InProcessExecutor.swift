@@ -184,6 +184,8 @@ public final class InProcessExecutor: Executor {
 
     public func cancel(_ runID: String) { pool.cancel(runID) }
 
+    public func observe(_ runID: String) { pool.observe(runID) }
+
     public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?, keepsPrograms: Bool?) {
         guard let slot = state.withLock({ $0.plugins[id] }) else { return }
         slot.set(timeLimit: timeLimit, keepsPrograms: keepsPrograms ?? true)

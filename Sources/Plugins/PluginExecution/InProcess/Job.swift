@@ -13,6 +13,8 @@ protocol Job: AnyObject, Sendable {
     var runID: String? { get }
     /// Whether that run is to be stopped.
     var cancellation: Cancellation? { get }
+    /// Who wants to know what that run writes.
+    var relay: OutputRelay? { get }
     var kind: WorkerUse.Kind { get }
     /// Jobs of one lane run one at a time, or as many as the plugin allows.
     var lane: JobLane? { get }
@@ -52,6 +54,7 @@ typealias JobLane = Lane<any Job>
 extension Job {
     var runID: String? { nil }
     var cancellation: Cancellation? { nil }
+    var relay: OutputRelay? { nil }
     var endsWithAgent: Bool { true }
     /// Calls share the `workers`; loading and shutting down wait for none of them.
     var needsPermit: Bool { kind == .call }

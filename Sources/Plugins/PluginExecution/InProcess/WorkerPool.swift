@@ -169,6 +169,19 @@ final class WorkerPool: @unchecked Sendable {
         }
     }
 
+    /// A run's call tells what it writes.
+    func observe(_ runID: String) {
+        let call = withLock { () -> (slot: CallSlot, job: UInt64, relay: OutputRelay)? in
+            let worker = workers.values.first { $0.running?.job.runID == runID && $0.running?.begunAt != nil }
+            guard let running = worker?.running, let slot = worker?.slot, let relay = running.job.relay else {
+                return nil
+            }
+            return (slot, running.job.id, relay)
+        }
+        guard let call, let observer = call.relay.observer else { return }
+        interpreter.enqueue { gil in call.slot.observe(call.job, observer, gil: gil) }
+    }
+
     /// An interpreter that doesn't answer is waited for only shortly from now on.
     func beginShutdown() {
         withLock {

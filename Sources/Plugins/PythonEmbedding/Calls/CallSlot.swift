@@ -8,7 +8,7 @@ internal import Glibc
 public final class CallSlot: @unchecked Sendable {
     // More than a dozen properties: half of it is the thread, half the running call, and both are touched with the GIL alone.
     private let interpreter: PythonInterpreter
-    private let bootstrap: Bootstrap
+    let bootstrap: Bootstrap
     private let threadID: UInt
     private let json: JSONCoder
     private let state: UnsafeMutablePointer<PyThreadState>
@@ -16,7 +16,10 @@ public final class CallSlot: @unchecked Sendable {
     /// Whose code ran here last.
     private var lastPlugin: UInt64 = 0
     /// The running call as plugins' streams see it, and the number by which others name it.
-    private var running: (id: UInt64, call: PyPointer)?
+    private(set) var running: (id: UInt64, call: PyPointer)?
+    /// Whether somebody is told what the running call writes, and by which tap where that came later.
+    private(set) var isObserved = false
+    private var lateTap: OutputTap?
     /// What it has started, how many bytes of each stream it keeps, and the name by which its programs are marked.
     private var programs: RunPrograms?
     private var outputLimit = 0
@@ -237,8 +240,12 @@ public final class CallSlot: @unchecked Sendable {
             return .failure(gil.takeException(describedBy: bootstrap))
         }
         let call = PythonObject(owning: newCall)
-        let tap = onOutput.map(OutputTap.init)
-        defer { if let tap { gil.released { tap.close() } } }
+        let tap = onOutput.map { OutputTap($0) }
+        isObserved = tap != nil
+        defer {
+            if let tap = tap ?? lateTap { gil.released { tap.close() } }
+            lateTap = nil
+        }
         guard setLimit(outputLimit, of: call.pointer), setTap(tap, of: call.pointer),
             plugin.map({ PyObject_SetAttr(call.pointer, bootstrap.pluginName, $0.module) == 0 }) ?? true,
             let newToken = PyContextVar_Set(bootstrap.currentCall, call.pointer)
@@ -300,6 +307,8 @@ public final class CallSlot: @unchecked Sendable {
         ended.finish()
         return ended
     }
+
+    func setLateTap(_ tap: OutputTap) { (lateTap, isObserved) = (tap, true) }
 
     private func setLimit(_ limit: Int, of call: PyPointer) -> Bool {
         guard limit != 1 << 20 else { return true }

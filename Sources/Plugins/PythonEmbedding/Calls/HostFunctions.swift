@@ -63,20 +63,23 @@ enum HostFunctions {
         return PyLong_FromSsize_t(rb_json_room(value, PyLong_AsSsize_t(room), 1))
     }
 
-    /// `emit(tap, stream, text)`: a call has written something, and is observed.
+    /// `emit(tap, stream, start, text)`: a call has written something, so many characters from the beginning of the stream,
+    /// and is observed.
     private static func emit(_ arguments: UnsafePointer<PyPointer?>?, _ count: Int) -> PyPointer? {
-        guard let arguments, count == 3, let tap = arguments[0], let stream = arguments[1], let text = arguments[2]
+        guard let arguments, count == 4, let tap = arguments[0], let stream = arguments[1], let start = arguments[2],
+            let text = arguments[3]
         else {
-            rb_set_error(rb_exc_type_error(), "emit takes 3 arguments")
+            rb_set_error(rb_exc_type_error(), "emit takes 4 arguments")
             return nil
         }
         let gil = GIL()
         let number = UInt64(truncatingIfNeeded: PyLong_AsLong(tap))
         let descriptor = UInt64(truncatingIfNeeded: PyLong_AsLong(stream))
+        let place = PyLong_AsLong(start)
         if PyErr_Occurred() != nil { return nil }
         if let tap = OutputTap.find(number), let stream = StandardStream(rawValue: descriptor) {
             let text = gil.text(of: text)
-            gil.released { tap.emit(stream, text) }
+            gil.released { tap.emit(stream, text, at: place) }
         }
         return PythonObject(borrowing: rb_none()).take()
     }

@@ -22,6 +22,22 @@ final class OutputTap: Sendable {
     private struct State {
         /// Nil once it is closed.
         var observer: OutputObserver?
+        /// Of a tap that came when the call had written something already: what came before that was known.
+        var waiting: [(stream: StandardStream, text: String, start: Int)]?
+        /// Of such a tap: how many characters of each stream the observer has. Nil for one that was there from the beginning.
+        var told: [StandardStream: Int]?
+
+        mutating func tell(_ stream: StandardStream, _ text: String, at start: Int) {
+            guard let before = told?[stream, default: 0] else {
+                observer?(stream, text)
+                return
+            }
+            let scalars = text.unicodeScalars
+            let known = max(0, before - start)
+            guard known < scalars.count else { return }
+            told?[stream] = start + scalars.count
+            observer?(stream, known == 0 ? text : String(scalars.dropFirst(known)))
+        }
     }
 
     private let state: BlockingLock<State>
@@ -31,10 +47,11 @@ final class OutputTap: Sendable {
     private static let owner = getpid()
     private static let taps = BlockingLock<[UInt64: OutputTap]>([:])
 
-    init(_ observer: @escaping OutputObserver) {
+    /// - Parameter isLate: the call has begun: ``begin(output:errors:)`` follows.
+    init(_ observer: @escaping OutputObserver, isLate: Bool = false) {
         _ = Self.owner
         number = Self.lastNumber.add(1, ordering: .relaxed).newValue
-        state = BlockingLock(State(observer: observer))
+        state = BlockingLock(State(observer: observer, waiting: isLate ? [] : nil, told: isLate ? [:] : nil))
         Self.taps.withLock { $0[number] = self }
     }
 
@@ -44,8 +61,27 @@ final class OutputTap: Sendable {
     }
 
     /// May wait for the observer: not with the GIL.
-    func emit(_ stream: StandardStream, _ text: String) {
-        state.withLock { $0.observer?(stream, text) }
+    ///
+    /// - Parameter start: characters of the stream before it.
+    func emit(_ stream: StandardStream, _ text: String, at start: Int) {
+        state.withLock { state in
+            if state.waiting != nil {
+                state.waiting?.append((stream, text, start))
+            } else {
+                state.tell(stream, text, at: start)
+            }
+        }
+    }
+
+    /// What the call had written when this tap came.
+    func begin(output: String, errors: String) {
+        state.withLock { state in
+            guard let waiting = state.waiting else { return }
+            state.waiting = nil
+            if !output.isEmpty { state.tell(.output, output, at: 0) }
+            if !errors.isEmpty { state.tell(.errors, errors, at: 0) }
+            for piece in waiting { state.tell(piece.stream, piece.text, at: piece.start) }
+        }
     }
 
     /// When this returns the observer is called no more. May wait for it: not with the GIL.

@@ -8,6 +8,7 @@ final class Bootstrap: @unchecked Sendable {
     // More than a dozen properties: one for each object of Python that Swift calls.
     let currentCall: PyPointer
     let callClass: PyPointer
+    let attachOutput: PyPointer
     let finishOutput: PyPointer
     let hasMethod: PyPointer
     let scanJSON: PyPointer
@@ -48,6 +49,7 @@ final class Bootstrap: @unchecked Sendable {
         }
         currentCall = try name("current_call", of: "output")
         callClass = try name("Call", of: "output")
+        attachOutput = try name("attach", of: "output")
         finishOutput = try name("finish_output", of: "output")
         hasMethod = try name("has_method", of: "plugins")
         scanJSON = try name("scan_json", of: "results")

@@ -43,10 +43,11 @@ class Capture:
         self.size += len(text)
         if room > 0:
             part = text if len(text) <= room else text[:room]
+            start = self.size - len(text)
             self.kept.write(part)
             # Bytes may be a part of a character, or none.
             if self.tap and part:
-                host.emit(self.tap, self.stream, part)
+                host.emit(self.tap, self.stream, start, part)
         elif self.size > FLOOD * self.limit:
             # It would go on until its time limit.
             raise OutputLimitExceeded(f"{FLOOD * self.limit} characters")
@@ -220,6 +221,22 @@ def install_streams():
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
+
+
+def attach(call, tap):
+    """Has a running call told from here on what it writes, and returns what it has written to each stream.
+
+    What is written meanwhile may be told and be in what is returned: its place in the stream shows that.
+    """
+    call.tap = tap
+    texts = []
+    for capture in (call.out, call.err):
+        if capture is None:
+            texts.append("")
+        else:
+            capture.tap = tap
+            texts.append(capture.kept.getvalue())
+    return tuple(texts)
 
 
 def finish_output(call):

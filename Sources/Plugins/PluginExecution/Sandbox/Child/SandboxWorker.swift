@@ -183,6 +183,7 @@ public final class SandboxWorker: @unchecked Sendable {
     private enum Control {
         case ask(channel: Int, id: UInt64)
         case inject(channel: Int, id: UInt64)
+        case observe(channel: Int, id: UInt64)
         case listMissing(id: UInt64, [String])
     }
 
@@ -197,6 +198,10 @@ public final class SandboxWorker: @unchecked Sendable {
                 guard let slot = slots.withLock({ $0[channel] }) else { continue }
                 slot.programs(of: id)?.stop()
                 interpreter.enqueue { gil in slot.inject(into: id, gil: gil) }
+            case .observe(let channel, let id):
+                guard let slot = slots.withLock({ $0[channel] }) else { continue }
+                let observer = Self.sender(of: id, through: process.calls[channel])
+                interpreter.enqueue { gil in slot.observe(id, observer, gil: gil) }
             case .listMissing(let id, let functions):
                 interpreter.enqueue { [self] gil in answer(functions, id: id, gil: gil) }
             }
@@ -207,6 +212,7 @@ public final class SandboxWorker: @unchecked Sendable {
         switch kind {
         case SandboxMessage.ask: return .ask(channel: Int(try reader.integer()), id: try reader.integer())
         case SandboxMessage.inject: return .inject(channel: Int(try reader.integer()), id: try reader.integer())
+        case SandboxMessage.observe: return .observe(channel: Int(try reader.integer()), id: try reader.integer())
         case SandboxMessage.listMissing:
             let id = try reader.integer()
             var functions: [String] = []

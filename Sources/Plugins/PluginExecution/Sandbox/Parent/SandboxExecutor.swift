@@ -277,24 +277,25 @@ public final class SandboxExecutor: Executor {
         _ channel: Int, _ wake: WakeSignal
     ) -> Outcome {
         let (invocation, id) = (call.invocation, dependencies.nextID())
+        let observer = invocation.observer
         let order = CallOrder(
             id: id, function: invocation.function, arguments: invocation.arguments, limits: dependencies.limits,
-            sendsOutput: invocation.onOutput != nil)
+            sendsOutput: observer != nil)
         running.begin(
             id, plugin: invocation.pluginID, runID: invocation.runID, process: child.interpreterProcess, wake: wake)
         defer { running.end(id) }
         // It may have been cancelled while its process was made. From here on it is woken.
         guard invocation.isWanted else { return .notBegun(.notBegun, status: .interrupted) }
         // Only that it began: its end is not this process's.
-        observer?.codeBegins(
+        self.observer?.codeBegins(
             of: invocation.pluginID, runID: invocation.runID, scriptHash: version.image.scriptHash)
-        observer?.codeEnded()
+        self.observer?.codeEnded()
         let (date, start) = (Date(), ContinuousClock.now)
         var raw = SandboxRoundTrip.RawOutput()
         let end = dependencies.roundTrip(
             on: child, channel: channel, deadline: bound.deadline,
             cpuLimit: version.kind.policy.cpuTime, stopDescriptor: stopSignal.descriptor,
-            wake: wake, cancellation: invocation.cancellation, onOutput: invocation.onOutput
+            wake: wake, cancellation: invocation.cancellation, onOutput: observer, relay: invocation.relay
         ).run(order, raw: &raw)
         guard let end else { return .rejected(.argumentsTooLarge, isolation: child.isolation) }
         let duration = start.duration(to: .now)
@@ -330,6 +331,8 @@ public final class SandboxExecutor: Executor {
     // MARK: Stopping
 
     public func cancel(_ runID: String) { running.wake(runID) }
+
+    public func observe(_ runID: String) { running.wake(runID) }
 
     public func stopStarting() { stopping.startsNothing.store(true, ordering: .releasing) }
 

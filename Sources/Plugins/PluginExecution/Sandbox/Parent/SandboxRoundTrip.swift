@@ -26,6 +26,8 @@ struct SandboxRoundTrip {
     let cancellation: Cancellation?
     /// Is told what the process says that the call writes; nil where it was not asked to say that.
     let onOutput: OutputObserver?
+    /// Who may come to want that while the call goes on.
+    let relay: OutputRelay?
 
     enum End<Value> {
         case answered(Value, stoppedBy: StopStep?)
@@ -74,6 +76,7 @@ struct SandboxRoundTrip {
         wire.limit = order.answerLimit
         var (sent, told) = (0, 0)
         var stage = Stage.running
+        var observer = onOutput
         let start = ContinuousClock.now
         var deadline = deadline
         var nextCPUCheck = cpuLimit.map { start + min($0 / 4, .milliseconds(250)) }
@@ -90,7 +93,7 @@ struct SandboxRoundTrip {
                     return .output(try OutputMessage(from: &reader))
                 }) {
                     guard case .answer(let value) = said else {
-                        try tell(said, of: order.id, told: &told)
+                        try tell(said, of: order.id, to: observer, told: &told)
                         continue
                     }
                     // Our own code in the child reads the order first, and says no more than that.
@@ -111,6 +114,10 @@ struct SandboxRoundTrip {
                     deadline = now
                 }
                 if events.wake { self.wake?.clear() }
+                if observer == nil, sent == message.count, let late = relay?.observer {
+                    observer = late
+                    tell(SandboxMessage.observe, of: order.id)
+                }
                 if case .running = stage, let cancellation, cancellation.request != nil {
                     cancellation.begin()
                     deadline = now
@@ -139,13 +146,15 @@ struct SandboxRoundTrip {
     }
 
     /// Hands on what the process says that its call writes: no more than would be kept.
-    private func tell<Value>(_ message: Message<Value>, of id: UInt64, told: inout Int) throws(WireError) {
-        guard case .output(let output) = message, let onOutput, output.id == id else { throw .malformed }
+    private func tell<Value>(
+        _ message: Message<Value>, of id: UInt64, to observer: OutputObserver?, told: inout Int
+    ) throws(WireError) {
+        guard case .output(let output) = message, let observer, output.id == id else { throw .malformed }
         // In the unit in which the child counts what it keeps. None is empty, so that the number of messages has a bound.
         let count = output.text.unicodeScalars.count
         told += count
         guard count > 0, told <= 2 * (outputLimit + 1) else { throw .malformed }
-        onOutput(output.stream, output.text)
+        observer(output.stream, output.text)
     }
 
     private static let processors = max(1, ProcessInfo.processInfo.activeProcessorCount)

@@ -372,12 +372,12 @@ struct SandboxDependencies: Sendable {
     func roundTrip(
         on child: SandboxChild, channel: Int, deadline: ContinuousClock.Instant?, cpuLimit: Duration? = nil,
         stopDescriptor: Int32? = nil, endsOnStop: Bool = false, wake: WakeSignal? = nil,
-        cancellation: Cancellation? = nil, onOutput: OutputObserver? = nil
+        cancellation: Cancellation? = nil, onOutput: OutputObserver? = nil, relay: OutputRelay? = nil
     ) -> SandboxRoundTrip {
         SandboxRoundTrip(
             child: child, channel: channel, deadline: deadline, policy: policy,
             floodLimit: 64 * limits.output, outputLimit: limits.output, cpuLimit: cpuLimit,
             stopDescriptor: stopDescriptor, endsOnStop: endsOnStop, wake: wake,
-            cancellation: cancellation, onOutput: onOutput)
+            cancellation: cancellation, onOutput: onOutput, relay: relay)
     }
 }

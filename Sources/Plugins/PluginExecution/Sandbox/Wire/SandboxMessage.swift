@@ -17,6 +17,7 @@ enum SandboxMessage {
     static let ask: UInt32 = 21
     static let inject: UInt32 = 22
     static let listMissing: UInt32 = 23
+    static let observe: UInt32 = 24
     static let missing: UInt32 = 33
     // On the request channel, from the process and back.
     static let request: UInt32 = 40

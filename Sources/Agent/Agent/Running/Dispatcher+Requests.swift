@@ -2,7 +2,7 @@ import AgentModel
 import Logging
 import PluginExecution
 
-/// Runs that somebody wants to be stopped.
+/// Runs that somebody wants to watch, or to be stopped.
 extension Dispatcher {
     /// Stops the runs that the backend lists now as cancelled, and takes back those that have not begun. A one-off that is
     /// not listed yet doesn't begin when it is.
@@ -47,5 +47,10 @@ extension Dispatcher {
     func startAtOnce(_ task: TaskID) {
         guard !isStopping, let run = queue.startAtOnce(task) else { return }
         start(run)
+    }
+
+    /// Has these runs, and the runs of these tasks, tell what they print, and no others.
+    nonisolated func watch(_ ids: Set<String>) {
+        for runID in inProgress.setWatched(ids) { dependencies.executor.observe(runID) }
     }
 }
