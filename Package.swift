@@ -20,6 +20,7 @@ let package = Package(
         .library(name: "PythonEmbedding", targets: ["PythonEmbedding"]),
         .library(name: "PluginExecution", targets: ["PluginExecution"]),
         .library(name: "PluginStore", targets: ["PluginStore"]),
+        .library(name: "ReferenceBackend", targets: ["ReferenceBackend"]),
         .library(name: "RunJournal", targets: ["RunJournal"]),
         .library(name: "Sandbox", targets: ["Sandbox"]),
     ],

@@ -26,6 +26,7 @@ let package = Package(
                 .product(name: "PluginExecution", package: "runbook-agent"),
                 .product(name: "PluginStore", package: "runbook-agent"),
                 .product(name: "PythonEmbedding", package: "runbook-agent"),
+                .product(name: "ReferenceBackend", package: "runbook-agent"),
                 .product(name: "RunJournal", package: "runbook-agent"),
                 .product(name: "Sandbox", package: "runbook-agent"),
             ],

@@ -89,12 +89,17 @@ mebibyte_inside=$(median sandbox,_1_MiB high)
 start=$(median sandbox,_start nanoseconds)
 child_memory=$(median sandbox,_start kibibytes)
 replacement=$(median sandbox,_replacement nanoseconds)
+way_basis=$(median whole_way nanoseconds)
+way=$(median whole_way middle)
+way_many=$(median whole_way large)
+way_sandbox=$(median whole_way high)
 
 awk -v floor="$floor" -v handover="$handover" -v call="$call" -v roundtrip="$roundtrip" -v cron="$cron" \
     -v load="$load" -v memory="$memory" -v both="$both" -v delivery="$delivery" -v journal="$journal" \
     -v neither="$neither" -v child="$child" -v sandbox="$sandbox" -v sandbox99="$sandbox99" \
     -v mebibyte="$mebibyte" -v mebibyte_inside="$mebibyte_inside" -v start="$start" \
-    -v child_memory="$child_memory" -v replacement="$replacement" '
+    -v child_memory="$child_memory" -v replacement="$replacement" \
+    -v way_basis="$way_basis" -v way="$way" -v way_many="$way_many" -v way_sandbox="$way_sandbox" '
     function row(name, figure, limit, unit, basis, verdict) {
         verdict = figure <= limit ? "ok" : "OVER"
         if (figure > limit) over = 1
@@ -119,6 +124,14 @@ awk -v floor="$floor" -v handover="$handover" -v call="$call" -v roundtrip="$rou
         row("sandbox: start of a child until ready", start / 1e6, 60, "ms", "")
         row("sandbox: memory of an idle child", child_memory / 1024, 8, "MB", "private, its keeper included")
         row("sandbox: replacing a wedged child", replacement / 1e6, 20, "ms", "from its end to the next answer")
+        # The floor is a thousandth of it.
+        way_basis += floor
+        printf "%-40s %10.2f %10s %-4s\n", "2 bare HTTP round trips, 4 fdatasync", way_basis / 1e6, "", "ms"
+        row("task created -> result stored", way / 1e6, 1.5 * way_basis / 1e6, "ms",
+            sprintf("1.5 x that; it is %.2f x", way / way_basis))
+        row("the same with 10,000 schedules listed", way_many / 1e6, 1.5 * way_basis / 1e6, "ms",
+            sprintf("1.5 x the same; it is %.2f x", way_many / way_basis))
+        printf "%-40s %10.2f %10s %-4s\n", "the same in the sandbox, one schedule", way_sandbox / 1e6, "", "ms"
         row("cron: next fire time, median", cron / 1e3, 1, "µs", "over the vectors of the tests")
         row("load 1,000 plugins of 10 commands", load / 1e9, 2, "s", "")
         row("memory of an idle plugin, at 1,000", memory / 1000, 100, "KiB", "resident, its thread included")

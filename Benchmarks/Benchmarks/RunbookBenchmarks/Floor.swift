@@ -35,8 +35,10 @@ enum Floor {
     /// Nanoseconds that this thread was on a processor, which is what the worker's calls are measured in too
     /// (clock_gettime(2)).
     private static func threadTime() -> Int {
-        var time = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-        return time.tv_sec * 1_000_000_000 + time.tv_nsec
+        // As two numbers: whose `timespec` it is depends on what else is in the build.
+        withUnsafeTemporaryAllocation(of: Int.self, capacity: 2) { time in
+            time.withMemoryRebound(to: timespec.self) { _ = clock_gettime(CLOCK_THREAD_CPUTIME_ID, $0.baseAddress) }
+            return time[0] * 1_000_000_000 + time[1]
+        }
     }
 }

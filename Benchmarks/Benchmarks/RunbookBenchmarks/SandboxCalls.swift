@@ -19,10 +19,11 @@ enum SandboxCalls {
     }
 
     /// The executable that users run, built for release.
-    private static var host: SandboxHost {
-        let file = URL(filePath: #filePath).appending(path: "../../../../.build/release/runbook-agent")
-        return SandboxHost(executable: file.standardized.path())
+    static var executable: String {
+        URL(filePath: #filePath).appending(path: "../../../../.build/release/runbook-agent").standardized.path()
     }
+
+    private static var host: SandboxHost { SandboxHost(executable: executable) }
 
     // MARK: What a child costs at least
 

@@ -95,7 +95,8 @@ public struct TasksAnswer: Decodable, Sendable {
         return .object(fields)
     }
 
-    private static let requestsLimit = 1 << 20
+    /// More than our backend ever lists: 10,000 cancels, each with who and why.
+    private static let requestsLimit = 8 << 20
 
     /// An element that may not be what is wanted.
     private struct Readable<Value: Decodable>: Decodable {

@@ -344,6 +344,11 @@ public actor Dispatcher: Service {
         }
         if case .postponed = ending {
             queue.finish(run, isHeldAgain: true)
+            if run.scheduledFor == nil, inProgress.cancellation(ofTask: run.task.key) != nil {
+                // It came while the run looked for its plugin.
+                startAtOnce(run.task.key)
+                return
+            }
             // Its plugin may be back by now, and nobody would look again.
             if version == catalogVersion { _ = queue.wait(run) } else { await enqueue(run) }
         } else {

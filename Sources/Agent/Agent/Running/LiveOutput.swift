@@ -25,15 +25,23 @@ final class LiveOutput: Sendable {
     func append(_ stream: StandardStream, _ text: String) {
         let stream: OutputChunk.Stream = stream == .output ? .stdout : .stderr
         state.withLock { state in
-            let offset = state.ends[stream] ?? 0
-            let bytes = Data(text.utf8)
-            // Many small writes are few pieces.
-            if let last = state.chunks.last, last.stream == stream, last.bytes.count + bytes.count <= Self.pieceSize {
-                state.chunks[state.chunks.count - 1].bytes.append(bytes)
-            } else {
-                state.chunks.append(OutputChunk(stream: stream, offset: offset, bytes: bytes))
+            var rest = Data(text.utf8)[...]
+            while !rest.isEmpty {
+                let offset = state.ends[stream] ?? 0
+                // Many small writes are few pieces, and a large one is several.
+                let last = state.chunks.count - 1
+                var room = Self.pieceSize
+                let continues = last >= 0 && state.chunks[last].stream == stream
+                if continues { room -= state.chunks[last].bytes.count }
+                let bytes = rest.prefix(room > 0 ? room : Self.pieceSize)
+                rest = rest.dropFirst(bytes.count)
+                if continues, room > 0 {
+                    state.chunks[last].bytes.append(bytes)
+                } else {
+                    state.chunks.append(OutputChunk(stream: stream, offset: offset, bytes: Data(bytes)))
+                }
+                state.ends[stream] = offset + bytes.count
             }
-            state.ends[stream] = offset + bytes.count
         }
         change.ring()
     }

@@ -17,13 +17,23 @@ struct ProgressReporter: Service {
 
     /// From when on a run is told of.
     private static let firstReport = Duration.seconds(1)
+    private static let retryPause = Duration.seconds(30)
+    private static let unwantedPause = Duration.seconds(2)
     private static let beat = Duration.milliseconds(500)
     /// Between two pieces of one run's output.
     private static let pace = Duration.milliseconds(100)
 
     /// What is remembered of runs that were told of.
     private final class Mutexed: Sendable {
-        let value = Mutex<(told: Set<String>, sending: Set<String>, isRefused: Bool)>(([], [], false))
+        struct State {
+            /// Runs that the backend was told of, and that it is being told of or was not long ago.
+            var told: Set<String> = []
+            /// Runs whose output is being sent, or isn't wanted.
+            var sending: Set<String> = []
+            var isRefused = false
+        }
+
+        let value = Mutex(State())
     }
 
     init(
@@ -88,10 +98,11 @@ struct ProgressReporter: Service {
             // It doesn't know the request, or not the run's task: asked no more until the agent restarts.
             state.value.withLock { $0.isRefused = true }
         } catch {
-            // The next beat tries again.
+            // Later, as often as any request that fails.
             logger.debug(
                 "could not report a run in progress: \(error.message)",
                 metadata: ["run_id": "\(run.runID)", "code": "\(error.code)"])
+            try? await Task.sleep(for: Self.retryPause)
             state.value.withLock { _ = $0.told.remove(run.runID) }
         }
     }
@@ -104,6 +115,7 @@ struct ProgressReporter: Service {
 
     /// Sends the first piece at once and the others at a pace, until the run ends or nobody watches it any more.
     private func send(_ output: LiveOutput, of run: RunInProgress) async {
+        var failures = 0
         while !Task.isCancelled, !output.isClosed {
             let chunks = output.unsent()
             guard !chunks.isEmpty else {
@@ -112,13 +124,19 @@ struct ProgressReporter: Service {
             }
             do throws(BackendError) {
                 let answer = try await client.send(RunOutput(taskID: run.task.text, chunks: chunks), ofRun: run.runID)
-                guard case .taken(let receipt) = answer else { break }
+                guard case .taken(let receipt) = answer else {
+                    // Nobody watches it at this moment; somebody may again without the list being another.
+                    try? await Task.sleep(for: Self.unwantedPause)
+                    continue
+                }
                 output.sent(chunks, receipt)
+                failures = 0
             } catch {
                 logger.debug(
                     "could not send output of a run: \(error.message)",
                     metadata: ["run_id": "\(run.runID)", "code": "\(error.code)"])
-                try? await Task.sleep(for: .seconds(1))
+                failures += 1
+                try? await Task.sleep(for: .seconds(min(30, 1 << min(failures, 5))))
             }
             if !output.isClosed { try? await Task.sleep(for: Self.pace) }
         }

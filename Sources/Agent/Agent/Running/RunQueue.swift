@@ -99,6 +99,12 @@ struct RunQueue: Sendable {
     /// Whether the task is held as this run, and not as another by now.
     func holds(_ run: PlannedRun) -> Bool { held[run.task.key]?.run == run }
 
+    /// The same, and that its turn has not come.
+    private func isBeforeItsTurn(_ run: PlannedRun) -> Bool {
+        guard let known = held[run.task.key], known.run == run else { return false }
+        return !known.isRunning
+    }
+
     func isWaiting(_ run: PlannedRun) -> Bool { waiting[run.task.key] == run }
 
     /// The command of a task that is queued, waits or runs; nil for any other.
@@ -175,7 +181,7 @@ struct RunQueue: Sendable {
     ///
     /// - Returns: whether that reason was not said of it before.
     mutating func wait(_ run: PlannedRun, reason: String? = nil) -> Bool {
-        guard holds(run) else { return false }
+        guard isBeforeItsTurn(run) else { return false }
         waiting[run.task.key] = run
         waitingFor[run.question, default: []].insert(run.task.key)
         guard let reason, held[run.task.key]?.reason != reason else { return false }
@@ -219,7 +225,7 @@ struct RunQueue: Sendable {
 
     /// Lines a run up that is held and that there is a plugin for.
     mutating func queue(_ run: PlannedRun, in group: Group) {
-        guard let number = held[run.task.key]?.number, holds(run) else { return }
+        guard let number = held[run.task.key]?.number, isBeforeItsTurn(run) else { return }
         stopWaiting(run)
         held[run.task.key]?.reason = nil
         held[run.task.key]?.state = .queued(group)

@@ -33,8 +33,10 @@ public struct RunControl: Sendable {
         do { return try await journal.reader.run(id) != nil } catch { return true }
     }
 
-    /// Tells the backend that there is nothing to cancel. What fails is told when the cancel is listed again.
-    func reportUnknown(_ ids: [String]) async {
+    /// Tells the backend that there is nothing to cancel.
+    /// - Returns: whether the backend knows: otherwise it is to list all again.
+    func reportUnknown(_ ids: [String]) async -> Bool {
+        var isTold = true
         for id in ids {
             do throws(BackendError) {
                 _ = try await client.report(RunProgress(status: .unknown), of: id)
@@ -42,7 +44,9 @@ public struct RunControl: Sendable {
                 logger.debug(
                     "could not tell the backend that a run is unknown: \(error.message)",
                     metadata: ["run_id": "\(id)", "code": "\(error.code)"])
+                isTold = false
             }
         }
+        return isTold
     }
 }

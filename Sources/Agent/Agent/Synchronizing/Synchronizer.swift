@@ -328,7 +328,7 @@ public actor Synchronizer: Service {
             tasksETag = answer.etag
             await dependencies.tasks.takeUpAgain()
         }
-        await dependencies.runs.reportUnknown(unknown)
+        if await !dependencies.runs.reportUnknown(unknown) { tasksETag = nil }
     }
 }
 

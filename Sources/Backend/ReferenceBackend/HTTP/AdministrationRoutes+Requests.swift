@@ -58,7 +58,7 @@ extension AdministrationRoutes {
     /// A short text that agents log and put into results.
     private static func note(_ name: String, in fields: RequestFields) throws(ReferenceBackendError) -> String? {
         guard let text = try fields.optionalString(name), !text.isEmpty else { return nil }
-        guard text.utf8.count <= 500 else { throw .invalidField(name, problem: "it is longer than 500 bytes") }
+        guard text.utf8.count <= 200 else { throw .invalidField(name, problem: "it is longer than 200 bytes") }
         return text.withoutControlCharacters
     }
 

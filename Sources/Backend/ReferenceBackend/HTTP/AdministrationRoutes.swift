@@ -1,6 +1,7 @@
 import AgentModel
 import Diagnostics
 import Hummingbird
+import ServiceLifecycle
 
 /// The administration API over HTTP: `/admin/api` and what is under it.
 struct AdministrationRoutes: Sendable {
@@ -91,9 +92,13 @@ struct AdministrationRoutes: Sendable {
         }
         group.get("/tasks/{id}/run") { request, context in
             let (offsets, state, limit) = try followRequest(in: request)
+            let id = try context.pathParameter("id")
             return try JSONReply.make(
-                try await service.followTask(
-                    try context.pathParameter("id"), beyond: offsets, since: state, atMost: limit))
+                try await withGracefulShutdownHandler {
+                    try await service.followTask(id, beyond: offsets, since: state, atMost: limit)
+                } onGracefulShutdown: {
+                    service.live.stop()
+                })
         }
         group.post("/tasks/{id}/cancel") { request, context in
             let id = try context.pathParameter("id")

@@ -27,7 +27,8 @@ extension BackendService {
         let delivery = try await storage.write { [result, now = now(), maximumAgentStorage] storage in
             // Before the task is looked for: it may have been deleted since the first delivery.
             if let known = try Self.run(withKeyOf: result, ofTask: taskID, from: agentID, in: storage) {
-                try storage.endRun(known.result.runID, ofTask: taskID, agentID: agentID)
+                try storage.endRun(
+                    known.result.runID, ofTask: taskID, agentID: agentID, startedAt: known.result.startedAt)
                 return Delivery.repeated(known)
             }
             let task = try storage.requireTask(taskID)
@@ -40,7 +41,8 @@ extension BackendService {
                 throw ReferenceBackendError.agentStorageFull(agentID: agentID, limit: maximumAgentStorage)
             }
             try storage.insert(run)
-            try storage.endRun(run.result.runID, ofTask: taskID, agentID: agentID)
+            try storage.endRun(
+                run.result.runID, ofTask: taskID, agentID: agentID, startedAt: run.result.startedAt)
             return .stored(run)
         }
         live.end(

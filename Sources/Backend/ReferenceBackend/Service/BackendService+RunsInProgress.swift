@@ -6,21 +6,22 @@ import Foundation
 
 extension BackendService {
     /// Takes in how a run is doing: that it is under way, or that the agent knows none of that id and has nothing to stop.
-    /// - Throws: `ReferenceBackendError.notFound` for a task that isn't this agent's; `.invalidField`.
+    /// - Throws: `ReferenceBackendError.invalidField`.
     public func note(_ progress: RunProgress, ofRun runID: String, from agentID: String) async throws {
         try Self.checkRunID(runID, field: "run_id")
         switch progress.status {
         case .unknown:
             try await changing([agentID]) { storage in
                 guard let run = try storage.runInProgress(runID, ofAgent: agentID) else { return }
-                try storage.endRun(runID, ofTask: run.taskID, agentID: agentID)
+                try storage.endRun(runID, ofTask: run.taskID, agentID: agentID, startedAt: nil)
             }
         case .running:
             guard let taskID = progress.taskID else {
                 throw ReferenceBackendError.invalidField("task_id", problem: "it is missing")
             }
             try await storage.write { [now = now()] storage in
-                let task = try Self.task(taskID, of: agentID, in: storage)
+                // One that was deleted meanwhile is no reason for the agent to tell of no other.
+                guard let task = try storage.task(taskID), task.agentID == agentID else { return }
                 // It may be over already: what an agent sends can overtake itself.
                 guard try storage.run(runID, ofAgent: agentID) == nil else { return }
                 try storage.insertRunInProgress(
@@ -42,6 +43,10 @@ extension BackendService {
         guard live.isWatched([runID] + (output.taskID.map { [$0] } ?? []), ofAgent: agentID) else {
             throw ReferenceBackendError.notFound(.run, id: runID)
         }
+        // It may be over: what an agent sends can overtake itself.
+        guard try await storage.read({ try $0.run(runID, ofAgent: agentID) }) == nil else {
+            throw ReferenceBackendError.notFound(.run, id: runID)
+        }
         return live.add(output, ofRun: LiveRuns.Key(agentID: agentID, id: runID))
     }
 
@@ -51,13 +56,6 @@ extension BackendService {
             watch: live.watched(ofAgent: agentID), cancel: try await storage.read { try $0.cancels(ofAgent: agentID) })
     }
 
-    private static func task(
-        _ id: String, of agentID: String, in storage: any StorageReader
-    ) throws -> RegisteredTask {
-        let task = try storage.requireTask(id)
-        guard task.agentID == agentID else { throw ReferenceBackendError.notFound(.task, id: id) }
-        return task
-    }
 }
 
 // MARK: What people want
@@ -80,6 +78,7 @@ extension BackendService {
                     "id", problem: "the task has a schedule; cancel one of its runs, or disable the task")
             }
             guard try storage.runCount(ofTask: id) == 0 else { throw ReferenceBackendError.hasEnded(task: id) }
+            try Self.checkCancels(ofAgent: task.agentID, in: storage)
             try storage.insertCancel(ofRun: nil, ofTask: id, agentID: task.agentID, by: by, reason: reason, at: now)
         }
     }
@@ -91,6 +90,7 @@ extension BackendService {
         let runs = try await storage.write { [now = now()] storage in
             let runs = try storage.runsInProgress(withID: runID)
             for run in runs {
+                try Self.checkCancels(ofAgent: run.agentID, in: storage)
                 try storage.insertCancel(
                     ofRun: runID, ofTask: run.taskID, agentID: run.agentID, by: by, reason: reason, at: now)
             }
@@ -99,6 +99,15 @@ extension BackendService {
         guard !runs.isEmpty else { throw ReferenceBackendError.notFound(.run, id: runID) }
         waits.wake(runs.map(\.agentID))
     }
+
+    /// An agent reads all of them with each list: one that is away must not come back to more than it can read.
+    private static func checkCancels(ofAgent agentID: String, in storage: any StorageWriter) throws {
+        guard try storage.cancelCount(ofAgent: agentID) >= mostCancels else { return }
+        throw ReferenceBackendError.invalidField(
+            "id", problem: "\(mostCancels) cancels wait for this agent already; delete the tasks instead")
+    }
+
+    private static let mostCancels = 10_000
 
     /// Has an agent tell what the run of a task prints, from its beginning on, for so long.
     func watchTask(_ id: String, of agentID: String) {
@@ -123,6 +132,7 @@ extension BackendService {
                 let view = try await view(ofTask: id, key, beyond: offsets)
                 let left = ContinuousClock.now.duration(to: end)
                 if view.state == .ended || !view.chunks.isEmpty || view.state != state || left <= .zero { return view }
+                if Task.isCancelled || live.isStopping { return view }
                 watchTask(id, of: key.agentID)
                 await live.wait(for: key, since: version, atMost: min(left, LiveRuns.watchTime / 2))
             }
@@ -137,10 +147,10 @@ extension BackendService {
             return (try newest.flatMap { try storage.run($0.id) }, try storage.runsInProgress(ofTask: id).last)
         }
         // Of a schedule the last result is of another run than the one under way.
-        if let run, inProgress == nil, try await task(id).document.cron == nil {
+        if let run, try await task(id).document.cron == nil {
             return RunView(state: .ended, runID: run.result.runID, chunks: [], run: run)
         }
-        guard let runID = live.run(ofTask: key) ?? inProgress?.runID else {
+        guard let runID = inProgress?.runID ?? live.run(ofTask: key) else {
             return RunView(state: .waiting, runID: nil, chunks: [], run: nil)
         }
         let chunks = live.chunks(ofRun: LiveRuns.Key(agentID: key.agentID, id: runID), beyond: offsets)

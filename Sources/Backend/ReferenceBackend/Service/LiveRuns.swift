@@ -15,6 +15,8 @@ final class LiveRuns: Sendable {
     /// What of a run's output is kept at most, in bytes, and of all runs together.
     static let outputLimit = 4 << 20
     static let totalLimit = 64 << 20
+    /// What a piece takes beside its bytes, about.
+    private static let chunkOverhead = 128
     /// For how long a run is still watched after its last follower has gone: they ask again and again.
     static let watchTime = Duration.seconds(15)
 
@@ -27,13 +29,23 @@ final class LiveRuns: Sendable {
         var changedAt: ContinuousClock.Instant
     }
 
+    private struct Waiter {
+        let continuation: CheckedContinuation<Void, Never>
+        let timer: Task<Void, any Error>
+
+        func end() {
+            timer.cancel()
+            continuation.resume()
+        }
+    }
+
     private struct State {
         var watches: [Key: ContinuousClock.Instant] = [:]
         var outputs: [Key: Output] = [:]
         var size = 0
         /// How many requests follow something now, and how often something has happened to it since the first of them.
         var followed: [Key: (requests: Int, version: UInt64)] = [:]
-        var waiters: [Key: [UInt64: CheckedContinuation<Void, Never>]] = [:]
+        var waiters: [Key: [UInt64: Waiter]] = [:]
         var lastID: UInt64 = 0
         var isStopping = false
     }
@@ -89,9 +101,17 @@ final class LiveRuns: Sendable {
                 guard chunk.offset <= end, let new = chunk.dropping(before: end) else { continue }
                 kept.ends[chunk.stream] = new.end
                 guard kept.size + new.bytes.count <= Self.outputLimit else { continue }
-                kept.chunks.append(new)
-                kept.size += new.bytes.count
-                state.size += new.bytes.count
+                // Many small pieces would take more than what is in them.
+                let last = kept.chunks.count - 1
+                if last >= 0, kept.chunks[last].stream == new.stream, kept.chunks[last].end == new.offset {
+                    kept.chunks[last].bytes.append(new.bytes)
+                    kept.size += new.bytes.count
+                    state.size += new.bytes.count
+                } else {
+                    kept.chunks.append(new)
+                    kept.size += new.bytes.count + Self.chunkOverhead
+                    state.size += new.bytes.count + Self.chunkOverhead
+                }
             }
             state.outputs[run] = kept
             dropOldest(&state, except: run)
@@ -120,7 +140,8 @@ final class LiveRuns: Sendable {
     /// The run of a task that has printed something.
     func run(ofTask task: Key) -> String? {
         state.withLock { state in
-            state.outputs.first { $0.key.agentID == task.agentID && $0.value.taskID == task.id }?.key.id
+            let ofTask = state.outputs.filter { $0.key.agentID == task.agentID && $0.value.taskID == task.id }
+            return ofTask.max { $0.value.changedAt < $1.value.changedAt }?.key.id
         }
     }
 
@@ -158,18 +179,18 @@ final class LiveRuns: Sendable {
             state.lastID += 1
             return state.lastID
         }
-        let timer = Task {
-            try await Task.sleep(for: limit)
-            finish(key, id)
-        }
-        defer { timer.cancel() }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isOver = state.withLock { state in
                     if state.isStopping || Task.isCancelled || (state.followed[key]?.version ?? 0) != version {
                         return true
                     }
-                    state.waiters[key, default: [:]][id] = continuation
+                    // Under the lock, so that it can't be over before there is something for it to end.
+                    let timer = Task {
+                        try await Task.sleep(for: limit)
+                        finish(key, id)
+                    }
+                    state.waiters[key, default: [:]][id] = Waiter(continuation: continuation, timer: timer)
                     return false
                 }
                 if isOver { continuation.resume() }
@@ -182,13 +203,15 @@ final class LiveRuns: Sendable {
     /// Something has happened to what is followed.
     func notify(_ keys: [Key]) {
         let woken = state.withLock { state in
-            keys.flatMap { key -> [CheckedContinuation<Void, Never>] in
+            keys.flatMap { key -> [Waiter] in
                 state.followed[key]?.version += 1
                 return (state.waiters.removeValue(forKey: key) ?? [:]).map(\.value)
             }
         }
-        for waiter in woken { waiter.resume() }
+        for waiter in woken { waiter.end() }
     }
+
+    var isStopping: Bool { state.withLock { $0.isStopping } }
 
     /// Nobody waits from now on.
     func stop() {
@@ -197,14 +220,14 @@ final class LiveRuns: Sendable {
             defer { state.waiters = [:] }
             return state.waiters.values.flatMap(\.values)
         }
-        for waiter in woken { waiter.resume() }
+        for waiter in woken { waiter.end() }
     }
 
     private func finish(_ key: Key, _ id: UInt64) {
-        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+        let waiter = state.withLock { state -> Waiter? in
             defer { if state.waiters[key]?.isEmpty == true { state.waiters[key] = nil } }
             return state.waiters[key]?.removeValue(forKey: id)
         }
-        waiter?.resume()
+        waiter?.end()
     }
 }

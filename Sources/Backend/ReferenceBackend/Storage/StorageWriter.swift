@@ -65,14 +65,16 @@ protocol StorageWriter: StorageReader {
 
     // MARK: Runs in progress
 
-    /// Does nothing where the run is there.
+    /// Takes the place of another run of its task.
     func insertRunInProgress(_ run: RunInProgress) throws
     /// Does nothing where that run is to be stopped already.
     /// - Parameter runID: Nil for the one run of a one-off task.
     func insertCancel(
         ofRun runID: String?, ofTask taskID: String, agentID: String, by: String?, reason: String?, at now: Date) throws
-    /// A run is in progress no more, and nobody needs to stop it.
-    func endRun(_ runID: String?, ofTask taskID: String, agentID: String) throws
+    /// A run is in progress no more, nor is one of its task that began before it, and nobody needs to stop it.
+    func endRun(_ runID: String?, ofTask taskID: String, agentID: String, startedAt: Date?) throws
+    /// How many of an agent's runs are to be stopped.
+    func cancelCount(ofAgent agentID: String) throws -> Int
 
     // MARK: Logins with a device code
 

@@ -157,8 +157,9 @@ struct RunCommand: AsyncParsableCommand {
         let failed = outcomes.filter { $0.1.kind == .failed }.map(\.0)
         let late = outcomes.filter { $0.1.kind == .late }.map(\.0)
         printer.showSummary(outcomes.map(\.1))
-        if !failed.isEmpty || !late.isEmpty {
-            let id = try Batch(command: command, arguments: arguments, hosts: failed + late).save()
+        // The tasks of those without a result stay, and run when their hosts are back.
+        if !failed.isEmpty {
+            let id = try Batch(command: command, arguments: arguments, hosts: failed).save()
             Screen.writeError("runbook run --retry-failed \(id) runs it again where it failed")
         }
         if !failed.isEmpty { throw ExitCode.failure }
@@ -172,17 +173,19 @@ struct RunCommand: AsyncParsableCommand {
         of command: String, _ arguments: String, on host: AgentRow, _ printer: ManyPrinter,
         _ client: AdministrationClient
     ) async -> ManyPrinter.Outcome {
+        let task: TaskRow
         do {
-            let task = try await RunFollower.create(
+            task = try await RunFollower.create(
                 command, arguments, agent: host.id, isWatched: follow && !detach, client)
-            if detach { return .detached(task.id) }
-            let ended = try await RunFollower(client: client, taskID: task.id).follow(atMost: .seconds(timeout)) {
-                printer.show($0, of: host)
-            }
-            return ended.run.map { .ended($0, ended.rawRun ?? .null) } ?? .late(task.id)
         } catch {
             let coded = error as? any CodedError
             return .notCreated(code: coded?.code ?? "client.not_a_backend", message: coded?.message ?? "\(error)")
         }
+        if detach { return .detached(task.id) }
+        // The task is there whatever becomes of following it.
+        let ended = try? await RunFollower(client: client, taskID: task.id).follow(atMost: .seconds(timeout)) {
+            printer.show($0, of: host)
+        }
+        return ended?.run.map { .ended($0, ended?.rawRun ?? .null) } ?? .late(task.id)
     }
 }

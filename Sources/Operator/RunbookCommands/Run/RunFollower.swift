@@ -44,7 +44,7 @@ struct RunFollower {
             do {
                 view = try await look(offsets, state, wait)
                 failures = 0
-            } catch let error as HTTPClientError {
+            } catch  where Self.isPassing(error) {
                 // A backend that is restarted, or a connection that was lost: the run goes on without us.
                 failures += 1
                 guard left > .zero, failures < Self.patience else { throw error }
@@ -66,6 +66,14 @@ struct RunFollower {
                 return view
             }
             if left <= .zero || hasLeft() { return view }
+        }
+    }
+
+    private static func isPassing(_ error: any Error) -> Bool {
+        switch error {
+        case is HTTPClientError: true
+        case ClientError.notABackend, ClientError.refused("backend.busy", _): true
+        default: false
         }
     }
 

@@ -19,6 +19,8 @@ public final class CallSlot: @unchecked Sendable {
     private(set) var running: (id: UInt64, call: PyPointer)?
     /// Whether somebody is told what the running call writes, and by which tap where that came later.
     private(set) var isObserved = false
+    /// Who came to watch a call that had not begun yet.
+    var earlyObserver: (id: UInt64, observer: OutputObserver)?
     private var lateTap: OutputTap?
     /// What it has started, how many bytes of each stream it keeps, and the name by which its programs are marked.
     private var programs: RunPrograms?
@@ -240,7 +242,7 @@ public final class CallSlot: @unchecked Sendable {
             return .failure(gil.takeException(describedBy: bootstrap))
         }
         let call = PythonObject(owning: newCall)
-        let tap = onOutput.map { OutputTap($0) }
+        let tap = (onOutput ?? takeEarlyObserver(of: id)).map { OutputTap($0) }
         isObserved = tap != nil
         defer {
             if let tap = tap ?? lateTap { gil.released { tap.close() } }
@@ -322,30 +324,6 @@ public final class CallSlot: @unchecked Sendable {
         guard let newNumber = PyLong_FromLong(Int(tap.number)) else { return false }
         let number = PythonObject(owning: newNumber)
         return PyObject_SetAttr(call, bootstrap.tapName, number.pointer) == 0
-    }
-
-    private func finishOutput(_ call: PyPointer, gil: borrowing GIL) -> (stdout: String, stderr: String) {
-        // From here on what threads of the call write goes to the host.
-        if PyObject_SetAttr(call, bootstrap.finishedName, rb_true()) != 0 { PyErr_Clear() }
-        // Most calls write nothing, and reading two attributes is cheaper than a call of a Python function.
-        if isNone(bootstrap.outName, of: call) && isNone(bootstrap.errName, of: call) { return ("", "") }
-        guard let pair = PyObject_CallOneArg(bootstrap.finishOutput, call) else {
-            PyErr_Clear()
-            return ("", "")
-        }
-        let owned = PythonObject(owning: pair)
-        return (
-            gil.text(ofBytes: rb_tuple_item(owned.pointer, 0)), gil.text(ofBytes: rb_tuple_item(owned.pointer, 1))
-        )
-    }
-
-    private func isNone(_ name: PyPointer, of call: PyPointer) -> Bool {
-        guard let attribute = PyObject_GetAttr(call, name) else {
-            PyErr_Clear()
-            return true
-        }
-        let owned = PythonObject(owning: attribute)
-        return rb_is_none(owned.pointer) != 0
     }
 
     private func value(

@@ -72,7 +72,7 @@ extension SQLiteStorage {
                     started_at TEXT NOT NULL,
                     PRIMARY KEY (agent_id, run_id)
                 );
-                CREATE INDEX run_in_progress_by_task ON run_in_progress (task_id);
+                CREATE UNIQUE INDEX run_in_progress_by_task ON run_in_progress (task_id);
                 CREATE TABLE cancel (
                     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
                     agent_id TEXT NOT NULL REFERENCES agent (id) ON DELETE CASCADE,

@@ -23,8 +23,9 @@ extension SQLiteTransaction {
     }
 
     func insertRunInProgress(_ run: RunInProgress) throws {
+        // A task has no second run before the first has ended: an older one has ended without a word, or never begun.
         try execute(
-            "INSERT OR IGNORE INTO run_in_progress (agent_id, run_id, task_id, started_at) VALUES (?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO run_in_progress (agent_id, run_id, task_id, started_at) VALUES (?, ?, ?, ?)",
             [run.agentID, run.runID, run.taskID, run.startedAt])
     }
 
@@ -36,6 +37,10 @@ extension SQLiteTransaction {
         }
     }
 
+    func cancelCount(ofAgent agentID: String) throws -> Int {
+        try Int.fetchOne(database, sql: "SELECT COUNT(*) FROM cancel WHERE agent_id = ?", arguments: [agentID]) ?? 0
+    }
+
     func insertCancel(
         ofRun runID: String?, ofTask taskID: String, agentID: String, by: String?, reason: String?, at now: Date
     ) throws {
@@ -44,11 +49,14 @@ extension SQLiteTransaction {
             [agentID, taskID, runID, by, reason, now])
     }
 
-    func endRun(_ runID: String?, ofTask taskID: String, agentID: String) throws {
+    func endRun(_ runID: String?, ofTask taskID: String, agentID: String, startedAt: Date?) throws {
         try execute(
             "DELETE FROM cancel WHERE agent_id = ? AND (run_id = ? OR run_id IS NULL AND task_id = ?)",
             [agentID, runID, taskID])
-        try execute("DELETE FROM run_in_progress WHERE agent_id = ? AND run_id = ?", [agentID, runID])
+        // One of the task that began later is under way still.
+        try execute(
+            "DELETE FROM run_in_progress WHERE agent_id = ? AND (run_id = ? OR task_id = ? AND started_at <= ?)",
+            [agentID, runID, taskID, startedAt])
     }
 
     private static let query = """

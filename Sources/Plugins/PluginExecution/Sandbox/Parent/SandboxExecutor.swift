@@ -277,14 +277,15 @@ public final class SandboxExecutor: Executor {
         _ channel: Int, _ wake: WakeSignal
     ) -> Outcome {
         let (invocation, id) = (call.invocation, dependencies.nextID())
+        running.begin(
+            id, plugin: invocation.pluginID, runID: invocation.runID, process: child.interpreterProcess, wake: wake)
+        defer { running.end(id) }
+        // From here on whoever comes to watch or to cancel wakes this thread.
         let observer = invocation.observer
         let order = CallOrder(
             id: id, function: invocation.function, arguments: invocation.arguments, limits: dependencies.limits,
             sendsOutput: observer != nil)
-        running.begin(
-            id, plugin: invocation.pluginID, runID: invocation.runID, process: child.interpreterProcess, wake: wake)
-        defer { running.end(id) }
-        // It may have been cancelled while its process was made. From here on it is woken.
+        // It may have been cancelled while its process was made.
         guard invocation.isWanted else { return .notBegun(.notBegun, status: .interrupted) }
         // Only that it began: its end is not this process's.
         self.observer?.codeBegins(
