@@ -42,6 +42,36 @@ import Testing
         return order
     }
 
+    // MARK: Runs that are cancelled
+
+    @Test func whatIsCancelledHasItsTurnAtOnce() throws {
+        let queue = HeldQueue(workers: 1)
+        try fill(queue, "a", 3)
+        #expect(queue.admit().map(\.run.task.id) == ["a-0"])
+        let run = try #require(queue.startAtOnce("a-2"))
+        #expect(queue.inMemory == 2 && queue.startAtOnce("a-2") == nil && queue.startAtOnce("a-0") == nil)
+        // Whoever looked for its plugin meanwhile comes back with it.
+        queue.queue(run, in: try group("a"))
+        _ = queue.wait(run, reason: "its plugin is on its way")
+        queue.leave(run, after: nil)
+        queue.finish(run)
+        #expect(queue.inMemory == 1 && queue.waitingCount == 0)
+        queue.leave(oneOff("a-0"), after: Self.long)
+        queue.finish(oneOff("a-0"))
+        #expect(queue.admit().map(\.run.task.id) == ["a-1"])
+        queue.leave(oneOff("a-1"), after: Self.long)
+        queue.finish(oneOff("a-1"))
+        #expect(queue.admit().isEmpty && queue.inMemory == 0 && queue.holdsOnlyWaiting)
+    }
+
+    @Test func aScheduleIsNotCancelledByItsTask() throws {
+        let queue = HeldQueue(workers: 1)
+        let run = scheduled("s")
+        _ = queue.hold(run)
+        queue.queue(run, in: try group("a"))
+        #expect(queue.startAtOnce("s") == nil)
+    }
+
     // MARK: Turns
 
     @Test func pluginsTakeTurns() throws {
@@ -230,6 +260,7 @@ import Testing
     func hold(_ run: PlannedRun) -> RunQueue.Admission { queue.hold(run) }
     func wait(_ run: PlannedRun, reason: String) -> Bool { queue.wait(run, reason: reason) }
     func queue(_ run: PlannedRun, in group: RunQueue.Group) { queue.queue(run, in: group) }
+    func startAtOnce(_ task: TaskID) -> PlannedRun? { queue.startAtOnce(task) }
     func admit() -> [RunQueue.Start] { queue.admit() }
     func leave(_ run: PlannedRun, after cost: RunQueue.Cost?) { queue.leave(run, after: cost) }
     func finish(_ run: PlannedRun, isHeldAgain: Bool = false) { queue.finish(run, isHeldAgain: isHeldAgain) }
