@@ -213,6 +213,15 @@ public actor PluginCatalog {
         (resolve(question.command, awaitsUpdate: question.awaitsUpdate), version)
     }
 
+    /// Whether each of these is a command that a loaded plugin provides whose id it has in front: whatever plugins come or go,
+    /// that one decides alone about it.
+    func provides(_ commands: Set<String>) -> Bool {
+        commands.allSatisfy { command in
+            guard case .run(let plugin, _) = resolve(command, awaitsUpdate: true) else { return false }
+            return command.hasPrefix(plugin.id.rawValue + ".")
+        }
+    }
+
     /// - Parameter awaitsUpdate: of a task that was listed beside the plugins: it runs on what the backend has of them
     ///   now, not on what was there before.
     public func resolve(_ command: String, awaitsUpdate: Bool = false) -> Resolution {

@@ -151,8 +151,9 @@ public actor Synchronizer: Service {
             let taken = start.duration(to: .now)
             elapsed = taken
             var plugins: [PluginID]?
-            // A plugin and its first task may come in one change.
-            if answer.list != nil, answer.isHeld, tasksETag != nil {
+            // A plugin and its first task may come in one change. What can run already doesn't wait for that: the next round
+            // asks who this agent is by itself.
+            if let list = answer.list, answer.isHeld, tasksETag != nil, await !canRun(list) {
                 plugins = await dependencies.plugins.accept(try await readAgent().plugins)
             }
             await accept(answer)
@@ -171,6 +172,10 @@ public actor Synchronizer: Service {
             note(longPoll.failed(isCut: elapsed == nil && error.isCut && start.duration(to: .now) > .seconds(5)))
             return nil
         }
+    }
+
+    private func canRun(_ list: TaskList) async -> Bool {
+        await dependencies.dispatcher.dependencies.catalog.provides(Set(list.tasks.map(\.command)))
     }
 
     /// Nil where somebody wants a round now.
