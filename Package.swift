@@ -172,8 +172,8 @@ let package = Package(
         .target(
             name: "RunbookCommands",
             dependencies: [
-                "AgentModel", "BackendClient", "CommandOutput", "Cryptography", "Diagnostics", "Threads",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "AgentModel", "BackendClient", "CommandOutput", "CronSchedule", "Cryptography", "Diagnostics",
+                "Threads", .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ]),
         .executableTarget(name: "runbook", dependencies: ["ProcessLogging", "RunbookCommands"]),

@@ -47,7 +47,9 @@ import Testing
             let unknown = try await host.runbook("run", "cellar", "usage")
             #expect(unknown.status == 1 && unknown.stderr.contains("kitchen"), "\(unknown)")
             #expect(try await host.runbook("run", "kitchen").status == 2)
-            #expect(try await host.runbook("run", "kitchen", "usage", "path").status == 1)
+            #expect(try await host.runbook("run", "kitchen", "usage", "path").status == 2)
+            #expect(try await host.runbook("run", "--hosts", "", "usage").status == 2)
+            #expect(try await host.runbook("run", "--all", "kitchen", "usage").status == 2)
         }
     }
 
@@ -77,7 +79,9 @@ import Testing
             #expect(all.status == 3, "\(all)")
             #expect(all.stdout.contains("kitchen: {\"path\"") && all.stdout.contains("attic: no result yet"))
             #expect(all.stderr.contains("2 hosts: 1 succeeded, 1 without a result"))
-            let failed = try await host.runbook("run", "--hosts", "kitchen", "fail")
+            // The task of the one without a result stays: it is not run once more.
+            #expect(!all.stderr.contains("--retry-failed"))
+            let failed = try await host.runbook("run", "--hosts", "kitchen,kitchen", "fail")
             #expect(
                 failed.status == 1 && failed.stdout == "kitchen: failed: ValueError: no (line 10, in fail)\n",
                 "\(failed)")
@@ -135,6 +139,29 @@ import Testing
         }
     }
 
+    /// Ctrl-C asks; yes cancels, no goes on, and a second one leaves at once.
+    @Test(arguments: [
+        ("y", 1, "cancelled"), ("n", 1, "cancelled"), ("\u{3}", 3, "stays"),
+    ])
+    func inATerminalCtrlCAsks(_ answer: String, _ status: Int32, _ says: String) async throws {
+        try await withHost { host in
+            // After "no" it goes on, until it is asked again.
+            let steps =
+                [("begun", "\u{3}"), ("[y/N]", answer == "\u{3}" ? answer : answer + "\n")]
+                + (answer == "n" ? [("", "\u{3}"), ("[y/N]", "y\n")] : [])
+            let output = try await host.terminal(["run", "kitchen", "wait"], steps)
+            #expect(output.status == status && output.stdout.contains(says), "\(output)")
+        }
+    }
+
+    @Test func inATerminalTheTokenIsNotShown() async throws {
+        try await withHost { host in
+            let token = host.backend.administrationToken
+            let output = try await host.terminal(["login", host.backend.url], [("token:", token + "\n")])
+            #expect(output.status == 0 && !output.stdout.contains(token), "\(output)")
+        }
+    }
+
     @Test func loggedInOnceTheAddressIsKnown() async throws {
         try await withHost { host in
             let folder = try TemporaryFolder()
@@ -160,18 +187,57 @@ import Testing
 
     // MARK: What they need
 
+    /// Runs a program in a terminal of its own: when a text has come, keys are pressed. What it shows is printed.
+    private static let terminal = """
+        import json, os, pty, sys, time
+        steps, arguments = json.loads(sys.argv[1]), sys.argv[2:]
+        process, terminal = pty.fork()
+        if process == 0:
+            os.execv(arguments[0], arguments)
+        shown, seen, end = b"", 0, time.monotonic() + 60
+        os.set_blocking(terminal, False)
+        while time.monotonic() < end:
+            try:
+                piece = os.read(terminal, 65536)
+                shown += piece
+            except BlockingIOError:
+                piece = None
+                time.sleep(0.02)
+            except OSError:
+                break
+            if piece == b"": break
+            if steps and steps[0][0].encode() in shown[seen:]:
+                seen = len(shown)
+                time.sleep(0.3)
+                os.write(terminal, steps.pop(0)[1].encode())
+        else:
+            os.kill(process, 9)
+        sys.stdout.buffer.write(shown)
+        sys.stdout.flush()
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) & 0xFF)
+        """
+
     private struct Host {
         let backend: LiveBackend
         let plugin: String
         let agent: String
         let home: TemporaryFolder
 
+        private var environment: [String: String] {
+            ["RUNBOOK_URL": backend.url, "RUNBOOK_TOKEN": backend.administrationToken, "HOME": home.path]
+        }
+
         func runbook(_ arguments: String...) async throws -> AgentProcess.Output {
             try await AgentProcess.run(
-                [],
-                environment: [
-                    "RUNBOOK_URL": backend.url, "RUNBOOK_TOKEN": backend.administrationToken, "HOME": home.path,
-                ], command: [AgentProcess.built("runbook")] + arguments)
+                [], environment: environment, command: [AgentProcess.built("runbook")] + arguments)
+        }
+
+        func terminal(_ arguments: [String], _ steps: [(String, String)]) async throws -> AgentProcess.Output {
+            let steps = JSONValue.array(steps.map { [.string($0.0), .string($0.1)] }).text
+            return try await AgentProcess.run(
+                [], environment: environment,
+                command: ["/usr/bin/python3", "-c", RunbookCommandTests.terminal, steps, AgentProcess.built("runbook")]
+                    + arguments)
         }
     }
 

@@ -84,13 +84,30 @@ import Testing
         ("plugin: {}", "there is no \"plugin\" here"), ("tasks: [1]", "tasks"),
         ("plugins: {\"a b\": {script: disk.py, commands: {}}}", "is not 1 to 40"),
         ("plugins: {a: {script: gone.py, commands: {}}}", "can't be read"),
-        ("plugins: {a: {commands: {}}}", "script"),
+        ("plugins: {a: {commands: {}}}", "script"), ("", "it is empty"), ("plugins: {a: [", "line"),
+        ("tasks: {t: {command: x.y, cron: \"99 * * * *\", on: {all: true}}}", "the task \"t\""),
     ])
     func aFaultyFileIsNamed(_ yaml: String, _ problem: String) throws {
         let error = #expect(throws: ClientError.self) { try plan(yaml, agents: [kitchen]) }
         #expect(error?.code == "client.invalid_file")
         #expect(error?.message.contains("fleet.yaml") == true || error?.message.contains("gone.py") == true)
         #expect(error?.message.contains(problem) == true, "\(error?.message ?? "")")
+    }
+
+    @Test func aCommandThatThePluginDoesNotHaveIsNamed() throws {
+        let error = #expect(throws: ClientError.self) {
+            try plan(Self.yaml.replacing("disk.usage", with: "disk.used"), agents: [kitchen])
+        }
+        #expect(error?.message.contains("has no command \"used\"") == true)
+    }
+
+    /// All that was applied goes with an empty file, and nothing with none at all.
+    @Test func theLastThingCanBePruned() throws {
+        let folder = try TemporaryFolder()
+        #expect(throws: ClientError.self) { try Manifest.load(from: folder.path, mayBeEmpty: true) }
+        try "plugins: {}".write(toFile: folder.path("fleet.yaml"), atomically: true, encoding: .utf8)
+        #expect(try Manifest.load(from: folder.path, mayBeEmpty: true) == Manifest())
+        #expect(throws: ClientError.self) { try Manifest.load(from: folder.path) }
     }
 
     @Test func anUnknownHostIsNamedWithThoseThatThereAre() throws {

@@ -47,6 +47,7 @@ public struct Runbook: AsyncParsableCommand {
     private static func report(_ error: any Error) -> ExitCode {
         if let error = error as? any CodedError {
             Screen.writeError("error: \(error.message) [\(error.code)]")
+            if case ClientError.invalidArguments? = error as? ClientError { return ExitCode(2) }
             return .failure
         }
         if let exit = error as? ExitCode { return exit }

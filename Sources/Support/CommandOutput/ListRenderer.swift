@@ -25,7 +25,13 @@ public struct ListRenderer {
 
     let isJSON: Bool
 
-    public init(isJSON: Bool) { self.isJSON = isJSON }
+    /// Whether the lines of tables are cut to a screen's width: ids are whole where a program reads them.
+    let isCut: Bool
+
+    public init(isJSON: Bool, isCut: Bool = true) {
+        self.isJSON = isJSON
+        self.isCut = isCut
+    }
 
     public func print(_ items: [some Listable]) throws {
         if isJSON {
@@ -61,7 +67,7 @@ public struct ListRenderer {
     private func printTable<Item: Listable>(_ items: [Item]) {
         let rows = [Item.header] + items.map { $0.cells.map(Self.oneLine) }
         var widths = Item.header.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        Self.shrink(&widths, Item.shrinking)
+        if isCut { Self.shrink(&widths, Item.shrinking) }
         for row in rows {
             let cells = row.enumerated().map { column, cell in
                 let cell = Self.shrinkingCell(cell, widths[column])

@@ -16,7 +16,7 @@ extension BackendService {
                     problem: "\(named.count) agents are called \(quoted(text)); name one by its id: "
                         + named.prefix(Self.shownNames).joined(separator: ", "))
             }
-            let known = try storage.agents(PageRequest(limit: Self.shownNames, cursor: nil)).elements
+            let known = try storage.agents(PageRequest(limit: PageRequest.maximumLimit, cursor: nil)).elements
             throw ReferenceBackendError.invalidField(
                 "agent",
                 problem: "there is no agent \(quoted(text))"
@@ -45,10 +45,11 @@ extension BackendService {
                 + Self.suggestion(known.sorted(), none: "none is assigned", some: "there are"))
     }
 
-    private static let shownNames = 10
+    private static let shownNames = 20
 
     private static func suggestion(_ known: [String], none: String, some: String) -> String {
-        known.isEmpty
-            ? "; \(none)" : "; \(some) " + known.prefix(shownNames).map { quoted($0) }.joined(separator: ", ")
+        guard !known.isEmpty else { return "; \(none)" }
+        let rest = known.count > shownNames ? " and \(known.count - shownNames) more" : ""
+        return "; \(some) " + known.prefix(shownNames).map { quoted($0) }.joined(separator: ", ") + rest
     }
 }

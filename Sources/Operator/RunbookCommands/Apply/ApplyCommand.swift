@@ -40,7 +40,7 @@ struct ApplyCommand: AsyncParsableCommand {
     @OptionGroup var connection: ConnectionOptions
 
     func run() async throws {
-        let manifest = try Manifest.load(from: folder)
+        let manifest = try Manifest.load(from: folder, mayBeEmpty: prune)
         let client = try connection.connect()
         let plan = try Plan(
             manifest,

@@ -1,4 +1,5 @@
 import AgentModel
+import CronSchedule
 import Foundation
 import Yams
 
@@ -60,15 +61,16 @@ struct Manifest: Equatable {
 
     /// Reads a folder, and not those in it.
     /// - Throws: `ClientError.invalidFile`.
-    static func load(from folder: String) throws(ClientError) -> Manifest {
+    /// - Parameter mayBeEmpty: Whether files that have nothing are fine: all that was applied is to go.
+    static func load(from folder: String, mayBeEmpty: Bool = false) throws(ClientError) -> Manifest {
         guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else {
             throw .invalidFile(path: folder, problem: "it is no folder that can be read")
         }
         var manifest = Manifest()
-        for name in names.sorted() where ["yaml", "yml", "json"].contains((name as NSString).pathExtension) {
-            try manifest.add("\(folder)/\(name)", folder: folder)
-        }
-        guard !manifest.plugins.isEmpty || !manifest.tasks.isEmpty else {
+        let files = names.sorted().filter { ["yaml", "yml", "json"].contains(($0 as NSString).pathExtension) }
+        for name in files { try manifest.add("\(folder)/\(name)", folder: folder) }
+        let hasAny = !manifest.plugins.isEmpty || !manifest.tasks.isEmpty
+        guard hasAny || mayBeEmpty && !files.isEmpty else {
             throw .invalidFile(path: folder, problem: "no .yaml or .json file in it has plugins or tasks")
         }
         return manifest
@@ -79,6 +81,9 @@ struct Manifest: Equatable {
             throw .invalidFile(path: path, problem: "it can't be read")
         }
         let file: File
+        guard !data.allSatisfy({ $0 == 0x20 || (0x09...0x0D).contains($0) }) else {
+            throw .invalidFile(path: path, problem: "it is empty; write \"plugins: {}\" for none")
+        }
         do {
             // JSON is YAML too.
             let fields = try YAMLDecoder().decode([String: JSONValue].self, from: data)
@@ -89,6 +94,9 @@ struct Manifest: Equatable {
             file = try YAMLDecoder().decode(File.self, from: data)
         } catch let error as ClientError {
             throw error
+        } catch DecodingError.dataCorrupted(let context) where context.underlyingError != nil {
+            let problem = context.underlyingError.map { "\($0)" } ?? ""
+            throw .invalidFile(path: path, problem: problem.replacing("\n", with: " "))
         } catch let error as DecodingError {
             throw .invalidFile(path: path, problem: error.sentence)
         } catch {
@@ -102,6 +110,13 @@ struct Manifest: Equatable {
         }
         for (key, task) in file.tasks ?? [:] {
             try Self.check(key, isNew: tasks[key] == nil, in: path)
+            if let cron = task.cron {
+                do throws(CronScheduleError) {
+                    _ = try CronSchedule(cron)
+                } catch {
+                    throw .invalidFile(path: path, problem: "the task \"\(key)\": \(error.message)")
+                }
+            }
             tasks[key] = task
         }
     }

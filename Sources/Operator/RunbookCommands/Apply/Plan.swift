@@ -83,6 +83,12 @@ struct Plan: Equatable {
         for (key, task) in manifest.tasks.sorted(by: { $0.key < $1.key }) {
             var command = task.command
             if let dot = command.firstIndex(of: "."), let version = ids[String(command[..<dot])] {
+                let plugin = String(command[..<dot])
+                let name = String(command[command.index(after: dot)...])
+                guard manifest.plugins[plugin]?.commands[name] != nil else {
+                    throw .invalidFile(
+                        path: "tasks.\(key)", problem: "the plugin \"\(plugin)\" has no command \"\(name)\"")
+                }
                 command = Self.prefix + command[..<dot] + "." + version + command[dot...]
             }
             for agent in try task.on.chosen(among: present.agents) {

@@ -117,11 +117,16 @@ struct AgentsCommand: AsyncParsableCommand {
         @Argument(help: "The host's name or id.")
         var agent: String
 
+        @Flag(name: .long, help: "Don't ask.")
+        var yes = false
+
         @OptionGroup var connection: ConnectionOptions
 
         func run() async throws {
             let client = try connection.connect()
-            let id = try await client.agent(agent).content.id
+            let found = try await client.agent(agent).content
+            let id = found.id
+            try Screen.confirm("Delete \(found.displayName) with its tasks and logins?", unless: yes)
             try await client.delete("agents/\(AdministrationClient.segment(id))")
         }
     }

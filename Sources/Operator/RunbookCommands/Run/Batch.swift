@@ -32,7 +32,8 @@ struct Batch: Codable {
     /// - Throws: `ClientError.invalidFile`.
     static func load(_ id: String) throws(ClientError) -> Batch {
         let path = "\(folder())/\(id).json"
-        guard !id.contains("/"), let data = FileManager.default.contents(atPath: path),
+        guard id.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber) }),
+            let data = FileManager.default.contents(atPath: path),
             let batch = try? JSONDecoder().decode(Batch.self, from: data)
         else {
             throw .invalidFile(path: path, problem: "no run of that id failed here, or it was removed")

@@ -4,21 +4,26 @@ import Foundation
 import Glibc
 import Threads
 
-/// Ctrl-C while a run is followed: asks once whether to cancel it; a second one leaves.
+/// Ctrl-C while runs are followed: asks once whether to cancel them; a second one leaves them as they are.
 ///
 /// Unchecked because `source` is only touched by `init` and `deinit`.
 final class Interruption: @unchecked Sendable {
-    private enum State {
-        case none, asked, left
-    }
-
-    private let state = BlockingLock(State.none)
+    private let hasAsked = BlockingLock(false)
+    private let what: String
     private let cancel: @Sendable () async throws -> Void
+    private let leave: @Sendable () -> Void
     private let source: any DispatchSourceSignal
 
-    /// - Parameter cancel: Has the run cancelled.
-    init(_ cancel: @escaping @Sendable () async throws -> Void) {
+    /// - Parameters:
+    ///   - what: is to be cancelled, as the question calls it.
+    ///   - cancel: has that cancelled.
+    ///   - leave: says what stays, before the process ends.
+    init(
+        _ what: String, cancel: @escaping @Sendable () async throws -> Void, leave: @escaping @Sendable () -> Void
+    ) {
+        self.what = what
         self.cancel = cancel
+        self.leave = leave
         signal(SIGINT, SIG_IGN)
         source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
         source.setEventHandler { [weak self] in self?.interrupted() }
@@ -27,18 +32,18 @@ final class Interruption: @unchecked Sendable {
 
     deinit { source.cancel() }
 
-    /// Whether the person waits no more.
-    var hasLeft: @Sendable () -> Bool { { [self] in state.withLock { $0 == .left } } }
-
     private func interrupted() {
-        let isFirst = state.withLock { state in
-            defer { state = state == .none && Screen.isInteractive ? .asked : .left }
-            return state == .none && Screen.isInteractive
+        let isFirst = hasAsked.withLock { hasAsked in
+            defer { hasAsked = true }
+            return !hasAsked
         }
-        guard isFirst else { return }
+        guard isFirst, Screen.isInteractive else {
+            leave()
+            _exit(3)
+        }
         Thread.detachNewThread { [self] in
-            let answer = Screen.ask("\nCancel the run? [y/N] ")?.lowercased() ?? ""
-            guard answer.hasPrefix("y") else { return state.withLock { $0 = .left } }
+            let answer = Screen.ask("\nCancel \(what)? [y/N] ")?.lowercased() ?? ""
+            guard answer.hasPrefix("y") else { return hasAsked.withLock { $0 = false } }
             Task {
                 do {
                     try await self.cancel()

@@ -64,7 +64,13 @@ struct RunCommand: AsyncParsableCommand {
     mutating func validate() throws {
         let choices = [team != nil, all, hosts != nil, retryFailed != nil].filter { $0 }.count
         guard choices <= 1 else { throw ValidationError("use one of --team, --all, --hosts and --retry-failed") }
-        guard timeout > 0, timeout <= 86_400 else { throw ValidationError("--timeout is up to 86400 seconds") }
+        guard timeout > 0, timeout <= 86_400 else {
+            throw ValidationError("--timeout is a number of seconds above 0 and up to 86400")
+        }
+        if let hosts, hosts.split(separator: ",").isEmpty { throw ValidationError("--hosts names no host") }
+        if choices == 1, retryFailed == nil, words.count > 1, !words[1].contains("=") {
+            throw ValidationError("with --team, --all or --hosts the command comes first, without a host")
+        }
         let needed = retryFailed != nil ? 0 : choices == 0 ? 2 : 1
         guard words.count >= needed else {
             throw ValidationError(needed == 2 ? "name a host and a command" : "name a command")
@@ -102,17 +108,22 @@ struct RunCommand: AsyncParsableCommand {
             return
         }
         let shown = OutputPrinter(isSilent: output.json)
-        let interruption = Interruption { [user = ConnectionOptions.user] in
-            _ = try await client.post(
-                "tasks/\(AdministrationClient.segment(task.id))/cancel", ["by": .string(user)])
+        let interruption = Interruption("the run") { [user = ConnectionOptions.user] in
+            try await client.post("tasks/\(AdministrationClient.segment(task.id))/cancel", ["by": .string(user)])
+        } leave: {
+            Self.sayThatItStays(task.id)
         }
-        let ended = try await RunFollower(client: client, taskID: task.id).follow(
-            atMost: .seconds(timeout), until: interruption.hasLeft
-        ) { chunk in shown.show(chunk) }
+        let hint = Task {
+            // Mostly it is over by then.
+            try await Task.sleep(for: Self.patience)
+            try await sayWhatItWaitsFor(task, client)
+        }
+        defer { withExtendedLifetime(interruption) { hint.cancel() } }
+        let ended = try await RunFollower(client: client, taskID: task.id).follow(atMost: .seconds(timeout)) {
+            shown.show($0)
+        }
         guard let run = ended.run else {
-            Screen.writeError(
-                "no result yet; the task \(task.id) stays. \"runbook logs \(task.id) --follow\" waits for it, "
-                    + "\"runbook cancel \(task.id)\" cancels it")
+            Self.sayThatItStays(task.id)
             throw ExitCode.noResult
         }
         if output.json {
@@ -123,12 +134,33 @@ struct RunCommand: AsyncParsableCommand {
         if !run.isSucceeded { throw ExitCode.failure }
     }
 
+    private static let patience = Duration.seconds(5)
+
+    private static func sayThatItStays(_ taskID: String) {
+        Screen.writeError(
+            "no result yet; the task \(taskID) stays. \"runbook logs \(taskID) --follow\" waits for it, "
+                + "\"runbook cancel \(taskID)\" cancels it")
+    }
+
+    /// Of a run that hasn't begun: whether its host is there at all.
+    private func sayWhatItWaitsFor(_ task: TaskRow, _ client: AdministrationClient) async throws {
+        let segment = AdministrationClient.segment
+        let view: RunViewDocument = try client.value(try await client.get("tasks/\(segment(task.id))/run"))
+        guard view.state == "waiting" else { return }
+        let agent: AgentRow = try client.value(try await client.get("agents/\(segment(task.agentID))"))
+        Screen.writeError(
+            "waiting for \(agent.displayName), which was last heard of at \(agent.lastSeenAt ?? "no time"); it may be "
+                + "away, or busy with other runs")
+    }
+
     // MARK: Many hosts
 
     private func chosenHosts(_ client: AdministrationClient) async throws -> [AgentRow] {
         let agents = try await client.all("agents", as: AgentRow.self)
         if let hosts {
+            var seen: Set<String> = []
             return try hosts.split(separator: ",").map { try HostChoice.find(String($0), among: agents) }
+                .filter { seen.insert($0.id).inserted }
         }
         let chosen = team.map { team in agents.filter { $0.teamID == team } } ?? agents
         guard !chosen.isEmpty else { throw ClientError.noHosts(team.map { "in the team \(quoted($0))" } ?? "at all") }
@@ -139,12 +171,22 @@ struct RunCommand: AsyncParsableCommand {
         _ command: String, _ arguments: String, on hosts: [AgentRow], _ client: AdministrationClient
     ) async throws {
         let printer = ManyPrinter(isJSON: output.json, follows: follow && !output.json)
+        let open = BlockingLock<Set<String>>([])
+        let interruption = Interruption("the runs that are under way") { [user = ConnectionOptions.user] in
+            for id in open.withLock({ $0 }) {
+                _ = try? await client.post(
+                    "tasks/\(AdministrationClient.segment(id))/cancel", ["by": .string(user)])
+            }
+        } leave: {
+            Screen.writeError("these tasks stay: \(open.withLock { $0 }.sorted().joined(separator: " "))")
+        }
+        defer { withExtendedLifetime(interruption) {} }
         let outcomes = await withTaskGroup(of: (AgentRow, ManyPrinter.Outcome).self) { group in
             var waiting = hosts[...]
             var outcomes: [(AgentRow, ManyPrinter.Outcome)] = []
             func next() {
                 guard let host = waiting.popFirst() else { return }
-                group.addTask { (host, await self.outcome(of: command, arguments, on: host, printer, client)) }
+                group.addTask { (host, await self.outcome(of: command, arguments, on: host, printer, open, client)) }
             }
             for _ in 0..<Self.width { next() }
             while let outcome = await group.next() {
@@ -171,7 +213,7 @@ struct RunCommand: AsyncParsableCommand {
 
     private func outcome(
         of command: String, _ arguments: String, on host: AgentRow, _ printer: ManyPrinter,
-        _ client: AdministrationClient
+        _ open: BlockingLock<Set<String>>, _ client: AdministrationClient
     ) async -> ManyPrinter.Outcome {
         let task: TaskRow
         do {
@@ -182,6 +224,8 @@ struct RunCommand: AsyncParsableCommand {
             return .notCreated(code: coded?.code ?? "client.not_a_backend", message: coded?.message ?? "\(error)")
         }
         if detach { return .detached(task.id) }
+        _ = open.withLock { $0.insert(task.id) }
+        defer { _ = open.withLock { $0.remove(task.id) } }
         // The task is there whatever becomes of following it.
         let ended = try? await RunFollower(client: client, taskID: task.id).follow(atMost: .seconds(timeout)) {
             printer.show($0, of: host)

@@ -26,12 +26,10 @@ struct RunFollower {
 
     /// - Parameters:
     ///   - limit: How long to wait.
-    ///   - hasLeft: Whether the person waits no more.
     ///   - show: Called with each piece of output, each byte once.
     /// - Returns: Without a run where there was none in time.
     func follow(
-        atMost limit: Duration, until hasLeft: @escaping @Sendable () -> Bool = { false },
-        _ show: (OutputChunk) -> Void
+        atMost limit: Duration, _ show: (OutputChunk) -> Void
     ) async throws -> RunViewDocument {
         let end = ContinuousClock.now + limit
         var offsets: [OutputChunk.Stream: Int] = [:]
@@ -65,7 +63,7 @@ struct RunFollower {
                 }
                 return view
             }
-            if left <= .zero || hasLeft() { return view }
+            if left <= .zero { return view }
         }
     }
 
@@ -77,7 +75,7 @@ struct RunFollower {
         }
     }
 
-    private static let longestWait = Duration.seconds(2)
+    private static let longestWait = Duration.seconds(25)
     private static let patience = 30
 
     private func look(

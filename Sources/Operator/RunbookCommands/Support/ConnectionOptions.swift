@@ -2,6 +2,7 @@ import ArgumentParser
 import CommandOutput
 import Diagnostics
 import Foundation
+import Glibc
 
 /// Which backend a command speaks to.
 struct ConnectionOptions: ParsableArguments {
@@ -34,5 +35,5 @@ struct OutputOptions: ParsableArguments {
     @Flag(name: .long, help: "Print JSON, one value per line.")
     var json = false
 
-    var renderer: ListRenderer { ListRenderer(isJSON: json) }
+    var renderer: ListRenderer { ListRenderer(isJSON: json, isCut: isatty(STDOUT_FILENO) == 1) }
 }

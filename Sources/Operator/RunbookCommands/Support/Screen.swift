@@ -1,3 +1,4 @@
+import ArgumentParser
 import Diagnostics
 import Foundation
 import Glibc
@@ -35,6 +36,26 @@ enum Screen {
                 try? FileHandle.standardError.write(contentsOf: Data("\n".utf8))
             }
         }
-        return readLine()
+        return readAnswer()
+    }
+
+    /// A line of standard input. By read(2): whoever ends the process meanwhile must not wait for a lock of the C library.
+    private static func readAnswer() -> String? {
+        var bytes: [UInt8] = []
+        var byte: UInt8 = 0
+        while true {
+            let count = read(STDIN_FILENO, &byte, 1)
+            if count < 0, errno == EINTR { continue }
+            guard count == 1 else { return bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self) }
+            if byte == UInt8(ascii: "\n") { return String(decoding: bytes, as: UTF8.self) }
+            bytes.append(byte)
+        }
+    }
+
+    /// Asks before something is done that can't be undone. Without a terminal there is nobody to ask.
+    /// - Throws: `ExitCode.failure` where the answer isn't yes.
+    static func confirm(_ question: String, unless isSure: Bool) throws {
+        guard isInteractive, !isSure else { return }
+        guard ask("\(question) [y/N] ")?.lowercased().hasPrefix("y") == true else { throw ExitCode.failure }
     }
 }
