@@ -36,9 +36,10 @@ enum Floor {
     /// (clock_gettime(2)).
     private static func threadTime() -> Int {
         // As two numbers: whose `timespec` it is depends on what else is in the build.
-        withUnsafeTemporaryAllocation(of: Int.self, capacity: 2) { time in
-            time.withMemoryRebound(to: timespec.self) { _ = clock_gettime(CLOCK_THREAD_CPUTIME_ID, $0.baseAddress) }
-            return time[0] * 1_000_000_000 + time[1]
+        var time = (seconds: 0, nanoseconds: 0)
+        _ = withUnsafeMutablePointer(to: &time) { pointer in
+            pointer.withMemoryRebound(to: timespec.self, capacity: 1) { clock_gettime(CLOCK_THREAD_CPUTIME_ID, $0) }
         }
+        return time.seconds * 1_000_000_000 + time.nanoseconds
     }
 }

@@ -154,6 +154,10 @@ private struct IdleExecutor: Executor {
     func missingFunctions(among functions: [String], of id: PluginID) async -> [String] { [] }
     func isolation(of id: PluginID) -> RunIsolation { .none }
     func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?, keepsPrograms: Bool?) {}
+    func cancel(_ runID: String) {}
+
+    func observe(_ runID: String) {}
+
     func stopStarting() {}
     func stopCalls() {}
     func shutDown() async {}
