@@ -29,6 +29,14 @@ import Testing
         #expect(output.unsent().count == 4)
     }
 
+    /// A backend that was restarted says nothing by itself: it is asked when somebody watches anew.
+    @Test func aBackendIsAskedAgainOnce() {
+        let output = LiveOutput()
+        #expect(!output.takeQuestion())
+        output.askAgain()
+        #expect(output.takeQuestion() && !output.takeQuestion())
+    }
+
     /// What a backend has lost is sent again, and no more than there is.
     @Test func theBackendSaysWhereItGoesOn() {
         let output = LiveOutput()

@@ -117,6 +117,31 @@ import Testing
         poll.answered(isApplied: true, hasChanged: false, closes: false, after: duration).pause
     }
 
+    /// Commands that a person runs one after the other, also a thousand, are heard of at once or after a breath.
+    @Test func realChangesAreFollowed() {
+        var poll = LongPoll()
+        var pauses: [LongPoll.Pause] = []
+        for _ in 0..<1000 {
+            pauses.append(
+                poll.answered(
+                    isApplied: true, hasChanged: true, isNew: true, closes: false, after: .milliseconds(5)
+                ).pause)
+        }
+        #expect(pauses.prefix(40).allSatisfy { $0 == .none })
+        #expect(pauses.suffix(500).allSatisfy { $0 == .none || $0 == .breath })
+        // No more than some 50 a second.
+        #expect(pauses.suffix(500).count { $0 == .breath } > 300)
+        #expect(LongPoll.Pause.breath.duration(pollInterval: .seconds(30), random: 0) >= .milliseconds(20))
+        // Slower ones have none.
+        var slow = LongPoll()
+        for _ in 0..<1000 {
+            let pause = slow.answered(
+                isApplied: true, hasChanged: true, isNew: true, closes: false, after: .milliseconds(50)
+            ).pause
+            #expect(pause == .none)
+        }
+    }
+
     private func changed(_ poll: inout LongPoll, after duration: Duration) -> LongPoll.Pause {
         poll.answered(isApplied: true, hasChanged: true, closes: false, after: duration).pause
     }

@@ -15,6 +15,8 @@ final class LiveOutput: Sendable {
         /// What the backend has of each stream.
         var sent: [OutputChunk.Stream: Int] = [:]
         var isClosed = false
+        /// Whether the backend is to be asked where it goes on.
+        var asks = false
     }
 
     private let state = Mutex(State())
@@ -45,6 +47,15 @@ final class LiveOutput: Sendable {
         }
         change.ring()
     }
+
+    /// Somebody wants it anew: the backend may have been restarted, and have nothing of it any more.
+    func askAgain() {
+        state.withLock { $0.asks = true }
+        change.ring()
+    }
+
+    /// Whether there is something to ask or to send, which ``unsent(limit:)`` has.
+    func takeQuestion() -> Bool { state.withLock { exchange(&$0.asks, with: false) } }
 
     /// The run has ended: what was not sent is in its result.
     func close() {

@@ -118,7 +118,7 @@ struct ProgressReporter: Service {
         var failures = 0
         while !Task.isCancelled, !output.isClosed {
             let chunks = output.unsent()
-            guard !chunks.isEmpty else {
+            guard output.takeQuestion() || !chunks.isEmpty else {
                 await output.change.wait()
                 continue
             }

@@ -108,9 +108,13 @@ final class RunsInProgress: Sendable {
             state.watched = ids
             if ids.isEmpty { return [] }
             var new: [String] = []
-            for (task, run) in state.runs where run.output == nil && run.isAmong(ids) {
-                state.runs[task]?.watch()
-                new.append(run.runID)
+            for (task, run) in state.runs where run.isAmong(ids) {
+                if let output = run.output {
+                    output.askAgain()
+                } else {
+                    state.runs[task]?.watch()
+                    new.append(run.runID)
+                }
             }
             return new
         }

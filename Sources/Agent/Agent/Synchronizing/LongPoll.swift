@@ -9,6 +9,8 @@ struct LongPoll: Sendable {
     /// What comes before the next request.
     enum Pause: Equatable, Sendable {
         case none
+        /// So short that nobody minds, and long enough that nobody is kept busy.
+        case breath
         /// At random, at least a second and up to so long: a thousand agents don't come back in one moment.
         case upTo(Duration)
         case pollInterval
@@ -17,6 +19,7 @@ struct LongPoll: Sendable {
         func duration(pollInterval: Duration, random: Double) -> Duration {
             switch self {
             case .none: .zero
+            case .breath: .milliseconds(20) * (1 + random)
             case .upTo(let limit): .seconds(1) + max(.zero, limit - .seconds(1)) * random
             case .pollInterval: pollInterval * (0.9 + 0.2 * random)
             }
@@ -41,27 +44,33 @@ struct LongPoll: Sendable {
     /// Waits in a row that ended long before their time.
     private var early = 0
     private var failures = 0
-    /// Answers in a row that brought something new at once.
+    /// Answers in a row that claimed a change at once and brought none.
     private var quick = 0
+    /// How many real changes may be asked for without a pause now.
+    private var tokens = Double(Self.burst)
     /// What went well since waits were shortened or given up.
     private var good = 0
 
     static let longestWait = Duration.seconds(50)
     static let shortestWait = Duration.seconds(10)
     private static let longestPause = Duration.seconds(60)
-    /// So many changes in a row are asked for without a pause, and then one every second or two: a backend whose list is another one
-    /// each time must not keep the agent busy, and a person who runs one command after the other must not wait.
+    /// So many changes in a row are asked for without a pause. Then real ones are asked for up to ``rate`` times a second: a person
+    /// who runs one command after the other must not wait. Answers whose tag alone is another have a second or two between
+    /// them: a backend that has a new one each time must not keep the agent busy.
     private static let burst = 50
+    /// A second.
+    private static let rate = 50.0
     /// After so many waits of a shorter time, or so many polls, a longer wait is tried: what cut them may be gone.
     private static let goodUntilLonger = 120
 
     /// The backend has answered.
     /// - Parameters:
     ///   - isApplied: whether it says that it holds requests.
-    ///   - hasChanged: whether there was something new.
+    ///   - hasChanged: whether it sent something.
+    ///   - isNew: whether that is not what it sent before.
     ///   - closes: whether it closes the connection, because it stops.
     mutating func answered(
-        isApplied: Bool, hasChanged: Bool, closes: Bool, after elapsed: Duration
+        isApplied: Bool, hasChanged: Bool, isNew: Bool = false, closes: Bool, after elapsed: Duration
     ) -> (pause: Pause, notice: Notice?) {
         failures = 0
         guard isApplied, let wait else {
@@ -69,8 +78,16 @@ struct LongPoll: Sendable {
             return (.pollInterval, nil)
         }
         isHeld = true
-        quick = hasChanged && elapsed < .seconds(1) ? quick + 1 : 0
+        tokens = min(Double(Self.burst), tokens + elapsed / .seconds(1) * Self.rate)
+        quick = hasChanged && !isNew && elapsed < .seconds(1) ? quick + 1 : 0
         if quick > Self.burst { return (.upTo(.seconds(2)), nil) }
+        if isNew {
+            tokens = max(0, tokens - 1)
+            if tokens < 1, !closes {
+                (cuts, early) = (0, 0)
+                return (.breath, nil)
+            }
+        }
         if hasChanged || elapsed >= wait / 2 {
             (cuts, early) = (0, 0)
             if !hasChanged { noteGood() }

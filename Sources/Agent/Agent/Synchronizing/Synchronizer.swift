@@ -49,6 +49,7 @@ public actor Synchronizer: Service {
 
     private var agent: (document: AgentDocument, etag: String?)?
     private var tasksETag: String?
+    private var runRequests = RunRequests.none
     private var hasNoTeam = false
     private var longPoll = LongPoll()
     private var nextPause = LongPoll.Pause.pollInterval
@@ -156,12 +157,13 @@ public actor Synchronizer: Service {
             if let list = answer.list, answer.isHeld, tasksETag != nil, await !canRun(list) {
                 plugins = await dependencies.plugins.accept(try await readAgent().plugins)
             }
-            await accept(answer)
+            let isNew = await accept(answer)
             await noteSuccess()
             let hasChanged = answer.list != nil || answer.requests != nil
             note(
                 longPoll.answered(
-                    isApplied: answer.isHeld, hasChanged: hasChanged, closes: answer.closes, after: taken))
+                    isApplied: answer.isHeld, hasChanged: hasChanged, isNew: isNew, closes: answer.closes, after: taken)
+            )
             // Without a tag there is nothing to wait for.
             if tasksETag == nil { nextPause = .pollInterval }
             return plugins
@@ -321,19 +323,29 @@ public actor Synchronizer: Service {
         await accept(try await dependencies.client.tasks(ifNoneMatch: tasksETag))
     }
 
-    private func accept(_ answer: TasksPoll) async {
+    /// - Returns: whether it has something that the answer before had not.
+    @discardableResult
+    private func accept(_ answer: TasksPoll) async -> Bool {
         if answer.isHeld { knowsPartTwo.store(true, ordering: .releasing) }
         // Before the list: what is cancelled in the same answer doesn't begin.
         var unknown: [String] = []
-        if let requests = answer.requests { unknown = await dependencies.runs.accept(requests) }
+        var isNew = false
+        if let requests = answer.requests {
+            isNew = requests != runRequests
+            runRequests = requests
+            unknown = await dependencies.runs.accept(requests)
+        }
         if let list = answer.list {
+            let (isTakenUp, isOther) = await dependencies.tasks.accept(list)
             // What could not be written down must not be forgotten behind an unchanged list.
-            tasksETag = await dependencies.tasks.accept(list) ? answer.etag : nil
+            tasksETag = isTakenUp ? answer.etag : nil
+            isNew = isNew || isOther
         } else {
             tasksETag = answer.etag
             await dependencies.tasks.takeUpAgain()
         }
         if await !dependencies.runs.reportUnknown(unknown) { tasksETag = nil }
+        return isNew
     }
 }
 

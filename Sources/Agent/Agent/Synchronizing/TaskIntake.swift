@@ -48,9 +48,10 @@ public actor TaskIntake {
     }
 
     /// Takes a new list over.
-    /// - Returns: whether everything of the list has been taken up.
-    func accept(_ list: TaskList) async -> Bool {
+    /// - Returns: whether everything of the list has been taken up, and whether it is another than before.
+    func accept(_ list: TaskList) async -> (isTakenUp: Bool, isNew: Bool) {
         let list = CheckedTaskList(list)
+        let isNew = list.tasks != tasks
         for complaint in list.complaints { log(complaint) }
         tasks = list.tasks
         let scheduled = tasks.filter { $0.cron != nil }
@@ -75,7 +76,7 @@ public actor TaskIntake {
         }
         let wrong = Set(rejections.map(\.id))
         reported = reported.filter { wrong.contains($0.key) }
-        return areReported && lastFires != nil
+        return (areReported && lastFires != nil, isNew)
     }
 
     /// Hands on the one-offs of the list that are still to be done: those that could not be recorded, or that a run under

@@ -72,7 +72,7 @@ struct AgentRoutes: Sendable {
         let requests = try await service.runRequests(for: id)
         return try TaskListReply(
             tasks: try await service.taskDocuments(for: id), agent: try await service.agentDocument(for: id),
-            requests: requests
+            requests: requests, epoch: service.live.epoch
         ).response(to: request)
     }
 

@@ -13,12 +13,15 @@ struct TaskListReply {
     private let listTag: String
     private let requestsTag: String
 
-    init(tasks: [TaskDocument], agent: AgentDocument, requests: RunRequests) throws {
+    /// - Parameter epoch: Another where the backend has nothing more of what was told it of watched runs: agents that go on
+    ///   telling are to hear that they are watched anew.
+    init(tasks: [TaskDocument], agent: AgentDocument, requests: RunRequests, epoch: String) throws {
         self.requests = requests
         list = try JSONReply.encoded(tasks)
         listTag = try Self.tag(of: list + JSONReply.encoded(agent))
-        requestsTag =
-            requests == .none ? "" : "-" + Self.tag(of: try JSONReply.encoded(Wishes(requests, isUnchanged: nil)))
+        var wanted = requests == .none ? Data() : try JSONReply.encoded(Wishes(requests, isUnchanged: nil))
+        if !requests.watch.isEmpty { wanted += Data(epoch.utf8) }
+        requestsTag = wanted.isEmpty ? "" : "-" + Self.tag(of: wanted)
     }
 
     private static func tag(of data: Data) -> String { String(SHA512.hash(data).hex.prefix(48)) }

@@ -50,6 +50,8 @@ final class LiveRuns: Sendable {
         var isStopping = false
     }
 
+    /// Another with each start of the backend, which has nothing of what it had before.
+    let epoch = BackendService.newID()
     private let state = Mutex(State())
     private let now: @Sendable () -> ContinuousClock.Instant
 
