@@ -1,8 +1,9 @@
 import AgentModel
 import AgentTestSupport
 import Foundation
-import ReferenceBackend
 import Testing
+
+@testable import ReferenceBackend
 
 /// What a run prints while it runs, on its way to whoever follows it, with a real agent.
 @Suite(.serialized) struct WatchTests {
@@ -15,6 +16,12 @@ import Testing
                 while not os.path.exists(gate): time.sleep(0.005)
                 print(" and on")
                 return 5
+            def chat(self, gate):
+                number = 0
+                while not os.path.exists(gate):
+                    print("line", number)
+                    number += 1
+                    time.sleep(0.05)
             def fast(self):
                 print("hi")
                 return 1
@@ -103,6 +110,34 @@ import Testing
         }
     }
 
+    /// Once the last follower has gone the agent is told with the next piece, and sends no more.
+    @Test func whatNobodyFollowsAnyMoreIsNotSent() async throws {
+        try await withAgent { backend, plugin, folder in
+            try await create("chat", "chat", #"{"gate": "\#(folder.path("gate"))"}"#, backend, plugin)
+            var seen = Seen()
+            try await seen.follow("chat", backend) { $0.text(.stdout).utf8.count > 100 }
+            let agent = try await backend.localAgentID()
+            // The watch of a follower that went ends by itself after a while.
+            try await eventually("nobody watches") {
+                try await backend.service.runRequests(for: agent).watch.isEmpty
+            }
+            try await eventually("the agent has heard of it") { backend.service.waitingAgents == 1 }
+            try await Task.sleep(for: .seconds(3))
+            let kept = try await backend.service.followTask("chat", beyond: [:], since: nil, atMost: .zero).chunks
+            try await Task.sleep(for: .seconds(3))
+            let later = try await backend.service.followTask("chat", beyond: [:], since: nil, atMost: .zero).chunks
+            #expect(kept == later)
+            // Who comes then sees all of it.
+            seen = Seen()
+            try await seen.follow("chat", backend) {
+                $0.text(.stdout).utf8.count > kept.reduce(0) { $0 + $1.bytes.count }
+            }
+            _ = FileManager.default.createFile(atPath: folder.path("gate"), contents: nil)
+            try await seen.follow("chat", backend) { $0.run != nil }
+            #expect(seen.run?.result.stdout?.hasPrefix(seen.text(.stdout)) == true)
+        }
+    }
+
     /// The backend that was restarted gets all of it again.
     @Test func aBackendThatIsRestartedInTheMiddleHasItAll() async throws {
         let first = try await LiveBackend.start(port: try ReservedPort.take())
@@ -167,7 +202,7 @@ import Testing
     ) async throws {
         try await LiveBackend.withLiveBackend { backend in
             let plugin = try await backend.addPlugin(
-                script: Self.script, functions: ["talk": "talk", "much": "much", "fast": "fast"])
+                script: Self.script, functions: ["talk": "talk", "much": "much", "fast": "fast", "chat": "chat"])
             let (folder, gates) = (try TemporaryFolder(), try Self.gateFolder())
             let output = try await AgentProcess.run(
                 try arguments(backend.url, folder, gates, isolation: isolation)

@@ -51,8 +51,10 @@ import Testing
     @Test(arguments: cases)
     func whatRunsIsStopped(_ testCase: Case) async throws {
         let isStubborn = testCase.function == "stubborn"
+        // Long where it is to be stopped by that very step, as on a busy machine.
         let fixture = try ExecutorFixture(
-            testCase.tier, injectGrace: isStubborn ? .milliseconds(50) : .seconds(60))
+            testCase.tier, askGrace: testCase.step == "asked" ? .seconds(60) : .milliseconds(50),
+            injectGrace: isStubborn ? .milliseconds(50) : .seconds(60))
         try await fixture.load(Self.script)
         let (outcome, _) = try await cancelled(testCase.function, on: fixture)
         #expect(outcome.status == .cancelled, "\(outcome)")

@@ -125,9 +125,9 @@ struct ProgressReporter: Service {
             do throws(BackendError) {
                 let answer = try await client.send(RunOutput(taskID: run.task.text, chunks: chunks), ofRun: run.runID)
                 guard case .taken(let receipt) = answer else {
-                    // Nobody watches it at this moment; somebody may again without the list being another.
+                    // Nobody watches it at this moment: the list without it is on its way. Somebody may again before that.
                     try? await Task.sleep(for: Self.unwantedPause)
-                    continue
+                    if runs.isWatched(run) { continue } else { break }
                 }
                 output.sent(chunks, receipt)
                 failures = 0

@@ -44,6 +44,8 @@ public struct RunControl: Sendable {
                 logger.debug(
                     "could not tell the backend that a run is unknown: \(error.message)",
                     metadata: ["run_id": "\(id)", "code": "\(error.code)"])
+                // An id that can't be sent can't be at any other time either.
+                if case .invalidPath = error { continue }
                 isTold = false
             }
         }

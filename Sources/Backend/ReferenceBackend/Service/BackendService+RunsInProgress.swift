@@ -41,6 +41,8 @@ extension BackendService {
     ) async throws -> [OutputChunk.Stream: Int] {
         try Self.checkRunID(runID, field: "run_id")
         guard live.isWatched([runID] + (output.taskID.map { [$0] } ?? []), ofAgent: agentID) else {
+            // It believes that somebody watches: nobody has told it of the last one's going.
+            waits.wake([agentID])
             throw ReferenceBackendError.notFound(.run, id: runID)
         }
         // It may be over: what an agent sends can overtake itself.

@@ -1,4 +1,5 @@
 import AgentModel
+import CPrograms
 import Glibc
 import PythonEmbedding
 import Threads
@@ -12,8 +13,7 @@ final class StopSignal: Sendable {
     /// - Throws: `PythonEmbeddingError.threadCreationFailed` where there are no descriptors left.
     init() throws(PythonEmbeddingError) {
         var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0 else { throw .threadCreationFailed(errno: errno) }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        guard rb_open_pipe(&ends) == 0 else { throw .threadCreationFailed(errno: errno) }
         descriptor = ends[0]
         other = BlockingLock(ends[1])
     }

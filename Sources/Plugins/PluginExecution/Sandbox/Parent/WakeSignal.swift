@@ -1,3 +1,4 @@
+import CPrograms
 import Glibc
 import PythonEmbedding
 
@@ -10,11 +11,8 @@ final class WakeSignal: Sendable {
     /// - Throws: `PythonEmbeddingError.threadCreationFailed` where there are no descriptors left.
     init() throws(PythonEmbeddingError) {
         var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0 else { throw .threadCreationFailed(errno: errno) }
-        for end in ends {
-            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-            _ = fcntl(end, F_SETFL, O_NONBLOCK)
-        }
+        guard rb_open_pipe(&ends) == 0 else { throw .threadCreationFailed(errno: errno) }
+        for end in ends { _ = fcntl(end, F_SETFL, O_NONBLOCK) }
         (descriptor, writingEnd) = (ends[0], ends[1])
     }
 
