@@ -156,6 +156,16 @@ import Testing
         }
     }
 
+    /// What tests that restart a backend stand on: a socket may be held a moment longer than its backend.
+    @Test func aLiveBackendWaitsForItsPort() async throws {
+        let first = try await LiveBackend.start(port: try ReservedPort.take())
+        async let second = LiveBackend.start(port: first.port)
+        try await Task.sleep(for: .milliseconds(300))
+        await first.stop()
+        #expect(try await second.port == first.port)
+        await (try second).stop()
+    }
+
     private func withBackend(_ body: (LiveBackend, TestClient) async throws -> Void) async throws {
         try await LiveBackend.withLiveBackend(seed: QuickstartSeed.folder) { backend in
             try await body(backend, try TestClient(backend))

@@ -59,13 +59,26 @@ public final class LiveBackend: Sendable {
         now: @escaping @Sendable () -> Date = { Date() }
     ) async throws -> LiveBackend {
         let folder = try data ?? TemporaryFolder()
-        let server = try await BackendServer(
-            BackendConfiguration(
-                listen: ListenAddress(host: "127.0.0.1", port: port), dataFolder: folder.url,
-                creation: .ifMissing, seedFolder: seed,
-                authentication: authentication, login: login, maximumResultSize: maximumResultSize, limits: limits,
-                runRetention: runRetention, trustedProxies: trustedProxies),
-            logger: logger, now: now)
+        let configuration = BackendConfiguration(
+            listen: ListenAddress(host: "127.0.0.1", port: port), dataFolder: folder.url,
+            creation: .ifMissing, seedFolder: seed,
+            authentication: authentication, login: login, maximumResultSize: maximumResultSize, limits: limits,
+            runRetention: runRetention, trustedProxies: trustedProxies)
+        let deadline = ContinuousClock.now + .seconds(60)
+        while true {
+            do {
+                let server = try await BackendServer(configuration, logger: logger, now: now)
+                return try await listen(server, folder)
+            } catch let error as ReferenceBackendError
+                where error.code == "backend.cannot_listen" && port != 0 && ContinuousClock.now < deadline
+            {
+                // What another test forks has the socket of the one before until it executes.
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
+    }
+
+    private static func listen(_ server: BackendServer, _ folder: TemporaryFolder) async throws -> LiveBackend {
         let (addresses, continuation) = AsyncStream<ListenAddress>.makeStream()
         let running = Task {
             defer { continuation.finish() }
