@@ -29,6 +29,24 @@ import Testing
         #expect(output.unsent().count == 4)
     }
 
+    /// A plugin that writes a letter to each stream in turn doesn't take a hundred times what it writes.
+    @Test func theNumberOfPiecesHasABound() {
+        let output = LiveOutput()
+        for number in 0..<100_000 { output.append(number % 2 == 0 ? .output : .errors, "x") }
+        var sent: [OutputChunk.Stream: Int] = [:]
+        var pieces = 0
+        while case let chunks = output.unsent(), !chunks.isEmpty {
+            for chunk in chunks {
+                #expect(chunk.offset == sent[chunk.stream] ?? 0)
+                sent[chunk.stream] = chunk.end
+            }
+            pieces += chunks.count
+            output.sent(chunks, nil)
+        }
+        #expect(sent == [.stdout: 50_000, .stderr: 50_000])
+        #expect(pieces <= LiveOutput.mostChunks + 20)
+    }
+
     /// A backend that was restarted says nothing by itself: it is asked when somebody watches anew.
     @Test func aBackendIsAskedAgainOnce() {
         let output = LiveOutput()

@@ -333,6 +333,28 @@ import Testing
         #expect(error?.code == "backend.too_many_plugins")
     }
 
+    /// What part 2 has beside the list is read as far as it can be, and stands in no task's way.
+    @Test(arguments: [
+        (#"{"data": [{"id": "b", "command": "c"}], "watch": ["x", 5], "cancel": [{"task_id": "b"}, 7]}"#, ["x"], 1),
+        (#"{"data": [{"id": "b", "command": "c"}], "watch": 5, "cancel": "no"}"#, [], 0),
+        // A backend of part 1 may mean something else by that word.
+        (#"{"data": [{"id": "b", "command": "c"}], "unchanged": true}"#, [], 0),
+    ])
+    func whatIsWantedOfRunsIsReadBesideTheList(_ body: String, _ watch: [String], _ cancels: Int) async throws {
+        server.route("/api/agent/tasks", .json(body))
+        let poll = try await backend().tasks(ifNoneMatch: "\"old\"")
+        #expect(poll.list?.tasks.map(\.id) == ["b"])
+        #expect(poll.requests?.watch == Set(watch) && poll.requests?.cancel.count == cancels)
+    }
+
+    @Test func anUnchangedListNeedsAnEarlierOne() async throws {
+        server.route("/api/agent/tasks", .json(#"{"unchanged": true, "cancel": [{"run_id": "r", "by": "ada"}]}"#))
+        let poll = try await backend().tasks(ifNoneMatch: "\"old\"")
+        #expect(poll.list == nil && poll.requests?.cancel == [RunRequests.Cancel(.run("r"), by: "ada")])
+        let error = await #expect(throws: BackendError.self) { try await backend().tasks() }
+        #expect(error?.code == "backend.missing_data", "\(String(describing: error))")
+    }
+
     @Test func oneTaskThatIsNoTextLeavesTheOthers() async throws {
         server.route(
             "/api/agent/tasks",

@@ -68,6 +68,45 @@ import Testing
         }
     }
 
+    /// An agent need not say of which task a run is that it has told of.
+    @Test func aPieceFindsItsTaskByTheRun() async throws {
+        try await withBackend { backend, client in
+            try await addTask("one", to: backend)
+            backend.service.watchTask("one", of: QuickstartSeed.agentID)
+            let piece: JSONValue = ["chunks": [["stream": "stdout", "offset": 0, "text": "abc"]]]
+            #expect(try await client.send(.post, "/api/agent/run/r1/output", json: piece).status == 404)
+            _ = try await client.send(
+                .put, "/api/agent/run/r1", json: ["task_id": "one", "status": "running"])
+            #expect(try await client.send(.post, "/api/agent/run/r1/output", json: piece).status == 200)
+            let view = try await client.administer(.get, "/tasks/one/run")
+            #expect(view.data["chunks"] == [["stream": "stdout", "offset": 0, "text": "abc"]])
+        }
+    }
+
+    /// The next run of a task begins anew, also at a backend that hasn't had the result of the one before.
+    @Test func theOutputOfTwoRunsIsNotMixed() {
+        let live = LiveRuns()
+        let task = LiveRuns.Key(agentID: "a", id: "t")
+        let piece = OutputChunk(stream: .stdout, offset: 0, bytes: Data("abc".utf8))
+        #expect(live.add([piece], ofRun: "r1", task: task) == [.stdout: 3])
+        #expect(live.add([], ofRun: "r2", task: task) == [:])
+        #expect(live.chunks(ofRun: "r1", task: task, beyond: [:]).isEmpty)
+        #expect(live.add([piece], ofRun: "r2", task: task) == [.stdout: 3])
+        #expect(live.chunks(ofRun: "r2", task: task, beyond: [:]) == [piece])
+    }
+
+    /// Also where its run was deleted: nobody would ever take the cancel back.
+    @Test func aTaskThatIsDoneIsNotCancelled() async throws {
+        try await withBackend { backend, client in
+            try await addTask("one", to: backend)
+            let run = try await backend.service.store(
+                TaskResult(data: "5", runID: "r1", status: .succeeded), ofTask: "one", from: QuickstartSeed.agentID)
+            try await backend.service.deleteRun(run.run.id)
+            let answer = try await client.administer(.post, "/tasks/one/cancel", json: [:])
+            #expect(answer.status == 409 && answer.errorCode == "task.has_ended")
+        }
+    }
+
     @Test func whatNobodyFollowsIsRefused() async throws {
         try await withBackend { backend, client in
             let answer = try await client.send(

@@ -75,7 +75,8 @@ public struct TasksAnswer: Decodable, Sendable {
     public init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         let isUnchanged = (try? container.decodeIfPresent(Bool.self, forKey: .unchanged)) ?? false
-        list = isUnchanged ? nil : try container.decode(TaskList.self, forKey: .data)
+        // A backend of part 1 may mean something else by that word, and sends its list.
+        list = isUnchanged && !container.contains(.data) ? nil : try container.decode(TaskList.self, forKey: .data)
         // What can't be read here stands in no task's way.
         requests = RunRequests(
             watch: Set(

@@ -53,4 +53,7 @@ extension Dispatcher {
     nonisolated func watch(_ ids: Set<String>) {
         for runID in inProgress.setWatched(ids) { dependencies.executor.observe(runID) }
     }
+
+    /// Whether loaded plugins provide these commands, each under its own id.
+    nonisolated func provides(_ commands: Set<String>) async -> Bool { await dependencies.catalog.provides(commands) }
 }

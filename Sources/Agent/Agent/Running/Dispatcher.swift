@@ -16,8 +16,6 @@ public actor Dispatcher: Service {
         public var journal: any RunLedger
         public var catalog: PluginCatalog
         public var executor: any Executor
-        /// Where runs are entered while they are under way.
-        var inProgress = RunsInProgress()
         public var clock: any WallClock
         /// Compares the plugin's file with what was verified; throws where it is another now.
         public var recheck: @Sendable (VerifiedPlugin) async throws -> Void
@@ -66,7 +64,7 @@ public actor Dispatcher: Service {
     private var isLookingAgain = false
     private var looksAtAll = false
     private let withdrawn = WithdrawnTasks()
-    nonisolated let inProgress: RunsInProgress
+    nonisolated let inProgress = RunsInProgress()
     var isStopping = false
     /// Runs that wait until the journal can be written again.
     private var unrecorded = 0
@@ -82,7 +80,6 @@ public actor Dispatcher: Service {
         logger: Logger
     ) {
         self.dependencies = dependencies
-        inProgress = dependencies.inProgress
         queue = RunQueue(workers: workers, concurrency: concurrency)
         self.logger = logger
         (starts, startsContinuation) = AsyncStream.makeStream()
@@ -347,10 +344,11 @@ public actor Dispatcher: Service {
             if run.scheduledFor == nil, inProgress.cancellation(ofTask: run.task.key) != nil {
                 // It came while the run looked for its plugin.
                 startAtOnce(run.task.key)
-                return
+            } else if version == catalogVersion {
+                _ = queue.wait(run)
+            } else {
+                await enqueue(run)
             }
-            // Its plugin may be back by now, and nobody would look again.
-            if version == catalogVersion { _ = queue.wait(run) } else { await enqueue(run) }
         } else {
             queue.finish(run)
         }

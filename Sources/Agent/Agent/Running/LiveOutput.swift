@@ -14,9 +14,20 @@ final class LiveOutput: Sendable {
         var ends: [OutputChunk.Stream: Int] = [:]
         /// What the backend has of each stream.
         var sent: [OutputChunk.Stream: Int] = [:]
+        /// The last piece of each.
+        var last: [OutputChunk.Stream: Int] = [:]
         var isClosed = false
         /// Whether the backend is to be asked where it goes on.
         var asks = false
+
+        /// The piece that a stream goes on in. Where both streams are written to in turn, each letter would be a piece of its own:
+        /// past ``mostChunks`` their order among each other is lost.
+        func openChunk(of stream: OutputChunk.Stream) -> Int? {
+            guard let index = last[stream], chunks[index].bytes.count < pieceSize,
+                index == chunks.count - 1 || chunks.count >= mostChunks
+            else { return nil }
+            return index
+        }
     }
 
     private let state = Mutex(State())
@@ -31,18 +42,15 @@ final class LiveOutput: Sendable {
             while !rest.isEmpty {
                 let offset = state.ends[stream] ?? 0
                 // Many small writes are few pieces, and a large one is several.
-                let last = state.chunks.count - 1
-                var room = Self.pieceSize
-                let continues = last >= 0 && state.chunks[last].stream == stream
-                if continues { room -= state.chunks[last].bytes.count }
-                let bytes = rest.prefix(room > 0 ? room : Self.pieceSize)
-                rest = rest.dropFirst(bytes.count)
-                if continues, room > 0 {
-                    state.chunks[last].bytes.append(bytes)
+                if let open = state.openChunk(of: stream) {
+                    let bytes = rest.prefix(Self.pieceSize - state.chunks[open].bytes.count)
+                    state.chunks[open].bytes.append(bytes)
+                    rest = rest.dropFirst(bytes.count)
+                    state.ends[stream] = offset + bytes.count
                 } else {
-                    state.chunks.append(OutputChunk(stream: stream, offset: offset, bytes: Data(bytes)))
+                    state.last[stream] = state.chunks.count
+                    state.chunks.append(OutputChunk(stream: stream, offset: offset, bytes: Data()))
                 }
-                state.ends[stream] = offset + bytes.count
             }
         }
         change.ring()
@@ -91,4 +99,5 @@ final class LiveOutput: Sendable {
     }
 
     static let pieceSize = 16 << 10
+    static let mostChunks = 4096
 }

@@ -7,13 +7,22 @@ import Synchronization
 
 /// Tells a backend that wants it which runs are under way, and what those print that somebody watches (part 2 of the
 /// contract, "A run in progress"). What nobody watches and is over within a second costs no request.
-struct ProgressReporter: Service {
-    let runs: RunsInProgress
-    let client: BackendClient
+final class ProgressReporter: Service {
+    private struct State {
+        /// Runs that the backend was told of, and that it is being told of or was not long ago.
+        var told: Set<String> = []
+        /// Runs whose output is being sent, or isn't wanted.
+        var sending: Set<String> = []
+        /// Whether the backend doesn't know the request.
+        var isRefused = false
+    }
+
+    private let runs: RunsInProgress
+    private let client: BackendClient
     /// Whether the backend has shown that it knows part 2.
-    let isWanted: @Sendable () -> Bool
-    let logger: Logger
-    private let state = Mutexed()
+    private let isWanted: @Sendable () -> Bool
+    private let logger: Logger
+    private let state = Mutex(State())
 
     /// From when on a run is told of.
     private static let firstReport = Duration.seconds(1)
@@ -22,19 +31,6 @@ struct ProgressReporter: Service {
     private static let beat = Duration.milliseconds(500)
     /// Between two pieces of one run's output.
     private static let pace = Duration.milliseconds(100)
-
-    /// What is remembered of runs that were told of.
-    private final class Mutexed: Sendable {
-        struct State {
-            /// Runs that the backend was told of, and that it is being told of or was not long ago.
-            var told: Set<String> = []
-            /// Runs whose output is being sent, or isn't wanted.
-            var sending: Set<String> = []
-            var isRefused = false
-        }
-
-        let value = Mutex(State())
-    }
 
     init(
         runs: RunsInProgress, client: BackendClient, isWanted: @escaping @Sendable () -> Bool, logger: Logger
@@ -46,7 +42,7 @@ struct ProgressReporter: Service {
     }
 
     func run() async throws {
-        await cancelWhenGracefulShutdown {
+        await cancelWhenGracefulShutdown { [self] in
             await withDiscardingTaskGroup { group in
                 while !Task.isCancelled {
                     let all = runs.all()
@@ -54,9 +50,9 @@ struct ProgressReporter: Service {
                     if isWanted() {
                         for run in all {
                             if let output = run.output, begin(sending: run) {
-                                group.addTask { await send(output, of: run) }
+                                group.addTask { [self] in await send(output, of: run) }
                             }
-                            if isDue(run) { group.addTask { await tell(run) } }
+                            if isDue(run) { group.addTask { [self] in await tell(run) } }
                         }
                     }
                     await pause(isIdle: all.isEmpty)
@@ -69,14 +65,14 @@ struct ProgressReporter: Service {
         if isIdle { return await runs.arrival.wait() }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { try? await Task.sleep(for: Self.beat) }
-            group.addTask { await runs.arrival.wait() }
+            group.addTask { [runs] in await runs.arrival.wait() }
             await group.next()
             group.cancelAll()
         }
     }
 
     private func forget(except runs: [RunInProgress]) {
-        state.value.withLock { state in
+        state.withLock { state in
             guard !state.told.isEmpty || !state.sending.isEmpty else { return }
             let known = Set(runs.map(\.runID))
             state.told.formIntersection(known)
@@ -88,29 +84,29 @@ struct ProgressReporter: Service {
 
     private func isDue(_ run: RunInProgress) -> Bool {
         guard run.instant.duration(to: .now) >= Self.firstReport else { return false }
-        return state.value.withLock { !$0.isRefused && $0.told.insert(run.runID).inserted }
+        return state.withLock { !$0.isRefused && $0.told.insert(run.runID).inserted }
     }
 
     private func tell(_ run: RunInProgress) async {
         let progress = RunProgress(status: .running, taskID: run.task.text, startedAt: run.startedAt)
         do throws(BackendError) {
             guard try await !client.report(progress, of: run.runID) else { return }
-            // It doesn't know the request, or not the run's task: asked no more until the agent restarts.
-            state.value.withLock { $0.isRefused = true }
+            // Asked no more until the agent restarts.
+            state.withLock { $0.isRefused = true }
         } catch {
             // Later, as often as any request that fails.
             logger.debug(
                 "could not report a run in progress: \(error.message)",
                 metadata: ["run_id": "\(run.runID)", "code": "\(error.code)"])
             try? await Task.sleep(for: Self.retryPause)
-            state.value.withLock { _ = $0.told.remove(run.runID) }
+            state.withLock { _ = $0.told.remove(run.runID) }
         }
     }
 
     // MARK: What it prints
 
     private func begin(sending run: RunInProgress) -> Bool {
-        runs.isWatched(run) && state.value.withLock { $0.sending.insert(run.runID).inserted }
+        runs.isWatched(run) && state.withLock { $0.sending.insert(run.runID).inserted }
     }
 
     /// Sends the first piece at once and the others at a pace, until the run ends or nobody watches it any more.
@@ -141,6 +137,6 @@ struct ProgressReporter: Service {
             if !output.isClosed { try? await Task.sleep(for: Self.pace) }
         }
         // A watch that begins again is noticed at the next beat.
-        state.value.withLock { _ = $0.sending.remove(run.runID) }
+        state.withLock { _ = $0.sending.remove(run.runID) }
     }
 }

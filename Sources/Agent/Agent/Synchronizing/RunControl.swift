@@ -18,12 +18,10 @@ public struct RunControl: Sendable {
     }
 
     /// Stops what is to be stopped, and keeps what is to come from beginning. To be called before the task list is taken up.
-    /// - Returns: ids of runs that this agent doesn't know, for ``reportUnknown(_:)``.
+    /// - Returns: ids of runs that are not under way, for ``reportUnknown(_:)``.
     func accept(_ requests: RunRequests) async -> [String] {
         dispatcher.watch(requests.watch)
-        var unknown: [String] = []
-        for id in await dispatcher.cancel(requests.cancel) where await !isKnown(id) { unknown.append(id) }
-        return unknown
+        return await dispatcher.cancel(requests.cancel)
     }
 
     /// Whether it has ended here, and its result is on its way or was delivered.
@@ -33,11 +31,14 @@ public struct RunControl: Sendable {
         do { return try await journal.reader.run(id) != nil } catch { return true }
     }
 
-    /// Tells the backend that there is nothing to cancel.
-    /// - Returns: whether the backend knows: otherwise it is to list all again.
+    /// So many are reported at a time: tasks don't wait for more.
+    private static let mostReports = 100
+
+    /// Tells the backend of which of these runs this agent knows nothing: there is nothing to cancel.
+    /// - Returns: whether the backend knows of all: otherwise it is to list them again.
     func reportUnknown(_ ids: [String]) async -> Bool {
-        var isTold = true
-        for id in ids {
+        var isTold = ids.count <= Self.mostReports
+        for id in ids.prefix(Self.mostReports) where await !isKnown(id) {
             do throws(BackendError) {
                 _ = try await client.report(RunProgress(status: .unknown), of: id)
             } catch {

@@ -8,6 +8,7 @@ import Synchronization
 ///
 /// A failure in one plugin or task never stops the others.
 public actor Synchronizer: Service {
+    // More than a dozen properties: what the backend said last, each with what is needed to ask for the next.
     /// What a synchronizer keeps up to date.
     public struct Dependencies: Sendable {
         public var client: BackendClient
@@ -177,7 +178,7 @@ public actor Synchronizer: Service {
     }
 
     private func canRun(_ list: TaskList) async -> Bool {
-        await dependencies.dispatcher.dependencies.catalog.provides(Set(list.tasks.map(\.command)))
+        await dependencies.dispatcher.provides(Set(list.tasks.map(\.command)))
     }
 
     /// Nil where somebody wants a round now.
@@ -328,12 +329,12 @@ public actor Synchronizer: Service {
     private func accept(_ answer: TasksPoll) async -> Bool {
         if answer.isHeld { knowsPartTwo.store(true, ordering: .releasing) }
         // Before the list: what is cancelled in the same answer doesn't begin.
-        var unknown: [String] = []
+        var absent: [String] = []
         var isNew = false
         if let requests = answer.requests {
             isNew = requests != runRequests
             runRequests = requests
-            unknown = await dependencies.runs.accept(requests)
+            absent = await dependencies.runs.accept(requests)
         }
         if let list = answer.list {
             let (isTakenUp, isOther) = await dependencies.tasks.accept(list)
@@ -344,7 +345,7 @@ public actor Synchronizer: Service {
             tasksETag = answer.etag
             await dependencies.tasks.takeUpAgain()
         }
-        if await !dependencies.runs.reportUnknown(unknown) { tasksETag = nil }
+        if await !dependencies.runs.reportUnknown(absent) { tasksETag = nil }
         return isNew
     }
 }

@@ -45,9 +45,7 @@ extension BackendService {
                 run.result.runID, ofTask: taskID, agentID: agentID, startedAt: run.result.startedAt)
             return .stored(run)
         }
-        live.end(
-            task: LiveRuns.Key(agentID: agentID, id: taskID),
-            run: result.runID.map { LiveRuns.Key(agentID: agentID, id: $0) })
+        live.end(LiveRuns.Key(agentID: agentID, id: taskID))
         if case .stored(let run) = delivery { announce(run) }
         return delivery
     }

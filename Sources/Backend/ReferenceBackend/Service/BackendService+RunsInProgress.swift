@@ -29,7 +29,7 @@ extension BackendService {
                         runID: runID, agentID: agentID, taskID: taskID, command: task.document.command,
                         startedAt: progress.startedAt ?? now))
             }
-            live.notify([LiveRuns.Key(agentID: agentID, id: taskID), LiveRuns.Key(agentID: agentID, id: runID)])
+            live.notify(LiveRuns.Key(agentID: agentID, id: taskID))
         }
     }
 
@@ -40,16 +40,17 @@ extension BackendService {
         _ output: RunOutput, ofRun runID: String, from agentID: String
     ) async throws -> [OutputChunk.Stream: Int] {
         try Self.checkRunID(runID, field: "run_id")
-        guard live.isWatched([runID] + (output.taskID.map { [$0] } ?? []), ofAgent: agentID) else {
+        let taskID = try await storage.read { storage -> String? in
+            // It may be over: what an agent sends can overtake itself.
+            guard try storage.run(runID, ofAgent: agentID) == nil else { return nil }
+            return try output.taskID ?? storage.runInProgress(runID, ofAgent: agentID)?.taskID
+        }
+        guard let taskID, live.isWatched(LiveRuns.Key(agentID: agentID, id: taskID)) else {
             // It believes that somebody watches: nobody has told it of the last one's going.
             waits.wake([agentID])
             throw ReferenceBackendError.notFound(.run, id: runID)
         }
-        // It may be over: what an agent sends can overtake itself.
-        guard try await storage.read({ try $0.run(runID, ofAgent: agentID) }) == nil else {
-            throw ReferenceBackendError.notFound(.run, id: runID)
-        }
-        return live.add(output, ofRun: LiveRuns.Key(agentID: agentID, id: runID))
+        return live.add(output.chunks, ofRun: runID, task: LiveRuns.Key(agentID: agentID, id: taskID))
     }
 
     /// What is wanted of an agent's runs.
@@ -57,7 +58,6 @@ extension BackendService {
         RunRequests(
             watch: live.watched(ofAgent: agentID), cancel: try await storage.read { try $0.cancels(ofAgent: agentID) })
     }
-
 }
 
 // MARK: What people want
@@ -79,7 +79,7 @@ extension BackendService {
                 throw ReferenceBackendError.invalidField(
                     "id", problem: "the task has a schedule; cancel one of its runs, or disable the task")
             }
-            guard try storage.runCount(ofTask: id) == 0 else { throw ReferenceBackendError.hasEnded(task: id) }
+            guard try !storage.isDone(id) else { throw ReferenceBackendError.hasEnded(task: id) }
             try Self.checkCancels(ofAgent: task.agentID, in: storage)
             try storage.insertCancel(ofRun: nil, ofTask: id, agentID: task.agentID, by: by, reason: reason, at: now)
         }
@@ -111,7 +111,7 @@ extension BackendService {
 
     private static let mostCancels = 10_000
 
-    /// Has an agent tell what the run of a task prints, from its beginning on, for so long.
+    /// Has an agent tell what the run of a task prints, from its beginning on, for `LiveRuns.watchTime`.
     func watchTask(_ id: String, of agentID: String) {
         if live.watch(LiveRuns.Key(agentID: agentID, id: id)) { waits.wake([agentID]) }
     }
@@ -145,17 +145,16 @@ extension BackendService {
         ofTask id: String, _ key: LiveRuns.Key, beyond offsets: [OutputChunk.Stream: Int]
     ) async throws -> RunView {
         let (run, inProgress) = try await storage.read { storage -> (StoredRun?, RunInProgress?) in
-            let newest = try storage.runs(RunFilter(taskID: id), PageRequest(limit: 1, cursor: nil)).elements.first
-            return (try newest.flatMap { try storage.run($0.id) }, try storage.runsInProgress(ofTask: id).last)
+            // Of a schedule the last result is of another run than the one under way.
+            let isOneOff = try storage.requireTask(id).document.cron == nil
+            let newest = isOneOff ? try storage.runs(RunFilter(taskID: id), PageRequest(limit: 1)).elements.first : nil
+            return (try newest.flatMap { try storage.run($0.id) }, try storage.runInProgress(ofTask: id))
         }
-        // Of a schedule the last result is of another run than the one under way.
-        if let run, try await task(id).document.cron == nil {
-            return RunView(state: .ended, runID: run.result.runID, chunks: [], run: run)
-        }
+        if let run { return RunView(state: .ended, runID: run.result.runID, chunks: [], run: run) }
         guard let runID = inProgress?.runID ?? live.run(ofTask: key) else {
             return RunView(state: .waiting, runID: nil, chunks: [], run: nil)
         }
-        let chunks = live.chunks(ofRun: LiveRuns.Key(agentID: key.agentID, id: runID), beyond: offsets)
+        let chunks = live.chunks(ofRun: runID, task: key, beyond: offsets)
         return RunView(state: .running, runID: runID, chunks: chunks, run: nil)
     }
 }

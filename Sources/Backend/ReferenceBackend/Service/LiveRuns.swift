@@ -5,23 +5,24 @@ import Synchronization
 /// Who follows which run, and what runs that are followed have printed so far. In memory: the result replaces it, and after a
 /// restart of the backend followers ask again and agents send it again.
 final class LiveRuns: Sendable {
-    /// What is followed: the run of a task, or a run.
+    /// The task whose run is followed.
     struct Key: Hashable, Sendable {
         var agentID: String
-        /// A task's id, or an agent's id of a run.
         var id: String
     }
 
     /// What of a run's output is kept at most, in bytes, and of all runs together.
     static let outputLimit = 4 << 20
     static let totalLimit = 64 << 20
+    private static let mostOutputs = 10_000
     /// What a piece takes beside its bytes, about.
     private static let chunkOverhead = 128
     /// For how long a run is still watched after its last follower has gone: they ask again and again.
     static let watchTime = Duration.seconds(15)
 
     private struct Output {
-        var taskID: String?
+        /// The agent's own id of it. A task has one run after the other.
+        var runID: String
         /// In the order in which they came, without gaps in either stream.
         var chunks: [OutputChunk] = []
         var ends: [OutputChunk.Stream: Int] = [:]
@@ -53,26 +54,22 @@ final class LiveRuns: Sendable {
     /// Another with each start of the backend, which has nothing of what it had before.
     let epoch = BackendService.newID()
     private let state = Mutex(State())
-    private let now: @Sendable () -> ContinuousClock.Instant
-
-    init(now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }) { self.now = now }
 
     // MARK: Watches
 
     /// - Returns: Whether nobody watched it before: the agent is to be told.
-    func watch(_ key: Key, for time: Duration = watchTime) -> Bool {
-        let now = now()
+    func watch(_ key: Key) -> Bool {
+        let now = ContinuousClock.now
         return state.withLock { state in
-            let end = now + time
             let isNew = state.watches[key].map { $0 < now } ?? true
-            state.watches[key] = max(state.watches[key] ?? end, end)
+            state.watches[key] = now + Self.watchTime
             return isNew
         }
     }
 
     /// What of an agent's is watched now.
     func watched(ofAgent agentID: String) -> Set<String> {
-        let now = now()
+        let now = ContinuousClock.now
         return state.withLock { state in
             if state.watches.isEmpty { return [] }
             state.watches = state.watches.filter { $0.value >= now }
@@ -80,82 +77,77 @@ final class LiveRuns: Sendable {
         }
     }
 
-    func isWatched(_ ids: [String], ofAgent agentID: String) -> Bool {
-        let now = now()
-        return state.withLock { state in
-            ids.contains { state.watches[Key(agentID: agentID, id: $0)].map { $0 >= now } ?? false }
-        }
+    func isWatched(_ key: Key) -> Bool {
+        let now = ContinuousClock.now
+        return state.withLock { $0.watches[key].map { $0 >= now } ?? false }
     }
 
     // MARK: Output
 
     /// Keeps what of the pieces is new and follows what there is.
     /// - Returns: Where each stream goes on.
-    func add(_ output: RunOutput, ofRun run: Key) -> [OutputChunk.Stream: Int] {
-        let now = now()
+    func add(_ chunks: [OutputChunk], ofRun runID: String, task: Key) -> [OutputChunk.Stream: Int] {
+        let now = ContinuousClock.now
         let ends = state.withLock { state -> [OutputChunk.Stream: Int] in
-            var kept = state.outputs[run] ?? Output(changedAt: now)
-            kept.taskID = output.taskID ?? kept.taskID
+            if let other = state.outputs[task], other.runID != runID { forget(task, &state) }
+            var kept = state.outputs[task] ?? Output(runID: runID, changedAt: now)
+            let before = kept.size
             kept.changedAt = now
-            for chunk in output.chunks {
+            for chunk in chunks {
                 let end = kept.ends[chunk.stream] ?? 0
                 // A gap is filled by what the agent sends again.
                 guard chunk.offset <= end, let new = chunk.dropping(before: end) else { continue }
                 kept.ends[chunk.stream] = new.end
                 guard kept.size + new.bytes.count <= Self.outputLimit else { continue }
+                kept.size += new.bytes.count
                 // Many small pieces would take more than what is in them.
                 let last = kept.chunks.count - 1
                 if last >= 0, kept.chunks[last].stream == new.stream, kept.chunks[last].end == new.offset {
                     kept.chunks[last].bytes.append(new.bytes)
-                    kept.size += new.bytes.count
-                    state.size += new.bytes.count
                 } else {
                     kept.chunks.append(new)
-                    kept.size += new.bytes.count + Self.chunkOverhead
-                    state.size += new.bytes.count + Self.chunkOverhead
+                    kept.size += Self.chunkOverhead
                 }
             }
-            state.outputs[run] = kept
-            dropOldest(&state, except: run)
+            state.size += kept.size - before
+            state.outputs[task] = kept
+            dropOldest(&state, except: task)
             return kept.ends
         }
-        notify([run] + (output.taskID.map { [Key(agentID: run.agentID, id: $0)] } ?? []))
+        notify(task)
         return ends
     }
 
-    private func dropOldest(_ state: inout State, except run: Key) {
-        while state.size > Self.totalLimit || state.outputs.count > 10_000,
-            let oldest = state.outputs.filter({ $0.key != run }).min(by: { $0.value.changedAt < $1.value.changedAt })
+    private func forget(_ task: Key, _ state: inout State) {
+        if let output = state.outputs.removeValue(forKey: task) { state.size -= output.size }
+    }
+
+    private func dropOldest(_ state: inout State, except task: Key) {
+        while state.size > Self.totalLimit || state.outputs.count > Self.mostOutputs,
+            let oldest = state.outputs.filter({ $0.key != task }).min(by: { $0.value.changedAt < $1.value.changedAt })
         {
-            state.size -= oldest.value.size
-            state.outputs[oldest.key] = nil
+            forget(oldest.key, &state)
         }
     }
 
     /// What a run has printed beyond these offsets.
-    func chunks(ofRun run: Key, beyond offsets: [OutputChunk.Stream: Int]) -> [OutputChunk] {
+    func chunks(ofRun runID: String, task: Key, beyond offsets: [OutputChunk.Stream: Int]) -> [OutputChunk] {
         state.withLock { state in
-            (state.outputs[run]?.chunks ?? []).compactMap { $0.dropping(before: offsets[$0.stream] ?? 0) }
+            guard let output = state.outputs[task], output.runID == runID else { return [] }
+            return output.chunks.compactMap { $0.dropping(before: offsets[$0.stream] ?? 0) }
         }
     }
 
-    /// The run of a task that has printed something.
-    func run(ofTask task: Key) -> String? {
-        state.withLock { state in
-            let ofTask = state.outputs.filter { $0.key.agentID == task.agentID && $0.value.taskID == task.id }
-            return ofTask.max { $0.value.changedAt < $1.value.changedAt }?.key.id
-        }
-    }
+    /// The run of a task that has printed something last.
+    func run(ofTask task: Key) -> String? { state.withLock { $0.outputs[task]?.runID } }
 
-    /// A run has its result.
-    func end(task: Key, run: Key?) {
+    /// The run of a task has its result.
+    func end(_ task: Key) {
         state.withLock { state in
             state.watches[task] = nil
-            guard let run else { return }
-            state.watches[run] = nil
-            if let output = state.outputs.removeValue(forKey: run) { state.size -= output.size }
+            forget(task, &state)
         }
-        notify([task] + (run.map { [$0] } ?? []))
+        notify(task)
     }
 
     // MARK: Waiting
@@ -203,14 +195,12 @@ final class LiveRuns: Sendable {
     }
 
     /// Something has happened to what is followed.
-    func notify(_ keys: [Key]) {
+    func notify(_ key: Key) {
         let woken = state.withLock { state in
-            keys.flatMap { key -> [Waiter] in
-                state.followed[key]?.version += 1
-                return (state.waiters.removeValue(forKey: key) ?? [:]).map(\.value)
-            }
+            state.followed[key]?.version += 1
+            return state.waiters.removeValue(forKey: key) ?? [:]
         }
-        for waiter in woken { waiter.end() }
+        for waiter in woken.values { waiter.end() }
     }
 
     var isStopping: Bool { state.withLock { $0.isStopping } }

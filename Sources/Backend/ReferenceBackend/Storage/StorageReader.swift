@@ -43,6 +43,8 @@ protocol StorageReader {
 
     func hasTask(_ id: String) throws -> Bool
     func task(_ id: String) throws -> RegisteredTask?
+    /// Whether a one-off task has had its result, which may have been deleted since.
+    func isDone(_ taskID: String) throws -> Bool
     /// Of one agent or, with nil, of all, the oldest first.
     func tasks(ofAgent agentID: String?, _ page: PageRequest) throws -> Page<RegisteredTask>
     /// What is enabled and scheduled, and what is enabled and has no result yet, the oldest first.
@@ -65,8 +67,7 @@ protocol StorageReader {
     func runInProgress(_ runID: String, ofAgent agentID: String) throws -> RunInProgress?
     /// Mostly one: agents make up their ids by themselves.
     func runsInProgress(withID runID: String) throws -> [RunInProgress]
-    /// The oldest first.
-    func runsInProgress(ofTask taskID: String) throws -> [RunInProgress]
+    func runInProgress(ofTask taskID: String) throws -> RunInProgress?
     /// Of one agent or, with nil, of all, the oldest first.
     func runsInProgress(ofAgent agentID: String?, limit: Int) throws -> [RunInProgress]
     /// What an agent is to stop, in the order in which it was asked for.

@@ -1,7 +1,6 @@
 import AgentModel
 import ArgumentParser
 import Diagnostics
-import Foundation
 
 struct ApplyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

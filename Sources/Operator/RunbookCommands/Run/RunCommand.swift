@@ -2,7 +2,6 @@ import AgentModel
 import ArgumentParser
 import CommandOutput
 import Diagnostics
-import Foundation
 import Threads
 
 struct RunCommand: AsyncParsableCommand {

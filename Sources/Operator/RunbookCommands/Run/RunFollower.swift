@@ -8,20 +8,31 @@ struct RunFollower {
     let client: AdministrationClient
     let taskID: String
 
-    /// Creates a one-off task.
+    /// Creates a one-off task, once however often the request has to be sent: under an id that is made here.
     /// - Parameters:
     ///   - agent: An agent's id or name.
     ///   - isWatched: Whether its run is followed: the agent tells what it prints from the beginning on.
     static func create(
         _ command: String, _ arguments: String, agent: String, isWatched: Bool, _ client: AdministrationClient
     ) async throws -> TaskRow {
-        let data = try await client.post(
-            "tasks",
-            [
-                "agent": .string(agent), "command": .string(command), "arguments": .string(arguments),
-                "watch": .bool(isWatched),
-            ])
-        return try client.value(data)
+        let id = UUID().uuidString.lowercased()
+        var attempts = 0
+        while true {
+            do {
+                let data = try await client.post(
+                    "tasks",
+                    [
+                        "id": .string(id), "agent": .string(agent), "command": .string(command),
+                        "arguments": .string(arguments), "watch": .bool(isWatched),
+                    ])
+                return try client.value(data)
+            } catch ClientError.refused("task.already_exists", _) {
+                // It was taken, and its answer lost.
+                return try client.value(try await client.get("tasks/\(AdministrationClient.segment(id))"))
+            } catch HTTPClientError.connectionLost where attempts < 2 {
+                attempts += 1
+            }
+        }
     }
 
     /// - Parameters:

@@ -26,8 +26,11 @@ struct ConnectionOptions: ParsableArguments {
         return SavedLogin(url: url, token: token, caFile: environment["RUNBOOK_CA_FILE"] ?? saved?.caFile)
     }
 
-    /// Who does something, for the runs' results and the backend's log.
-    static var user: String { "\(NSUserName())@\(ProcessInfo.processInfo.hostName)" }
+    /// Who does something, for the runs' results and the backend's log, which take 200 bytes.
+    static var user: String {
+        let whole = "\(NSUserName())@\(ProcessInfo.processInfo.hostName)"
+        return whole.utf8.count <= 200 ? whole : NSUserName()
+    }
 }
 
 /// `--json` of commands that print.

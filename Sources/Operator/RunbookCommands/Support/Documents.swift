@@ -109,7 +109,7 @@ struct TaskRow: Row {
 }
 
 struct RunRow: Row {
-
+    // More than a dozen properties: the document's.
     var id: String
     var agentID: String
     var taskID: String

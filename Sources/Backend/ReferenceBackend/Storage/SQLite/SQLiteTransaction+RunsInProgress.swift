@@ -11,8 +11,8 @@ extension SQLiteTransaction {
         try rows("\(Self.query) AND run.run_id = ?", [runID]).map(Self.run(from:))
     }
 
-    func runsInProgress(ofTask taskID: String) throws -> [RunInProgress] {
-        try rows("\(Self.query) AND run.task_id = ? ORDER BY run.started_at", [taskID]).map(Self.run(from:))
+    func runInProgress(ofTask taskID: String) throws -> RunInProgress? {
+        try row("\(Self.query) AND run.task_id = ?", [taskID]).map(Self.run(from:))
     }
 
     func runsInProgress(ofAgent agentID: String?, limit: Int) throws -> [RunInProgress] {

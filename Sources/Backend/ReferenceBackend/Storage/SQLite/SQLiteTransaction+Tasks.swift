@@ -9,6 +9,8 @@ extension SQLiteTransaction {
         try row("SELECT * FROM task WHERE id = ?", [id]).map(Self.task(from:))
     }
 
+    func isDone(_ taskID: String) throws -> Bool { try exists("SELECT 1 FROM task WHERE id = ? AND done", [taskID]) }
+
     func tasks(ofAgent agentID: String?, _ page: PageRequest) throws -> Page<RegisteredTask> {
         try self.page(
             "SELECT * FROM task WHERE sequence > ? AND (? IS NULL OR agent_id = ?) ORDER BY sequence LIMIT ?",

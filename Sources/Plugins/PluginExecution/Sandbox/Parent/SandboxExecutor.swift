@@ -296,7 +296,8 @@ public final class SandboxExecutor: Executor {
         let end = dependencies.roundTrip(
             on: child, channel: channel, deadline: bound.deadline,
             cpuLimit: version.kind.policy.cpuTime, stopDescriptor: stopSignal.descriptor,
-            wake: wake, cancellation: invocation.cancellation, onOutput: observer, relay: invocation.relay
+            wishes: LateWishes(wake: wake, cancellation: invocation.cancellation, relay: invocation.relay),
+            onOutput: observer
         ).run(order, raw: &raw)
         guard let end else { return .rejected(.argumentsTooLarge, isolation: child.isolation) }
         let duration = start.duration(to: .now)

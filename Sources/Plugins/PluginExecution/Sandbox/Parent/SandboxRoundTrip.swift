@@ -21,13 +21,10 @@ struct SandboxRoundTrip {
     let stopDescriptor: Int32?
     /// It is ended with no step before that where all calls are to be stopped.
     let endsOnStop: Bool
-    /// Raised when somebody wants something of this call; nil where nobody can.
-    let wake: WakeSignal?
-    let cancellation: Cancellation?
+    /// Nil where nobody can.
+    let wishes: LateWishes?
     /// Is told what the process says that the call writes; nil where it was not asked to say that.
     let onOutput: OutputObserver?
-    /// Who may come to want that while the call goes on.
-    let relay: OutputRelay?
 
     enum End<Value> {
         case answered(Value, stoppedBy: StopStep?)
@@ -113,12 +110,12 @@ struct SandboxRoundTrip {
                     listensForStop = false
                     deadline = now
                 }
-                if events.wake { self.wake?.clear() }
-                if observer == nil, sent == message.count, let late = relay?.observer {
+                if events.wake { wishes?.wake.clear() }
+                if observer == nil, sent == message.count, let late = wishes?.relay?.observer {
                     observer = late
                     tell(SandboxMessage.observe, of: order.id)
                 }
-                if case .running = stage, let cancellation, cancellation.request != nil {
+                if case .running = stage, let cancellation = wishes?.cancellation, cancellation.request != nil {
                     cancellation.begin()
                     deadline = now
                 }
@@ -210,7 +207,7 @@ struct SandboxRoundTrip {
         var descriptors = ([wire.reading] + streams).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         descriptors.append(
             pollfd(fd: listensForStop ? stopDescriptor ?? -1 : -1, events: Int16(POLLIN), revents: 0))
-        descriptors.append(pollfd(fd: self.wake?.descriptor ?? -1, events: Int16(POLLIN), revents: 0))
+        descriptors.append(pollfd(fd: wishes?.wake.descriptor ?? -1, events: Int16(POLLIN), revents: 0))
         if sends { descriptors.append(pollfd(fd: wire.writing, events: Int16(POLLOUT), revents: 0)) }
         let count = poll(&descriptors, UInt(descriptors.count), wake.map(Self.milliseconds) ?? -1)
         guard count > 0 else { return (false, false, false, false) }

@@ -371,13 +371,12 @@ struct SandboxDependencies: Sendable {
 
     func roundTrip(
         on child: SandboxChild, channel: Int, deadline: ContinuousClock.Instant?, cpuLimit: Duration? = nil,
-        stopDescriptor: Int32? = nil, endsOnStop: Bool = false, wake: WakeSignal? = nil,
-        cancellation: Cancellation? = nil, onOutput: OutputObserver? = nil, relay: OutputRelay? = nil
+        stopDescriptor: Int32? = nil, endsOnStop: Bool = false, wishes: LateWishes? = nil,
+        onOutput: OutputObserver? = nil
     ) -> SandboxRoundTrip {
         SandboxRoundTrip(
             child: child, channel: channel, deadline: deadline, policy: policy,
             floodLimit: 64 * limits.output, outputLimit: limits.output, cpuLimit: cpuLimit,
-            stopDescriptor: stopDescriptor, endsOnStop: endsOnStop, wake: wake,
-            cancellation: cancellation, onOutput: onOutput, relay: relay)
+            stopDescriptor: stopDescriptor, endsOnStop: endsOnStop, wishes: wishes, onOutput: onOutput)
     }
 }

@@ -1,4 +1,3 @@
-import AgentModel
 import ArgumentParser
 import Diagnostics
 import Foundation
@@ -35,21 +34,5 @@ struct LoginCommand: AsyncParsableCommand {
         let path = SavedLogin.path(ProcessInfo.processInfo.environment)
         try login.save(to: path)
         Screen.writeError("logged in to \(url)\(agents.isEmpty ? ", which has no hosts yet" : ""); kept in \(path)")
-    }
-}
-
-struct LogoutCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "logout", abstract: "Forget the backend's address and token.",
-        discussion: """
-            EXAMPLE
-              runbook logout
-            """)
-
-    func run() throws {
-        let path = SavedLogin.path(ProcessInfo.processInfo.environment)
-        guard unlink(path) == 0 || errno == ENOENT else {
-            throw ClientError.storage(path: path, problem: String(cString: strerror(errno)))
-        }
     }
 }
