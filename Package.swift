@@ -66,7 +66,7 @@ let package = Package(
         .target(name: "Cryptography", dependencies: ["Diagnostics", "COpenSSL"]),
         .target(
             name: "PythonEmbedding",
-            dependencies: ["AgentModel", "CArguments", "CPrograms", "CPython", "Diagnostics", "Threads"],
+            dependencies: ["AgentModel", "CArguments", "CPrograms", "CPython", "CStacks", "Diagnostics", "Threads"],
             plugins: ["EmbedFiles"]),
         .target(
             name: "BackendClient",
@@ -79,6 +79,7 @@ let package = Package(
             dependencies: ["Diagnostics", .product(name: "Logging", package: "swift-log")]),
 
         .target(name: "CPrograms"),
+        .target(name: "CStacks"),
         .target(name: "CSandbox"),
         .target(
             name: "Sandbox",
@@ -291,13 +292,13 @@ let package = Package(
 let folders: KeyValuePairs = [
     "Sources/Support": [
         "CArguments", "CommandOutput", "CronSchedule", "Cryptography", "Diagnostics", "EmbedFiles", "Files",
-        "ProcessLogging",
-        "Quantities", "Threads", "embed-files",
+        "ProcessLogging", "Quantities", "Threads", "embed-files",
     ],
     "Sources/Contract": ["AgentModel"],
     "Sources/Client": ["BackendClient", "DeviceAuthorization"],
     "Sources/Plugins": [
-        "CPrograms", "CSandbox", "PluginExecution", "PluginStore", "PythonEmbedding", "Sandbox", "SandboxEscapes",
+        "CPrograms", "CSandbox", "CStacks", "PluginExecution", "PluginStore", "PythonEmbedding", "Sandbox",
+        "SandboxEscapes",
     ],
     "Sources/Journal": ["CCallTrace", "RunJournal"],
     "Sources/Agent": ["Agent", "AgentCommands", "CInitProcess", "CSignals", "runbook-agent"],
@@ -309,12 +310,12 @@ for (folder, names) in folders {
     for target in package.targets where names.contains(target.name) { target.path = "\(folder)/\(target.name)" }
 }
 
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
 for target in package.targets where target.type != .system && target.type != .plugin {
-    target.swiftSettings =
-        (target.swiftSettings ?? []) + [
-            .enableUpcomingFeature("ExistentialAny"),
-            .enableUpcomingFeature("MemberImportVisibility"),
-            .enableUpcomingFeature("InternalImportsByDefault"),
-            .treatAllWarnings(as: .error),
-        ]
+    target.swiftSettings = (target.swiftSettings ?? []) + settings
 }

@@ -90,6 +90,7 @@ only_importer CProcess Agent
 only_importer CInitProcess runbook-agent
 only_importer CSignals Agent
 only_importer CSandbox Sandbox
+only_importer CStacks PythonEmbedding
 
 # Everything else speaks to the protocol `Storage`.
 storage=$(folder_of ReferenceBackend)/Storage/SQLite

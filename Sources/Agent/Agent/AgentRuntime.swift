@@ -32,6 +32,7 @@ public struct AgentRuntime: Sendable {
     let logger: Logger
 
     let loader: PluginLoader
+    let stacks: StackReporter
     let events: AgentEvents
     /// What has been reloaded since.
     let current: CurrentConfiguration
@@ -120,10 +121,13 @@ public struct AgentRuntime: Sendable {
         let tasks = TaskIntake(
             scheduler: scheduler, dispatcher: dispatcher, journal: journal, clock: clock,
             onResult: { reporter.wake() }, logger: logger)
+        let stacks = StackReporter(
+            runs: dispatcher.inProgress, executor: executor, client: client, logger: logger)
         let synchronizer = Synchronizer(
             dependencies: Synchronizer.Dependencies(
                 client: client, plugins: loader, tasks: tasks,
-                runs: RunControl(dispatcher: dispatcher, journal: journal, client: client, logger: logger),
+                runs: RunControl(
+                    dispatcher: dispatcher, journal: journal, client: client, stacks: stacks, logger: logger),
                 scheduler: scheduler, dispatcher: dispatcher,
                 onRound: { await statusRecorder.contacted($0) },
                 onBackend: { await login?.note(backendID: $0) },
@@ -143,7 +147,7 @@ public struct AgentRuntime: Sendable {
             statusRecorder: statusRecorder,
             executor: executor, http: http, client: client, clock: clock, pythonVersion: interpreter.version,
             logger: logger,
-            loader: loader, events: agentEvents, current: current)
+            loader: loader, stacks: stacks, events: agentEvents, current: current)
     }
 
     // MARK: Running
@@ -160,7 +164,10 @@ public struct AgentRuntime: Sendable {
             ]
         let progress = ProgressReporter(
             runs: dispatcher.inProgress, client: client, isWanted: { synchronizer.isBackendOurs }, logger: logger)
-        return auxiliary + [progress, reporter, dispatcher, scheduler, synchronizer]
+        let control = ControlSocket(
+            path: ControlSocket.path(in: configuration.stateDirectory), runs: dispatcher.inProgress, stacks: stacks,
+            logger: logger)
+        return auxiliary + [control, progress, reporter, dispatcher, scheduler, synchronizer]
     }
 
     /// What became of ``runOnce()``.

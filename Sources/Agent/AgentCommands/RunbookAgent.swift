@@ -21,7 +21,7 @@ public struct RunbookAgent: AsyncParsableCommand {
         version: AgentVersion.current,
         subcommands: [
             RunCommand.self, LoginCommand.self, LogoutCommand.self, StatusCommand.self, HistoryCommand.self,
-            OutboxCommand.self, PluginCommand.self,
+            OutboxCommand.self, StackCommand.self, PluginCommand.self,
             CommandCommand.self, ScheduleCommand.self, DoctorCommand.self,
         ])
 

@@ -13,7 +13,7 @@ public enum AccessTokenProblem: Sendable {
 public enum ReferenceBackendError: CodedError, Equatable {
     /// What the backend keeps, as it is named in messages and error codes.
     public enum Resource: String, Sendable {
-        case agent, plugin, task, run, route, device
+        case agent, plugin, task, run, route, device, request
     }
 
     /// No such thing, or none that the one who asks may see.
@@ -28,6 +28,8 @@ public enum ReferenceBackendError: CodedError, Equatable {
     case pluginAssigned(id: String, agentIDs: [String])
     /// A task was to be cancelled whose run has ended.
     case hasEnded(task: String)
+    /// An agent was asked something and has not answered in time.
+    case noAnswer(agentID: String)
     /// An agent has stored as much as it may; `limit` is in bytes.
     case agentStorageFull(agentID: String, limit: Int)
     /// The server has as much to do as it may; `retryAfter` is in seconds.
@@ -77,6 +79,7 @@ public enum ReferenceBackendError: CodedError, Equatable {
         case .alreadyExists(let resource, _): "\(resource.rawValue).already_exists"
         case .pluginAssigned: "plugin.assigned"
         case .hasEnded: "task.has_ended"
+        case .noAnswer: "agent.no_answer"
         case .agentStorageFull: "agent.storage_full"
         case .busy: "backend.busy"
         case .foreignHost: "request.foreign_host"
@@ -121,6 +124,9 @@ public enum ReferenceBackendError: CodedError, Equatable {
                 + "\(quoted(agents.first ?? "")); unassign it first"
         case .hasEnded(let task):
             "the run of the task \(quoted(task)) has ended: there is nothing to cancel"
+        case .noAnswer(let id):
+            "the agent \(quoted(id)) has not answered in time; see when it was here last, or ask on its host with "
+                + "\"runbook-agent stack\""
         case .agentStorageFull(let id, let limit):
             "the results of the agent \(quoted(id)) have reached the limit of \(limit) bytes per agent; delete runs, keep "
                 + "them for a shorter time with --keep-runs, or raise the limit with --max-agent-storage"

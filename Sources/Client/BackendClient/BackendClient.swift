@@ -147,6 +147,12 @@ public final class BackendClient: Sendable {
         return .taken(receipt?.data)
     }
 
+    /// `POST /api/agent/stack/{REQUEST_ID}`: where a run is in its code. Nobody may want it any more.
+    /// - Throws: what any request throws.
+    public func send(_ stack: RunStack, forRequest id: String) async throws(BackendError) {
+        _ = try await send(stack, .post, "agent/stack/\(try Self.segment(ofRun: id))")
+    }
+
     private static func segment(ofRun id: String) throws(BackendError) -> String {
         guard let segment = BackendPath.segment(id) else {
             throw .invalidPath(id, problem: "it is no run's id")

@@ -1,14 +1,14 @@
 /// What the backend wants of runs that are under way or about to begin (part 2 of the contract, "A run in progress").
 public struct RunRequests: Equatable, Sendable {
+    public enum Target: Hashable, Sendable {
+        /// A run under the agent's own id.
+        case run(String)
+        /// The one run of a one-off task; where it is about looking, also the run of a schedule that is under way.
+        case task(String)
+    }
+
     /// A run that is to be stopped.
     public struct Cancel: Equatable, Sendable {
-        public enum Target: Hashable, Sendable {
-            /// A run under the agent's own id.
-            case run(String)
-            /// The one run of a one-off task.
-            case task(String)
-        }
-
         public var target: Target
         /// Who wants that, and why, as far as the backend says so.
         public var by: String?
@@ -21,21 +21,35 @@ public struct RunRequests: Equatable, Sendable {
         }
     }
 
+    /// A run of which it is wanted, once, where it is in its code.
+    public struct Stack: Equatable, Sendable {
+        /// Of the request: the answer goes to it.
+        public var id: String
+        public var target: Target
+
+        public init(id: String, _ target: Target) {
+            self.id = id
+            self.target = target
+        }
+    }
+
     /// Runs whose output is wanted while they run, by their own ids or those of their tasks.
     public var watch: Set<String>
     public var cancel: [Cancel]
+    public var stacks: [Stack]
 
     public static let none = RunRequests()
 
-    public init(watch: Set<String> = [], cancel: [Cancel] = []) {
+    public init(watch: Set<String> = [], cancel: [Cancel] = [], stacks: [Stack] = []) {
         self.watch = watch
         self.cancel = cancel
+        self.stacks = stacks
     }
 }
 
-extension RunRequests.Cancel: Codable {
+/// By `run_id` or by `task_id`, beside other fields.
+extension RunRequests.Target: Codable {
     private enum CodingKeys: String, CodingKey {
-        case by, reason
         case runID = "run_id"
         case taskID = "task_id"
     }
@@ -43,20 +57,53 @@ extension RunRequests.Cancel: Codable {
     public init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         if let id = try container.decodeIfPresent(String.self, forKey: .runID) {
-            target = .run(id)
+            self = .run(id)
         } else {
-            target = .task(try container.decode(String.self, forKey: .taskID))
+            self = .task(try container.decode(String.self, forKey: .taskID))
         }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        switch self {
+        case .run(let id): try container.encode(id, forKey: .runID)
+        case .task(let id): try container.encode(id, forKey: .taskID)
+        }
+    }
+}
+
+extension RunRequests.Stack: Codable {
+    private enum CodingKeys: String, CodingKey {
+        case id
+    }
+
+    public init(from decoder: any Decoder) throws {
+        id = try decoder.container(keyedBy: CodingKeys.self).decode(String.self, forKey: .id)
+        target = try RunRequests.Target(from: decoder)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(id, forKey: .id)
+        try target.encode(to: encoder)
+    }
+}
+
+extension RunRequests.Cancel: Codable {
+    private enum CodingKeys: String, CodingKey {
+        case by, reason
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        target = try RunRequests.Target(from: decoder)
         by = try? container.decodeIfPresent(String.self, forKey: .by)
         reason = try? container.decodeIfPresent(String.self, forKey: .reason)
     }
 
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
-        switch target {
-        case .run(let id): try container.encode(id, forKey: .runID)
-        case .task(let id): try container.encode(id, forKey: .taskID)
-        }
+        try target.encode(to: encoder)
         try container.encodeIfPresent(by, forKey: .by)
         try container.encodeIfPresent(reason, forKey: .reason)
     }
@@ -69,7 +116,7 @@ public struct TasksAnswer: Decodable, Sendable {
     public var requests: RunRequests
 
     private enum CodingKeys: String, CodingKey {
-        case data, unchanged, watch, cancel
+        case data, unchanged, watch, cancel, stack
     }
 
     public init(from decoder: any Decoder) throws {
@@ -82,6 +129,8 @@ public struct TasksAnswer: Decodable, Sendable {
             watch: Set(
                 ((try? container.decodeIfPresent([Readable<String>].self, forKey: .watch)) ?? []).compactMap(\.value)),
             cancel: ((try? container.decodeIfPresent([Readable<RunRequests.Cancel>].self, forKey: .cancel)) ?? [])
+                .compactMap(\.value),
+            stacks: ((try? container.decodeIfPresent([Readable<RunRequests.Stack>].self, forKey: .stack)) ?? [])
                 .compactMap(\.value))
     }
 
@@ -93,6 +142,7 @@ public struct TasksAnswer: Decodable, Sendable {
         fields["unchanged"] = .scalar
         fields["watch"] = .value(byteLimit: requestsLimit)
         fields["cancel"] = .value(byteLimit: requestsLimit)
+        fields["stack"] = .value(byteLimit: requestsLimit)
         return .object(fields)
     }
 

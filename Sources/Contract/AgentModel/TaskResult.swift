@@ -116,12 +116,14 @@ public struct TaskResult: Codable, Equatable, Sendable {
     public var scheduledFor: Date?
     /// `in-process` or the sandbox level that was reached.
     public var isolation: String?
+    /// Where a run that was stopped was in its code before that, as a traceback says it.
+    public var pythonStack: String?
     public var agentVersion: String?
 
     public init(
         data: String?, runID: String? = nil, status: RunStatus? = nil, error: RunError? = nil, stdout: String? = nil,
         stderr: String? = nil, startedAt: Date? = nil, finishedAt: Date? = nil, durationMilliseconds: Double? = nil,
-        scheduledFor: Date? = nil, isolation: String? = nil, agentVersion: String? = nil
+        scheduledFor: Date? = nil, isolation: String? = nil, pythonStack: String? = nil, agentVersion: String? = nil
     ) {
         self.data = data
         self.runID = runID
@@ -134,6 +136,7 @@ public struct TaskResult: Codable, Equatable, Sendable {
         self.durationMilliseconds = durationMilliseconds
         self.scheduledFor = scheduledFor
         self.isolation = isolation
+        self.pythonStack = pythonStack
         self.agentVersion = agentVersion
     }
 
@@ -147,6 +150,7 @@ public struct TaskResult: Codable, Equatable, Sendable {
         case finishedAt = "finished_at"
         case durationMilliseconds = "duration_ms"
         case scheduledFor = "scheduled_for"
+        case pythonStack = "python_stack"
         case agentVersion = "agent_version"
     }
 
@@ -163,6 +167,7 @@ public struct TaskResult: Codable, Equatable, Sendable {
         durationMilliseconds = try container.decodeIfPresent(Double.self, forKey: .durationMilliseconds)
         scheduledFor = try Self.decodeTime(from: container, forKey: .scheduledFor)
         isolation = try container.decodeIfPresent(String.self, forKey: .isolation)
+        pythonStack = try container.decodeIfPresent(String.self, forKey: .pythonStack)
         agentVersion = try container.decodeIfPresent(String.self, forKey: .agentVersion)
     }
 
@@ -181,6 +186,7 @@ public struct TaskResult: Codable, Equatable, Sendable {
         try container.encodeIfPresent(durationMilliseconds, forKey: .durationMilliseconds)
         try container.encodeIfPresent(scheduledFor.map(RFC3339.string(from:)), forKey: .scheduledFor)
         try container.encodeIfPresent(isolation, forKey: .isolation)
+        try container.encodeIfPresent(pythonStack, forKey: .pythonStack)
         try container.encodeIfPresent(agentVersion, forKey: .agentVersion)
     }
 

@@ -7,6 +7,7 @@ enum OutboxSize {
     static func bytes(of result: TaskResult) -> Int {
         let texts = [
             result.data, result.stdout, result.stderr, result.error?.message, result.error?.traceback,
+            result.pythonStack,
         ]
         return texts.reduce(allowance) { $0 + ($1?.utf8.count ?? 0) }
     }
@@ -14,6 +15,6 @@ enum OutboxSize {
     /// The same for a row of `run`.
     static let sql =
         "\(allowance)"
-        + ["data", "stdout", "stderr", "error_message", "error_traceback"]
+        + ["data", "stdout", "stderr", "error_message", "error_traceback", "python_stack"]
         .map { " + IFNULL(LENGTH(\($0)), 0)" }.joined()
 }

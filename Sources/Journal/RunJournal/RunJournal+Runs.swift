@@ -203,14 +203,14 @@ extension RunJournal {
             sql: """
                 UPDATE run SET status = ?, started_at = IFNULL(?, started_at), finished_at = ?, duration_ms = ?, isolation = IFNULL(?, isolation),
                     agent_version = ?, error_code = ?, error_type = ?, error_message = ?, error_traceback = ?,
-                    data = ?, stdout = ?, stderr = ?
+                    data = ?, stdout = ?, stderr = ?, python_stack = ?
                 WHERE id = ? AND status IS NULL
                 """
         ).execute(arguments: [
             status.rawValue, result.startedAt?.milliseconds, finishedAt, result.durationMilliseconds, result.isolation,
             result.agentVersion,
             error?.code, error?.type, error?.message.bytes, error?.traceback?.bytes, result.data?.bytes,
-            result.stdout?.bytes, result.stderr?.bytes, runID.rawValue,
+            result.stdout?.bytes, result.stderr?.bytes, result.pythonStack?.bytes, runID.rawValue,
         ])
         guard db.changesCount == 1 else { return false }
         // Ready (0) or, behind an earlier result of its task, waiting (1).

@@ -36,7 +36,7 @@ extension RunRecord {
     static let resultColumnCount = resultNames.count
     private static let resultNames = [
         "id", "status", "error_code", "error_type", "error_message", "error_traceback", "data", "stdout", "stderr",
-        "started_at", "finished_at", "duration_ms", "scheduled_for", "isolation", "agent_version",
+        "started_at", "finished_at", "duration_ms", "scheduled_for", "isolation", "agent_version", "python_stack",
     ]
     /// What a whole run is read from: no wide column twice.
     static let wholeColumns =
@@ -52,7 +52,7 @@ extension RunRecord {
             data: row.text(at: 6), runID: row[0], status: (row[1] as String?).flatMap(RunStatus.init(rawValue:)),
             error: error, stdout: row.text(at: 7), stderr: row.text(at: 8), startedAt: row.date(at: 9),
             finishedAt: row.date(at: 10), durationMilliseconds: row[11], scheduledFor: row.date(at: 12),
-            isolation: row[13], agentVersion: row[14])
+            isolation: row[13], pythonStack: row.text(at: 15), agentVersion: row[14])
     }
 
     /// Without its traceback, which lists don't read.

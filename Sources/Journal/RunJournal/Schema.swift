@@ -109,6 +109,9 @@ enum Schema {
             // Whether a task was rejected before is asked for each that is, however often it has run.
             try db.execute(sql: "CREATE INDEX run_rejected ON run(task_id) WHERE status = 'rejected'")
         }
+        migrator.registerMigration("where a run was before it was stopped") { db in
+            try db.execute(sql: "ALTER TABLE run ADD COLUMN python_stack BLOB")
+        }
         return migrator
     }
 

@@ -21,6 +21,7 @@ public struct Runbook: AsyncParsableCommand {
         version: AgentVersion.current,
         subcommands: [
             LoginCommand.self, LogoutCommand.self, RunCommand.self, CancelCommand.self, LogsCommand.self,
+            StackCommand.self,
             AgentsCommand.self, PluginsCommand.self, TasksCommand.self, RunsCommand.self, DevicesCommand.self,
             ApplyCommand.self,
         ])

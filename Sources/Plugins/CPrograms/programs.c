@@ -91,7 +91,9 @@ static void read_table(struct table *table) {
 }
 
 // What the program's variable is when it was started (proc(5)), allocated; NULL where it has none, or may not be asked.
-static char *read_mark(pid_t id) {
+// `is_empty`: it has no environment at all.
+static char *read_mark(pid_t id, int *is_empty) {
+    *is_empty = 0;
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/environ", (int)id);
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
@@ -112,6 +114,7 @@ static char *read_mark(pid_t id) {
     close(descriptor);
     if (text == NULL) return NULL;
     text[length] = 0;
+    *is_empty = length == 0;
     const size_t name = sizeof RB_PROGRAM_MARK "=" - 1;
     char *mark = NULL;
     for (char *entry = text; entry < text + length; entry += strlen(entry) + 1) {
@@ -121,6 +124,27 @@ static char *read_mark(pid_t id) {
     }
     free(text);
     return mark;
+}
+
+// Whether a process was started within the last second or so.
+static int is_young(const struct process *process) {
+    struct timespec now;
+    if (clock_gettime(CLOCK_BOOTTIME, &now) != 0) return 1;
+    unsigned long long ticks = (unsigned long long)sysconf(_SC_CLK_TCK);
+    return process->start + ticks >= (unsigned long long)now.tv_sec * ticks;
+}
+
+// A program that has just taken its process over (execve(2)) shows no environment for a moment, while whoever started it
+// goes on already: it is asked again, in steps of 0.2 ms, of which `patience` are left for all together.
+static char *read_settled_mark(const struct process *process, int *patience) {
+    while (1) {
+        int is_empty;
+        char *mark = read_mark(process->id, &is_empty);
+        if (mark != NULL || !is_empty || *patience <= 0 || !is_young(process)) return mark;
+        *patience -= 1;
+        struct timespec pause = {.tv_nsec = 200000};
+        nanosleep(&pause, NULL);
+    }
 }
 
 static int matches(const struct rb_programs *programs, const char *mark) {
@@ -149,11 +173,12 @@ static int has_parent(struct process *process, pid_t id) { return process->paren
 // Marks those that are meant. Returns how many there are.
 static size_t choose(const struct rb_programs *programs, struct table *table) {
     pid_t self = getpid();
+    int patience = 100;
     for (size_t index = 0; index < table->count; index++) {
         struct process *process = &table->processes[index];
         if (process->id == self || process->id == programs->spared || process->id == programs->ancestor) continue;
         if (programs->ancestor != 0 && !any_above(table, process, has_parent, programs->ancestor)) continue;
-        char *mark = read_mark(process->id);
+        char *mark = read_settled_mark(process, &patience);
         process->is_meant = mark != NULL ? matches(programs, mark) : programs->takes_unmarked;
         free(mark);
     }
@@ -217,7 +242,8 @@ size_t rb_list_program_marks(const char *prefix, char *buffer, size_t size) {
     read_table(&table);
     size_t length = 0;
     for (size_t index = 0; index < table.count; index++) {
-        char *mark = read_mark(table.processes[index].id);
+        int is_empty;
+        char *mark = read_mark(table.processes[index].id, &is_empty);
         if (mark == NULL) continue;
         size_t count = strlen(mark);
         if (strncmp(mark, prefix, strlen(prefix)) == 0 && length + count + 1 <= size) {

@@ -27,6 +27,10 @@ public protocol Executor: Sendable {
     /// under way: one that begins later tells from its beginning on.
     func observe(_ runID: String)
 
+    /// Where the call of a run is in its code now, as a traceback says it, also while the GIL is held. The call goes on
+    /// undisturbed. Nil where no such call is under way, or where it can't be told within some seconds.
+    func stack(of runID: String) async -> String?
+
     /// Which of these functions the loaded plugin can't call: missing or not callable.
     func missingFunctions(among functions: [String], of id: PluginID) async -> [String]
 

@@ -11,6 +11,8 @@ public struct Outcome: Sendable, Equatable {
     public var error: RunError?
     public var stdout: String
     public var stderr: String
+    /// Where a run that was stopped was in its code before that, as a traceback says it; nil where that isn't known.
+    public var pythonStack: String?
     public var startedAt: Date
     /// By a clock that isn't set: it may differ from the difference of two times of day.
     public var duration: Duration

@@ -110,6 +110,11 @@ public final class TieredExecutor: Executor {
         state.withLock { $0.sandbox }?.observe(runID)
     }
 
+    public func stack(of runID: String) async -> String? {
+        if let stack = await inProcess.stack(of: runID) { return stack }
+        return await state.withLock { $0.sandbox }?.stack(of: runID)
+    }
+
     public func stopStarting() {
         let sandbox = state.withLock { state in
             state.startsNothing = true

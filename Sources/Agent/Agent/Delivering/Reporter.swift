@@ -383,6 +383,7 @@ extension TaskResult {
         result.stderr = cut(stderr)
         result.error?.message = cut(error?.message) ?? ""
         result.error?.traceback = cut(error?.traceback)
+        result.pythonStack = cut(pythonStack)
         return result
     }
 }

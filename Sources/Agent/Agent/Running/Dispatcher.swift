@@ -379,6 +379,6 @@ extension Outcome {
     /// Bytes of its texts.
     fileprivate var size: Int {
         (data?.utf8.count ?? 0) + stdout.utf8.count + stderr.utf8.count + (error?.message.utf8.count ?? 0)
-            + (error?.traceback?.utf8.count ?? 0)
+            + (error?.traceback?.utf8.count ?? 0) + (pythonStack?.utf8.count ?? 0)
     }
 }

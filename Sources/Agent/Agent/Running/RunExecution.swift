@@ -173,7 +173,8 @@ struct RunExecution {
             error: outcome.error?.hidingSecrets,
             stdout: outcome.stdout, stderr: outcome.stderr, startedAt: outcome.startedAt,
             finishedAt: outcome.finishedAt, durationMilliseconds: outcome.duration.seconds * 1000,
-            scheduledFor: run.scheduledFor, isolation: outcome.isolation.text, agentVersion: AgentVersion.current)
+            scheduledFor: run.scheduledFor, isolation: outcome.isolation.text,
+            pythonStack: outcome.pythonStack.map { HiddenSecrets.hidden(in: $0) }, agentVersion: AgentVersion.current)
     }
 
     private func report(_ result: TaskResult) {

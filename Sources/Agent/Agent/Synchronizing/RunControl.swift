@@ -1,16 +1,20 @@
 import AgentModel
-public import BackendClient
-public import Logging
-public import RunJournal
+import BackendClient
+import Logging
+import RunJournal
 
 /// Carries out what the backend wants of runs that are under way.
 public struct RunControl: Sendable {
     let dispatcher: Dispatcher
     let journal: RunJournal
     let client: BackendClient
+    let stacks: StackReporter
     let logger: Logger
 
-    public init(dispatcher: Dispatcher, journal: RunJournal, client: BackendClient, logger: Logger) {
+    init(
+        dispatcher: Dispatcher, journal: RunJournal, client: BackendClient, stacks: StackReporter, logger: Logger
+    ) {
+        self.stacks = stacks
         self.dispatcher = dispatcher
         self.journal = journal
         self.client = client
@@ -21,6 +25,7 @@ public struct RunControl: Sendable {
     /// - Returns: ids of runs that are not under way, for ``reportUnknown(_:)``.
     func accept(_ requests: RunRequests) async -> [String] {
         dispatcher.watch(requests.watch)
+        stacks.accept(requests.stacks)
         return await dispatcher.cancel(requests.cancel)
     }
 

@@ -45,6 +45,7 @@ struct HistoryShowCommand: AsyncParsableCommand {
         let startedAt: Date
         let finishedAt: Date?
         let durationMilliseconds: Double?
+        let pythonStack: String?
         let agentVersion: String?
         let delivery: DeliveryView
         let error: RunError?
@@ -61,6 +62,7 @@ struct HistoryShowCommand: AsyncParsableCommand {
             case startedAt = "started_at"
             case finishedAt = "finished_at"
             case durationMilliseconds = "duration_ms"
+            case pythonStack = "python_stack"
             case agentVersion = "agent_version"
         }
 
@@ -77,6 +79,7 @@ struct HistoryShowCommand: AsyncParsableCommand {
             startedAt = record.start.startedAt
             finishedAt = record.finishedAt
             durationMilliseconds = record.durationMilliseconds
+            pythonStack = record.result?.pythonStack
             agentVersion = record.result?.agentVersion
             delivery = DeliveryView(record.delivery)
             error = record.error
@@ -104,6 +107,7 @@ struct HistoryShowCommand: AsyncParsableCommand {
             fields.printBlock("stdout", stdout)
             fields.printBlock("stderr", stderr)
             fields.printBlock("traceback", error?.traceback)
+            fields.printBlock("stack before it was stopped", pythonStack)
         }
     }
 }

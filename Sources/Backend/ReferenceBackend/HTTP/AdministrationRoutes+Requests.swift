@@ -89,6 +89,15 @@ extension AdministrationRoutes {
         return (offsets, state, .seconds(wait))
     }
 
+    /// How long an agent may take to say where a run is in its code.
+    func stackRequest(in request: Request) throws -> Duration {
+        try RequestFields.refuseUnknown(request.uri.queryParameters.map { String($0.key) }, known: ["wait"])
+        guard let wait = Double(request.query("wait") ?? "10"), (0...60).contains(wait) else {
+            throw ReferenceBackendError.invalidField("wait", problem: "it is a number of seconds from 0 to 60")
+        }
+        return .seconds(wait)
+    }
+
     func taskChange(in request: Request) async throws -> TaskChange {
         let fields = try await RequestFields(
             request, known: ["command", "cron", "arguments", "enabled"], limit: Self.bodyLimit)

@@ -100,6 +100,10 @@ struct AdministrationRoutes: Sendable {
                     service.live.stop()
                 })
         }
+        group.get("/tasks/{id}/stack") { request, context in
+            let id = try context.pathParameter("id")
+            return try await stackReply(to: request) { try await service.stack(ofTask: id, atMost: $0) }
+        }
         group.post("/tasks/{id}/cancel") { request, context in
             let id = try context.pathParameter("id")
             let (by, reason) = try await cancelRequest(in: request)
@@ -139,6 +143,10 @@ struct AdministrationRoutes: Sendable {
             try RequestFields.refuseUnknown(request.uri.queryParameters.map { String($0.key) }, known: ["agent"])
             return try JSONReply.make(try await service.runsInProgress(ofAgent: request.query("agent")))
         }
+        group.get("/running/{id}/stack") { request, context in
+            let id = try context.pathParameter("id")
+            return try await stackReply(to: request) { try await service.stack(ofRun: id, atMost: $0) }
+        }
         group.post("/running/{id}/cancel") { request, context in
             let id = try context.pathParameter("id")
             let (by, reason) = try await cancelRequest(in: request)
@@ -158,6 +166,18 @@ struct AdministrationRoutes: Sendable {
             context.audit("deleted \(count) runs by \(quoted(request.uri.query ?? "", limit: 300))", request)
             return try JSONReply.make(["deleted": count])
         }
+    }
+
+    private func stackReply(
+        to request: Request, _ ask: (Duration) async throws -> RunStack
+    ) async throws -> Response {
+        let limit = try stackRequest(in: request)
+        return try JSONReply.make(
+            try await withGracefulShutdownHandler {
+                try await ask(limit)
+            } onGracefulShutdown: {
+                service.stacks.stop()
+            })
     }
 
     private func addDeviceRoutes(to group: RouterGroup<BackendRequestContext>) {

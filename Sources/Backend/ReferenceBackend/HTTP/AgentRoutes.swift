@@ -24,6 +24,7 @@ struct AgentRoutes: Sendable {
         group.post("/task/{id}", use: storeResult)
         group.put("/run/{id}", use: noteProgress)
         group.post("/run/{id}/output", use: takeOutput)
+        group.post("/stack/{id}", use: takeStack)
     }
 
     private func agent(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
@@ -95,6 +96,15 @@ struct AgentRoutes: Sendable {
                 RunOutput.Receipt(
                     next: Dictionary(
                         uniqueKeysWithValues: OutputChunk.Stream.allCases.map { ($0.rawValue, next[$0] ?? 0) })))
+        }
+    }
+
+    private func takeStack(_ request: Request, _ context: BackendRequestContext) async throws -> Response {
+        let id = try await agentID(of: request, context)
+        return try await budget.withBody(of: request, limit: Self.outputBodyLimit, owner: id) {
+            let stack: RunStack = try await document(in: request, limit: Self.outputBodyLimit)
+            try service.take(stack, forRequest: try context.pathParameter("id"), from: id)
+            return Response(status: .noContent)
         }
     }
 

@@ -72,6 +72,7 @@ extension ReferenceBackendError {
         case .notFound: .notFound
         case .invalidField, .invalidBody: .unprocessableContent
         case .alreadyExists, .notPending, .pluginAssigned, .hasEnded: .conflict
+        case .noAnswer: .gatewayTimeout
         case .agentStorageFull: HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage")
         case .busy: .serviceUnavailable
         case .foreignHost: .misdirectedRequest

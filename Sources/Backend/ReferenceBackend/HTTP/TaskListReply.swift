@@ -60,10 +60,13 @@ private struct Wishes: Encodable {
     var unchanged: Bool?
     var watch: [String]
     var cancel: [RunRequests.Cancel]
+    /// Left out where there is none.
+    var stack: [RunRequests.Stack]?
 
     init(_ requests: RunRequests, isUnchanged: Bool?) {
         unchanged = isUnchanged
         watch = requests.watch.sorted()
         cancel = requests.cancel
+        stack = requests.stacks.isEmpty ? nil : requests.stacks
     }
 }

@@ -20,7 +20,7 @@ public struct StoredRun: Equatable, Sendable {
     var size: Int {
         let texts = [
             result.data, result.error?.code, result.error?.type, result.error?.message, result.error?.traceback,
-            result.stdout, result.stderr, result.isolation, result.agentVersion,
+            result.stdout, result.stderr, result.isolation, result.pythonStack, result.agentVersion,
         ]
         return texts.reduce(Self.overhead) { $0 + ($1?.utf8.count ?? 0) }
     }
@@ -39,6 +39,7 @@ extension StoredRun: Encodable {
         case finishedAt = "finished_at"
         case durationMilliseconds = "duration_ms"
         case scheduledFor = "scheduled_for"
+        case pythonStack = "python_stack"
         case agentVersion = "agent_version"
         case receivedAt = "received_at"
         case isExcerpt = "is_excerpt"
@@ -61,6 +62,7 @@ extension StoredRun: Encodable {
         try container.encode(result.durationMilliseconds, forKey: .durationMilliseconds)
         try container.encode(result.scheduledFor.map(RFC3339.string(from:)), forKey: .scheduledFor)
         try container.encode(result.isolation, forKey: .isolation)
+        try container.encode(result.pythonStack, forKey: .pythonStack)
         try container.encode(result.agentVersion, forKey: .agentVersion)
         try container.encode(RFC3339.string(from: receivedAt), forKey: .receivedAt)
         try container.encode(isExcerpt, forKey: .isExcerpt)

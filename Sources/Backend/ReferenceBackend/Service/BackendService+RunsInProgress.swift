@@ -56,7 +56,14 @@ extension BackendService {
     /// What is wanted of an agent's runs.
     func runRequests(for agentID: String) async throws -> RunRequests {
         RunRequests(
-            watch: live.watched(ofAgent: agentID), cancel: try await storage.read { try $0.cancels(ofAgent: agentID) })
+            watch: live.watched(ofAgent: agentID), cancel: try await storage.read { try $0.cancels(ofAgent: agentID) },
+            stacks: stacks.all(ofAgent: agentID))
+    }
+
+    /// Takes in where a run is in its code.
+    /// - Throws: `ReferenceBackendError.notFound` where nobody waits for that.
+    public func take(_ stack: RunStack, forRequest id: String, from agentID: String) throws {
+        guard stacks.answer(id, from: agentID, stack) else { throw ReferenceBackendError.notFound(.request, id: id) }
     }
 }
 
@@ -100,6 +107,34 @@ extension BackendService {
         }
         guard !runs.isEmpty else { throw ReferenceBackendError.notFound(.run, id: runID) }
         waits.wake(runs.map(\.agentID))
+    }
+
+    /// Where the run of a task is in its code now, as its agent says it.
+    /// - Parameter limit: How long to wait for the agent at most.
+    /// - Throws: `ReferenceBackendError.notFound`, `.noAnswer`.
+    public func stack(ofTask id: String, atMost limit: Duration) async throws -> RunStack {
+        let agentID = try await task(id).agentID
+        return try await stack(of: .task(id), agentID: agentID, atMost: limit, notFound: id)
+    }
+
+    /// Where a run is in its code that is under way.
+    /// - Parameter runID: The agent's own id of it.
+    /// - Throws: `ReferenceBackendError.notFound`, `.noAnswer`.
+    public func stack(ofRun runID: String, atMost limit: Duration) async throws -> RunStack {
+        guard let run = try await storage.read({ try $0.runsInProgress(withID: runID) }).first else {
+            throw ReferenceBackendError.notFound(.run, id: runID)
+        }
+        return try await stack(of: .run(runID), agentID: run.agentID, atMost: limit, notFound: runID)
+    }
+
+    private func stack(
+        of target: RunRequests.Target, agentID: String, atMost limit: Duration, notFound id: String
+    ) async throws -> RunStack {
+        let answer = await stacks.ask(agentID, target, atMost: limit) { waits.wake([agentID]) }
+        guard let answer else { throw ReferenceBackendError.noAnswer(agentID: agentID) }
+        // It has ended, or has not begun.
+        guard answer.runID != nil else { throw ReferenceBackendError.notFound(.run, id: id) }
+        return answer
     }
 
     /// An agent reads all of them with each list: one that is away must not come back to more than it can read.

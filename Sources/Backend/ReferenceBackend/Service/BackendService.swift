@@ -13,6 +13,7 @@ public final class BackendService: Sendable {
     /// Told of each change that concerns an agent.
     let waits = AgentWaits()
     let live = LiveRuns()
+    let stacks = StackRequests()
     private let observers = Mutex<[UUID: AsyncStream<StoredRun>.Continuation]>([:])
 
     private init(
@@ -54,6 +55,7 @@ public final class BackendService: Sendable {
     public func close() async throws {
         waits.stop()
         live.stop()
+        stacks.stop()
         for observer in observers.withLock({ $0.values }) { observer.finish() }
         try await Self.blocking { [storage] in try storage.close() }
     }

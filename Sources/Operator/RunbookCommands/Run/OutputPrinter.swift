@@ -22,7 +22,7 @@ final class OutputPrinter: Sendable {
     func showEnd(of run: RunRow) {
         let output = shown.withLock { $0 }
         if let error = run.error {
-            if let traceback = error.traceback { Screen.writeError(traceback) }
+            if let traceback = error.traceback ?? run.pythonStack { Screen.writeError(traceback) }
             Screen.writeError("\(run.status ?? "failed"): \(error.sentence) [\(error.code)]")
         }
         // What a method that returns nothing has printed is its result, and was shown.

@@ -33,6 +33,7 @@ struct RunsShowCommand: AsyncParsableCommand {
         fields.print("duration", run.durationMilliseconds.map { String(format: "%.1f ms", $0) })
         fields.print("error", run.error.map { "\($0.sentence) [\($0.code)]" })
         fields.printBlock("traceback", run.error?.traceback)
+        fields.printBlock("stack before it was stopped", run.pythonStack)
         fields.printBlock("stdout", run.stdout)
         fields.printBlock("stderr", run.stderr)
         fields.printBlock("result", run.data)

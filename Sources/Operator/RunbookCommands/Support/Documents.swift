@@ -120,6 +120,7 @@ struct RunRow: Row {
     var error: RunError?
     var stdout: String?
     var stderr: String?
+    var pythonStack: String?
     var startedAt: String?
     var durationMilliseconds: Double?
 
@@ -128,6 +129,7 @@ struct RunRow: Row {
         case agentID = "agent_id"
         case taskID = "task_id"
         case runID = "run_id"
+        case pythonStack = "python_stack"
         case startedAt = "started_at"
         case durationMilliseconds = "duration_ms"
     }
@@ -160,6 +162,15 @@ struct RunningRow: Row {
     static let header = ["RUN", "AGENT", "COMMAND", "STARTED", "TASK"]
     static let shrinking = [1, 2, 4]
     var cells: [String] { [runID, agentID, command, startedAt, taskID] }
+}
+
+/// Where a run is in its code.
+struct StackDocument: Decodable, Sendable {
+    var pythonStack: String?
+
+    private enum CodingKeys: String, CodingKey {
+        case pythonStack = "python_stack"
+    }
 }
 
 struct DeviceRow: Row {

@@ -80,20 +80,20 @@ final class CallJob: Job, @unchecked Sendable {
         }
     }
 
-    func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+    func handOver(stoppedBy stop: CallStop?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
         guard stage.load(ordering: .acquiring) == .begun else { return refuse() }
         guard let result, let startedAt else {
             return continuation.resume(
                 returning: .notBegun(.notLoaded(invocation.pluginID), status: .rejected))
         }
         // The injection may have been spared it, but it has been stopped where its programs were ended.
-        let step = step ?? (result.programs?.wasStopped == true ? .injected : nil)
+        let stop = stop ?? (result.programs?.wasStopped == true ? CallStop(step: .injected) : nil)
         // A run that was stopped is over with everything that it started.
-        if let programs = result.programs, step != nil || !keepsPrograms { ProgramEnd.begin(programs) }
+        if let programs = result.programs, stop != nil || !keepsPrograms { ProgramEnd.begin(programs) }
         resume(
             Outcome(
-                result, stoppedBy: step, limit: timeLimit, startedAt: startedAt.date,
-                duration: startedAt.instant.duration(to: endedAt)), step)
+                result, stoppedBy: stop?.step, limit: timeLimit, startedAt: startedAt.date,
+                duration: startedAt.instant.duration(to: endedAt)), stop)
     }
 
     func abandon(_ abandonment: Abandonment) {
@@ -109,14 +109,16 @@ final class CallJob: Job, @unchecked Sendable {
             Outcome(
                 status: isPastLimit ? .timedOut : .interrupted,
                 error: isPastLimit
-                    ? .timedOut(limit: timeLimit, step: abandonment.step, traceback: nil)
+                    ? .timedOut(limit: timeLimit, step: abandonment.stop.step, traceback: nil)
                     : .cutOff(holder: abandonment.holder),
                 startedAt: Date().addingTimeInterval(-duration.seconds), duration: duration,
-                isolation: .inProcess), isPastLimit ? abandonment.step : nil)
+                isolation: .inProcess), isPastLimit ? abandonment.stop : nil)
     }
 
-    private func resume(_ outcome: Outcome, _ step: StopStep?) {
+    private func resume(_ outcome: Outcome, _ stop: CallStop?) {
         var outcome = outcome
+        outcome.pythonStack = stop?.stack
+        let step = stop?.step
         if let step, let request = invocation.cancellation?.effective {
             outcome.status = .cancelled
             outcome.error = .cancelled(by: request, step: step, traceback: outcome.error?.traceback)

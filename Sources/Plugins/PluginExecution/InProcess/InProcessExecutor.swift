@@ -27,6 +27,8 @@ public final class InProcessExecutor: Executor {
 
     /// How long a question to the interpreter may wait for an answer: another thread may hold it.
     private static let roundTripLimit = Duration.seconds(5)
+    /// How long the GIL is waited for before it is looked without it where a run is.
+    private static let stackPatience = Duration.milliseconds(100)
     /// How many plugins' `shutdown()` run at the same time.
     private static let shutdownWidth = 32
 
@@ -144,7 +146,7 @@ public final class InProcessExecutor: Executor {
         guard let refusal = pool.submit(job) else { return }
         pool.retire(version.home)
         interpreter.reclaim { gil in version.instance.forget(gil: gil) }
-        completion(refusal == .stuck ? .stuck(id) : nil)
+        if case .stuck = refusal { completion(.stuck(id)) } else { completion(nil) }
     }
 
     /// Gives back the memory of modules that are gone. Milliseconds: once after several plugins were unloaded.
@@ -177,7 +179,10 @@ public final class InProcessExecutor: Executor {
             switch pool.submit(job) {
             case nil: break
             case .stopped: continuation.resume(returning: .notBegun(.executorStopped, status: .rejected))
-            case .stuck: continuation.resume(returning: .rejected(.stuck(invocation.pluginID)))
+            case .stuck(let stacks):
+                var outcome = Outcome.rejected(.stuck(invocation.pluginID))
+                outcome.pythonStack = stacks.isEmpty ? nil : stacks.joined(separator: "\n")
+                continuation.resume(returning: outcome)
             }
         }
     }
@@ -185,6 +190,24 @@ public final class InProcessExecutor: Executor {
     public func cancel(_ runID: String) { pool.cancel(runID) }
 
     public func observe(_ runID: String) { pool.observe(runID) }
+
+    public func stack(of runID: String) async -> String? {
+        guard let place = pool.place(ofRun: runID) else { return nil }
+        let answer = await interpreter.perform(within: Self.stackPatience) { gil in
+            place.slot.stack(of: place.job, gil: gil)
+        }
+        if let answer { return answer }
+        // Somebody holds the GIL, perhaps this run.
+        return await withCheckedContinuation { continuation in
+            do throws(PythonEmbeddingError) {
+                try PythonInterpreter.startPlainThread(name: "stacks") {
+                    continuation.resume(returning: ThreadStacks.read(of: place.slot))
+                }
+            } catch {
+                continuation.resume(returning: nil)
+            }
+        }
+    }
 
     public func configure(_ id: PluginID, concurrency: Int, timeLimit: Duration?, keepsPrograms: Bool?) {
         guard let slot = state.withLock({ $0.plugins[id] }) else { return }

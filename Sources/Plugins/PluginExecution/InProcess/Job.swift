@@ -30,7 +30,7 @@ protocol Job: AnyObject, Sendable {
     func run(on slot: CallSlot, startedAt: ContinuousClock.Instant, gil: borrowing GIL)
     /// Resumes whoever waits, on the worker's thread and after ``run(on:startedAt:gil:)``. By then the pool knows
     /// what runs next: who learns of this end may count on that.
-    func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL)
+    func handOver(stoppedBy stop: CallStop?, endedAt: ContinuousClock.Instant, gil: borrowing GIL)
     /// Resumes whoever waits, on the watchdog's thread, while the work goes on somewhere.
     func abandon(_ abandonment: Abandonment)
     /// Resumes whoever waits for a job that has not begun.
@@ -39,9 +39,16 @@ protocol Job: AnyObject, Sendable {
     func discard(gil: borrowing GIL)
 }
 
+/// How a call was stopped.
+struct CallStop {
+    var step: StopStep
+    /// Where it was in its code before that, as far as it is known.
+    var stack: String?
+}
+
 /// Why and when a job is reported without its end.
 struct Abandonment {
-    let step: StopStep
+    let stop: CallStop
     let duration: Duration
     /// Whether its own time limit has passed.
     var isPastLimit = true

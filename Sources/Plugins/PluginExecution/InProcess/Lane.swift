@@ -4,8 +4,9 @@ import DequeModule
 /// lock of whoever owns it guards it.
 final class Lane<Member>: @unchecked Sendable {
     var concurrency: Int
-    /// Calls that could not be stopped and go on, on threads that were given up.
-    var stuck = 0
+    /// Where the calls are in their code that could not be stopped and go on, by the threads that were given up with them;
+    /// empty where that isn't known.
+    var stuck: [UInt64: String] = [:]
     private var running = 0
     private var isReserved = false
     private var waiting = Deque<(member: Member, runsAlone: Bool)>()

@@ -59,7 +59,7 @@ final class LoadJob: Job, @unchecked Sendable {
         }
     }
 
-    func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+    func handOver(stoppedBy stop: CallStop?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
         switch result {
         case .success(let loaded):
             install(loaded.plugin)

@@ -45,8 +45,8 @@ final class ShutdownJob: Job, @unchecked Sendable {
         }
     }
 
-    func handOver(stoppedBy step: StopStep?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
-        if case .injected = step { return completion(.shutdownTimedOut) }
+    func handOver(stoppedBy stop: CallStop?, endedAt: ContinuousClock.Instant, gil: borrowing GIL) {
+        if case .injected = stop?.step { return completion(.shutdownTimedOut) }
         completion(exception.map(RunError.init(shutdown:)))
     }
 

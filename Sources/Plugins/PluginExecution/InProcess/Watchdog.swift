@@ -24,7 +24,7 @@ struct Watchdog {
         case probe
         case ask(Worker, CallSlot, job: UInt64)
         case inject(Worker, CallSlot, job: UInt64)
-        case report(RunningJob, StopStep, isPastLimit: Bool, holder: String?)
+        case report(RunningJob, on: CallSlot?, StopStep, isPastLimit: Bool, holder: String?)
         case refuse(any Job)
         case tellHold(InterpreterHold?)
         case tellWorkers(Int)
@@ -95,7 +95,7 @@ struct Watchdog {
                 // While it doesn't answer another thread would wait for the GIL as this one does: `watchHold` decides.
                 guard probe.isAnswered else { continue }
                 if let job = pool.abandon(worker) {
-                    actions.append(.report(job, .threadAbandoned, isPastLimit: true, holder: nil))
+                    actions.append(.report(job, on: slot, .threadAbandoned, isPastLimit: true, holder: nil))
                 }
             }
         }
@@ -151,7 +151,9 @@ struct Watchdog {
             let isPast = holders.contains { $0 === worker } && isPastLimit(worker, at: now)
             guard let job = pool.abandon(worker) else { continue }
             end.append(
-                .report(job, .processEnded, isPastLimit: isPast, holder: hold.plugin == nil ? nil : hold.holder))
+                .report(
+                    job, on: worker.slot, .processEnded, isPastLimit: isPast,
+                    holder: hold.plugin == nil ? nil : hold.holder))
         }
         end += (refused + pool.close()).map { .refuse($0) }
         end.append(.endProcess)
@@ -209,7 +211,12 @@ struct Watchdog {
         case .ask(let worker, let slot, let job):
             let reference = WorkerReference(worker: worker)
             probe.send(to: pool) { [pool] gil in
-                if Self.mayStop(reference, job, pool) { slot.requestStop(of: job, gil: gil) }
+                guard Self.mayStop(reference, job, pool) else { return }
+                let stack = slot.stack(of: job, gil: gil)
+                pool.withLock {
+                    if reference.worker.running?.job.id == job { reference.worker.running?.stack = stack }
+                }
+                slot.requestStop(of: job, gil: gil)
             }
         case .inject(let worker, let slot, let job):
             let reference = WorkerReference(worker: worker)
@@ -218,11 +225,14 @@ struct Watchdog {
             probe.send(to: pool) { [pool] gil in
                 if Self.mayStop(reference, job, pool) { slot.inject(into: job, gil: gil) }
             }
-        case .report(let running, let step, let isPastLimit, let holder):
+        case .report(let running, let slot, let step, let isPastLimit, let holder):
+            let duration = (running.begunAt ?? running.assignedAt).duration(to: .now)
+            // Who holds the GIL now does so for good: nobody tells with it where the call is.
+            let stack = running.stack ?? (isPastLimit ? slot.flatMap { ThreadStacks.read(of: $0) } : nil)
             running.job.abandon(
                 Abandonment(
-                    step: step, duration: (running.begunAt ?? running.assignedAt).duration(to: .now),
-                    isPastLimit: isPastLimit, holder: holder))
+                    stop: CallStop(step: step, stack: stack), duration: duration, isPastLimit: isPastLimit,
+                    holder: holder))
         case .refuse(let job):
             job.refuse()
         case .tellHold(let hold):

@@ -21,6 +21,9 @@ final class Worker {
     /// Of the job it was given up with.
     var abandonedLane: JobLane?
 
+    /// The job that it was given up with has ended after all.
+    func leaveLane() { abandonedLane?.stuck[number] = nil }
+
     /// - Parameter monitor: the pool's.
     init(number: UInt64, home: PluginHome?, monitor: Monitor) {
         self.number = number
@@ -67,13 +70,15 @@ struct RunningJob {
     var processorTime: UInt64?
     /// It is in a call of the kernel, and has been for a while.
     var isWaiting = false
+    /// Where it was in its code before the first step against it.
+    var stack: String?
 
-    /// The step that a call which has just ended was at.
-    var stoppedBy: StopStep? {
+    /// How a call that has just ended was stopped.
+    var stoppedBy: CallStop? {
         switch stage {
         case .running: nil
-        case .asked: .asked
-        case .injected: .injected
+        case .asked: CallStop(step: .asked, stack: stack)
+        case .injected: CallStop(step: .injected, stack: stack)
         }
     }
 }

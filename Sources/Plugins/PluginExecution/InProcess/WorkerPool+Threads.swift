@@ -33,8 +33,8 @@ extension WorkerPool {
                 while let turn = next {
                     turn.job.run(on: slot, startedAt: turn.startedAt, gil: gil)
                     switch finish(turn.job, on: reference.worker) {
-                    case .ended(let instant, let step, let following):
-                        turn.job.handOver(stoppedBy: step, endedAt: instant, gil: gil)
+                    case .ended(let instant, let stop, let following):
+                        turn.job.handOver(stoppedBy: stop, endedAt: instant, gil: gil)
                         next = following
                     case .abandoned:
                         turn.job.discard(gil: gil)
@@ -53,7 +53,7 @@ extension WorkerPool {
     }
 
     private enum End {
-        case ended(at: ContinuousClock.Instant, stoppedBy: StopStep?, next: Turn?)
+        case ended(at: ContinuousClock.Instant, stoppedBy: CallStop?, next: Turn?)
         /// The watchdog has reported it.
         case abandoned
     }
@@ -87,7 +87,7 @@ extension WorkerPool {
         let now = ContinuousClock.now
         return withLock {
             guard !worker.isAbandoned else {
-                worker.abandonedLane?.stuck -= 1
+                worker.leaveLane()
                 return nil
             }
             guard let job = worker.running?.job else { return nil }
@@ -119,17 +119,17 @@ extension WorkerPool {
         let now = ContinuousClock.now
         return withLock {
             guard !worker.isAbandoned else {
-                job.lane?.stuck -= 1
+                worker.leaveLane()
                 return .abandoned
             }
-            let step = worker.running?.stoppedBy
+            let stop = worker.running?.stoppedBy
             worker.running = nil
             if job.needsPermit { permitsInUse -= 1 }
             let next = nextInLane(of: job, for: worker, at: now)
             placeReady()
             // It ends with the last job.
             if isStopped { watchdogSignal.signal() }
-            return .ended(at: now, stoppedBy: step, next: next)
+            return .ended(at: now, stoppedBy: stop, next: next)
         }
     }
 

@@ -75,8 +75,8 @@ final class WorkerPool: @unchecked Sendable {
 
     enum Refusal {
         case stopped
-        /// Too many of the plugin's calls could not be stopped and still sit on threads that were given up.
-        case stuck
+        /// Too many of the plugin's calls could not be stopped and still sit on threads that were given up; where they are.
+        case stuck([String])
     }
 
     /// Queues a job, or says why not.
@@ -84,7 +84,9 @@ final class WorkerPool: @unchecked Sendable {
         withLock { () -> Refusal? in
             if isStopped || isClosed || stopsCalls && job.endsWithAgent { return .stopped }
             if let lane = job.lane {
-                if lane.stuck >= Self.stuckLimit { return .stuck }
+                if lane.stuck.count >= Self.stuckLimit {
+                    return .stuck(lane.stuck.values.filter { !$0.isEmpty }.sorted())
+                }
                 guard lane.admit(job, runsAlone: job.runsAlone) else { return nil }
             }
             place(job)
@@ -180,6 +182,15 @@ final class WorkerPool: @unchecked Sendable {
         }
         guard let call, let observer = call.relay.observer else { return }
         interpreter.enqueue { gil in call.slot.observe(call.job, observer, gil: gil) }
+    }
+
+    /// The place where a run's call is under way, and the call's number; nil where none is.
+    func place(ofRun runID: String) -> (slot: CallSlot, job: UInt64)? {
+        withLock {
+            let worker = workers.values.first { $0.running?.job.runID == runID && $0.running?.begunAt != nil }
+            guard let slot = worker?.slot, let job = worker?.running?.job.id else { return nil }
+            return (slot, job)
+        }
     }
 
     /// An interpreter that doesn't answer is waited for only shortly from now on.
@@ -334,7 +345,7 @@ final class WorkerPool: @unchecked Sendable {
         worker.abandonedLane = running.job.lane
         worker.running = nil
         end(worker)
-        running.job.lane?.stuck += 1
+        running.job.lane?.stuck[worker.number] = running.stack ?? ""
         ended(running.job)
         return running
     }

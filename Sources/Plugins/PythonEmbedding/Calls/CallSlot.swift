@@ -9,7 +9,7 @@ public final class CallSlot: @unchecked Sendable {
     // More than a dozen properties: half of it is the thread, half the running call, and both are touched with the GIL alone.
     private let interpreter: PythonInterpreter
     let bootstrap: Bootstrap
-    private let threadID: UInt
+    let threadID: UInt
     private let json: JSONCoder
     private let state: UnsafeMutablePointer<PyThreadState>
     private let signalMask: sigset_t
@@ -298,6 +298,7 @@ public final class CallSlot: @unchecked Sendable {
         if let programs { return programs }
         guard let running, let made = Self.makePrograms(name: runName, limit: outputLimit) else { return nil }
         programs = made
+        if isObserved { tellOfPrograms() }
         StartedPrograms.add(made, slot: self, call: running.id)
         return made
     }
@@ -310,7 +311,29 @@ public final class CallSlot: @unchecked Sendable {
         return ended
     }
 
-    func setLateTap(_ tap: OutputTap) { (lateTap, isObserved) = (tap, true) }
+    func setLateTap(_ tap: OutputTap) {
+        (lateTap, isObserved) = (tap, true)
+        tellOfPrograms()
+    }
+
+    /// Has what programs of the running call write told when it comes, and not with the plugin's next line.
+    private func tellOfPrograms() {
+        guard let programs, let id = running?.id else { return }
+        programs.setNotice(
+            ProgramNotice { [weak self] notice in
+                self?.interpreter.enqueue { [weak self] gil in
+                    notice.isTaken()
+                    self?.relayPrograms(of: id, gil: gil)
+                }
+            })
+    }
+
+    private func relayPrograms(of id: UInt64, gil: borrowing GIL) {
+        guard let running, running.id == id else { return }
+        let call = PythonObject(borrowing: running.call)
+        guard let result = PyObject_CallOneArg(bootstrap.relayPrograms, call.pointer) else { return PyErr_Clear() }
+        rb_decref(result)
+    }
 
     private func setLimit(_ limit: Int, of call: PyPointer) -> Bool {
         guard limit != 1 << 20 else { return true }

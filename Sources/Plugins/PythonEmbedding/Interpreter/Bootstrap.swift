@@ -17,6 +17,10 @@ final class Bootstrap: @unchecked Sendable {
     let shutDown: PyPointer
     let forgetPlugin: PyPointer
     let resetThread: PyPointer
+    let relayPrograms: PyPointer
+    let describeCall: PyPointer
+    let writeStacks: PyPointer
+    let writeCrashes: PyPointer
     let timeLimitExceeded: PyPointer
     let outputLimitExceeded: PyPointer
     let resultTooLarge: PyPointer
@@ -61,6 +65,10 @@ final class Bootstrap: @unchecked Sendable {
         outputLimitExceeded = try name("OutputLimitExceeded", of: "output")
         resultTooLarge = try name("ResultTooLarge", of: "results")
         resetThread = try name("reset_thread", of: "threads")
+        relayPrograms = try name("relay_programs", of: "programs")
+        describeCall = try name("describe_call", of: "stacks")
+        writeStacks = try name("write_stacks", of: "stacks")
+        writeCrashes = try name("write_crashes", of: "stacks")
         guard let functions = PyObject_CallNoArgs(try name("uninterruptible", of: "threads")) else {
             throw Self.failure(gil: gil)
         }

@@ -19,6 +19,7 @@ enum EmbeddedPython {
         ("plugins", EmbeddedFiles.plugins),
         ("threads", EmbeddedFiles.threads),
         ("processes", EmbeddedFiles.processes),
+        ("stacks", EmbeddedFiles.stacks),
         ("programs", EmbeddedFiles.programs),
         ("main", EmbeddedFiles.main),
     ]

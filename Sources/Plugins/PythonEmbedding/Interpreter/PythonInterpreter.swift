@@ -22,15 +22,18 @@ public final class PythonInterpreter: Sendable {
     /// - Parameters:
     ///   - pythonPath: folders put in front of `sys.path`; only the first start's count.
     ///   - host: answers what plugins ask of the agent from now on; nil leaves the one there is.
+    ///   - crashes: the descriptor to which it is written where the threads were when the process crashes; nil for standard
+    ///     error. Only the first start's counts.
     /// - Throws: `PythonEmbeddingError`; after a failed start every further one fails the same way, because nothing
     ///   may take the GIL of an interpreter that did not come up.
     public static func start(
-        pythonPath: [String] = [], host: (any PluginHost)? = nil
+        pythonPath: [String] = [], host: (any PluginHost)? = nil, crashes: Int32? = nil
     ) throws(PythonEmbeddingError) -> PythonInterpreter {
         if let host { HostFunctions.setHost(host) }
         return try shared.withLock { existing throws(PythonEmbeddingError) in
             if let existing { return try existing.get() }
-            let result = Result { () throws(PythonEmbeddingError) in try boot(pythonPath: pythonPath) }
+            let result = Result { () throws(PythonEmbeddingError) in try boot(pythonPath: pythonPath, crashes: crashes)
+            }
             existing = result
             return try result.get()
         }
@@ -69,14 +72,16 @@ public final class PythonInterpreter: Sendable {
         PythonAttachment(interpreter: state.pointer)
     }
 
-    private static func boot(pythonPath: [String]) throws(PythonEmbeddingError) -> PythonInterpreter {
+    private static func boot(
+        pythonPath: [String], crashes: Int32?
+    ) throws(PythonEmbeddingError) -> PythonInterpreter {
         guard StandardLibrary.runningVersion.hasPrefix(StandardLibrary.version + ".") else {
             throw .versionMismatch(built: StandardLibrary.version, running: StandardLibrary.runningVersion)
         }
         let control = BlockingQueue<Work>()
         let started = BlockingQueue<Result<PythonInterpreter, PythonEmbeddingError>>()
         try NativeThread.start(name: "python-control", acceptsSignals: true) {
-            switch initialize(pythonPath: pythonPath) {
+            switch initialize(pythonPath: pythonPath, crashes: crashes) {
             case .failure(let error):
                 started.push(.failure(error))
             case .success(let parts):
@@ -102,7 +107,7 @@ public final class PythonInterpreter: Sendable {
 
     /// On the control thread. On success the thread holds the GIL.
     private static func initialize(
-        pythonPath: [String]
+        pythonPath: [String], crashes: Int32?
     ) -> Result<(bootstrap: Bootstrap, state: InterpreterState), PythonEmbeddingError> {
         SignalDispositions.surviveSignals()
         let signals = SignalDispositions()
@@ -121,6 +126,7 @@ public final class PythonInterpreter: Sendable {
         }
         do throws(PythonEmbeddingError) {
             let bootstrap = try Bootstrap(pythonPath: pythonPath, gil: GIL())
+            ThreadStacks.prepare(crashes: crashes, bootstrap: bootstrap, gil: GIL())
             return .success((bootstrap, InterpreterState(pointer: PyInterpreterState_Get())))
         } catch {
             PyEval_SaveThread()

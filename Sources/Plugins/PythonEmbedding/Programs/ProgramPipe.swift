@@ -23,6 +23,8 @@ final class ProgramPipe: @unchecked Sendable {
         var kept = 0
         var isFlooded = false
         var isLate = false
+        /// Who is told when there is something to take; nil where nobody watches.
+        var notice: ProgramNotice?
     }
 
     /// Never used twice.
@@ -72,6 +74,7 @@ final class ProgramPipe: @unchecked Sendable {
         state.withLock { state in
             state.isLate = true
             state.bytes = []
+            state.notice = nil
             if state.writingEnd >= 0 { close(state.writingEnd) }
             state.writingEnd = -1
         }
@@ -79,12 +82,22 @@ final class ProgramPipe: @unchecked Sendable {
 
     /// Reads on, on the reading thread. Returns what came after the call's end.
     func readOn() -> [UInt8] {
-        state.withLock { state in
+        let (late, notice) = state.withLock { state -> ([UInt8], ProgramNotice?) in
             _ = read(&state)
-            guard state.isLate else { return [] }
+            guard state.isLate else { return ([], state.bytes.isEmpty ? nil : state.notice) }
             defer { state.bytes = [] }
-            return state.bytes
+            return (state.bytes, nil)
         }
+        notice?.raise()
+        return late
+    }
+
+    func setNotice(_ notice: ProgramNotice) {
+        let hasBytes = state.withLock { state in
+            state.notice = notice
+            return !state.bytes.isEmpty
+        }
+        if hasBytes { notice.raise() }
     }
 
     /// Whether there may be more.
@@ -107,6 +120,21 @@ final class ProgramPipe: @unchecked Sendable {
             return count > 0
         }
     }
+}
+
+/// Tells that there is something to take, and says it again only when it has been taken.
+final class ProgramNotice: Sendable {
+    private let isRaised = Atomic<Bool>(false)
+    private let tell: @Sendable (ProgramNotice) -> Void
+
+    init(_ tell: @escaping @Sendable (ProgramNotice) -> Void) { self.tell = tell }
+
+    func raise() {
+        if !isRaised.exchange(true, ordering: .acquiringAndReleasing) { tell(self) }
+    }
+
+    /// To be called before it is taken: what comes meanwhile is told again.
+    func isTaken() { isRaised.store(false, ordering: .releasing) }
 }
 
 /// All pipes into which programs may write, and the thread that reads them.

@@ -50,6 +50,11 @@ public final class RunPrograms: Sendable {
         errors.finish()
     }
 
+    /// Who is told when there is something to take that the programs have written.
+    func setNotice(_ notice: ProgramNotice) {
+        for pipe in [output, errors] { pipe.setNotice(notice) }
+    }
+
     /// Takes what is written that is no run's, such as what programs write when theirs has ended. Called on a thread of
     /// ours that reads for all runs, and so must not wait. Without it, it goes to standard error as far as that can be
     /// written to.

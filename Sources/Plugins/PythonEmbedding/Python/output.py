@@ -234,6 +234,8 @@ def attach(call, tap):
         if capture is None:
             texts.append("")
         else:
+            # Of a call that has started programs: the one that those write into too.
+            capture = getattr(capture, "capture", capture)
             capture.tap = tap
             texts.append(capture.kept.getvalue())
     return tuple(texts)

@@ -8,6 +8,7 @@ import codecs
 import os
 import signal
 import sys
+from time import sleep
 
 from _runbook import host
 from _runbook.contract import TimeLimitExceeded
@@ -19,13 +20,17 @@ MARK = "RUNBOOK_RUN_ID"
 class ProgramCapture:
     """A capture that programs write into as well, by a pipe: what they have written comes before what is added."""
 
-    __slots__ = ("capture", "pipe", "decoder")
+    __slots__ = ("capture", "pipe", "decoder", "writers", "is_relaying")
 
     def __init__(self, capture, pipe):
         self.capture = capture
         self.pipe = pipe
         # Of its own: a character of theirs may not be whole when the plugin writes.
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        # Threads of the plugin that are at it, and whether the host is. Not a lock: an exception that is injected just after
+        # one was taken leaves it held.
+        self.writers = 0
+        self.is_relaying = False
 
     def pull(self, final=False):
         data = host.take_output(self.pipe)
@@ -33,12 +38,34 @@ class ProgramCapture:
             self.capture.write(self.decoder.decode(data, final))
 
     def write(self, text):
-        self.pull()
-        self.capture.write(text)
+        self.writing(self.capture.write, text)
 
     def write_bytes(self, data):
-        self.pull()
-        self.capture.write_bytes(data)
+        self.writing(self.capture.write_bytes, data)
+
+    def writing(self, write, data):
+        self.writers += 1
+        try:
+            # What it has taken comes first.
+            while self.is_relaying:
+                sleep(0)
+            self.pull()
+            write(data)
+        finally:
+            self.writers -= 1
+
+    def relay(self):
+        """Takes over what programs have written, for who watches. Called by the host; never waits."""
+        self.is_relaying = True
+        try:
+            # Otherwise the plugin itself does it in this moment.
+            if self.writers == 0:
+                self.pull()
+        except OutputLimitExceeded:
+            # The plugin hears of it when it writes, and the call's end shows it.
+            pass
+        finally:
+            self.is_relaying = False
 
     def encoded(self):
         try:
@@ -47,6 +74,12 @@ class ProgramCapture:
             # The call has ended; that it wrote too much is seen from the pipe.
             pass
         return self.capture.encoded()
+
+
+def relay_programs(call):
+    for capture in (call.out, call.err):
+        if type(capture) is ProgramCapture:
+            capture.relay()
 
 
 def begin_program():

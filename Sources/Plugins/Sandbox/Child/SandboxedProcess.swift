@@ -21,6 +21,8 @@ public struct SandboxedProcess: Sendable {
     public let control: WireChannel
     public let requests: WireChannel
     public let calls: [WireChannel]
+    /// Where it is written where the threads are in their code. Never waits: nobody may be reading.
+    public let stacks: Int32
     private let confinement: ConfinedProcess
 
     /// Reads the plan and confines this process. Where that can't be done it says so to the agent and ends.
@@ -77,6 +79,8 @@ public struct SandboxedProcess: Sendable {
         self.confinement = confinement
         let channels = plan.channels
         requests = Self.channel(to: SandboxPlan.Descriptor.request, channels: channels, limit: 128 << 20)
+        stacks = SandboxPlan.Descriptor.stacks(channels: channels)
+        _ = fcntl(stacks, F_SETFL, O_NONBLOCK)
         calls = (0..<Int32(channels)).map {
             Self.channel(to: SandboxPlan.Descriptor.firstCall + $0, channels: channels, limit: .max)
         }

@@ -29,12 +29,15 @@ public final class SandboxChild: @unchecked Sendable {
     /// What its runs say of where they ran.
     public let isolation: RunIsolation
 
+    /// Where its threads are in their code, as it says it when it crashes and when it is asked.
+    private let stacks: Int32
     private let supervision: Int32
     private let supervisor: pid_t
     /// The process that holds the interpreter; 0 where that isn't known.
     private let interpreter: pid_t
     private let state = BlockingLock<Ending?>(nil)
     private let controlTurn = BlockingLock(())
+    private let stacksTurn = BlockingLock(())
 
     private init(
         plan: SandboxPlan, ends: Ends, supervisor: pid_t, report: SandboxReport
@@ -42,6 +45,7 @@ public final class SandboxChild: @unchecked Sendable {
         self.plan = plan
         (calls, control, requests) = (ends.calls, ends.control, ends.requests)
         (output, errors, supervision) = (ends.output, ends.errors, ends.supervision)
+        stacks = ends.stacks
         self.supervisor = supervisor
         interpreter = plan.isUnconfined ? supervisor : Self.onlyChild(of: supervisor)
         self.report = report
@@ -52,6 +56,7 @@ public final class SandboxChild: @unchecked Sendable {
         end()
         close(output)
         close(errors)
+        close(stacks)
         close(supervision)
     }
 
@@ -68,6 +73,11 @@ public final class SandboxChild: @unchecked Sendable {
             Result { () throws(Failure) in try body(control) }
         }
         return try result.get()
+    }
+
+    /// Gives a closure the descriptor from which it is read, without waiting, where threads are in their code.
+    public func withStacks<Value>(_ body: (Int32) -> Value) -> Value {
+        stacksTurn.withLock { _ in body(stacks) }
     }
 
     /// Ends the programs that a call has started and what descends from them: those that carry its mark, and where it
@@ -101,6 +111,7 @@ public final class SandboxChild: @unchecked Sendable {
         var requests: WireChannel?
         var output: Int32
         var errors: Int32
+        var stacks: Int32
         var supervision: Int32
     }
 
@@ -181,6 +192,7 @@ public final class SandboxChild: @unchecked Sendable {
     ) throws(SandboxError) -> (Ends, spawned: pid_t) {
         var descriptors = Descriptors()
         let (output, errors) = (try descriptors.output(), try descriptors.output())
+        let stacks = try descriptors.output()
         let hasRequests = plan.policy.api != .none
         let control = (answers: try descriptors.output(), orders: try descriptors.input())
         let requests =
@@ -195,7 +207,7 @@ public final class SandboxChild: @unchecked Sendable {
         let all = [control, requests] + calls
         let theirs =
             [descriptors.none.theirs, output.theirs, errors.theirs] + all.map(\.answers.theirs)
-            + all.map(\.orders.theirs) + [supervision.theirs]
+            + all.map(\.orders.theirs) + [stacks.theirs, supervision.theirs]
         let arguments = cStrings(["runbook-agent", SandboxedProcess.argument, "\(plan.channels)"])
         let environment = cStrings(plan.environment)
         defer { (arguments + environment).forEach { free($0) } }
@@ -212,7 +224,7 @@ public final class SandboxChild: @unchecked Sendable {
             requests: hasRequests
                 ? WireChannel(
                     reading: requests.answers.ours, writing: requests.orders.ours, limit: requestLimit) : nil,
-            output: output.ours, errors: errors.ours, supervision: supervision.ours)
+            output: output.ours, errors: errors.ours, stacks: stacks.ours, supervision: supervision.ours)
         return (ends, child)
     }
 
@@ -248,7 +260,7 @@ public final class SandboxChild: @unchecked Sendable {
             shutdown(ends.supervision, Int32(SHUT_RDWR))
             reap(spawned)
             if supervisor != spawned { reap(supervisor) }
-            [ends.output, ends.errors, ends.supervision].forEach { close($0) }
+            [ends.output, ends.errors, ends.stacks, ends.supervision].forEach { close($0) }
             throw error
         }
     }

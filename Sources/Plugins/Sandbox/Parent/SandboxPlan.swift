@@ -14,8 +14,11 @@ public struct SandboxPlan: Sendable, Hashable {
         /// The descriptor to read from that belongs to one to write to.
         static func reading(beside writing: Int32, channels: Int) -> Int32 { writing + 2 + Int32(channels) }
 
+        /// Where it writes where its threads are in their code, when it crashes and when it is asked.
+        static func stacks(channels: Int) -> Int32 { control + 2 * (2 + Int32(channels)) }
+
         /// That of the process which watches over the child; the child's own are below.
-        static func supervision(channels: Int) -> Int32 { control + 2 * (2 + Int32(channels)) }
+        static func supervision(channels: Int) -> Int32 { stacks(channels: channels) + 1 }
     }
 
     /// Of calls at the same time.

@@ -58,6 +58,9 @@ extension SQLiteStorage {
         migrator.registerMigration("9: runs in progress, and which of them are to be stopped") { database in
             try createRunsInProgress(in: database)
         }
+        migrator.registerMigration("10: where a run was before it was stopped") { database in
+            try database.execute(sql: "ALTER TABLE run ADD COLUMN python_stack BLOB")
+        }
         return migrator
     }
 

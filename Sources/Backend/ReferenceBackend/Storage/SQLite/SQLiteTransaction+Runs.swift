@@ -37,15 +37,16 @@ extension SQLiteTransaction {
             """
             INSERT INTO run (id, agent_id, task_id, command, run_id, status, data, error_code, error_type,
                 error_message, error_traceback, stdout, stderr, started_at, finished_at, duration_ms,
-                scheduled_for, isolation, agent_version, received_at, size)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                scheduled_for, isolation, python_stack, agent_version, received_at, size)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 run.id, run.agentID, run.taskID, run.command, result.runID, result.status?.rawValue,
                 exact(result.data), exact(result.error?.code), exact(result.error?.type),
                 exact(result.error?.message), exact(result.error?.traceback), exact(result.stdout),
                 exact(result.stderr), result.startedAt, result.finishedAt, result.durationMilliseconds,
-                result.scheduledFor, exact(result.isolation), exact(result.agentVersion), run.receivedAt, run.size,
+                result.scheduledFor, exact(result.isolation), exact(result.pythonStack),
+                exact(result.agentVersion), run.receivedAt, run.size,
             ])
     }
 
@@ -70,7 +71,7 @@ extension SQLiteTransaction {
         return StatementArguments(values.flatMap { [$0, $0] })
     }
 
-    private static let longColumns = ["data", "stdout", "stderr", "error_message", "error_traceback"]
+    private static let longColumns = ["data", "stdout", "stderr", "error_message", "error_traceback", "python_stack"]
 
     // Cut by SQLite, because a page of whole results could be gigabytes.
     private static let excerptColumns: String = {
@@ -98,7 +99,7 @@ extension SQLiteTransaction {
                 error: error, stdout: text("stdout"), stderr: text("stderr"), startedAt: row["started_at"],
                 finishedAt: row["finished_at"], durationMilliseconds: row["duration_ms"],
                 scheduledFor: row["scheduled_for"], isolation: text("isolation"),
-                agentVersion: text("agent_version")),
+                pythonStack: text("python_stack"), agentVersion: text("agent_version")),
             receivedAt: row["received_at"], isExcerpt: row.hasColumn("is_excerpt") ? row["is_excerpt"] : false)
     }
 }

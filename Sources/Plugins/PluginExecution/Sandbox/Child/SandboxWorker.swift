@@ -21,7 +21,7 @@ public final class SandboxWorker: @unchecked Sendable {
         let process = SandboxedProcess.enter()
         do throws(PythonEmbeddingError) {
             let interpreter = try PythonInterpreter.start(
-                pythonPath: process.plan.pythonPath, host: AgentHost(process: process))
+                pythonPath: process.plan.pythonPath, host: AgentHost(process: process), crashes: process.stacks)
             let worker = SandboxWorker(process: process, interpreter: interpreter)
             try worker.startChannels()
             process.declareReady()
@@ -184,6 +184,8 @@ public final class SandboxWorker: @unchecked Sendable {
         case ask(channel: Int, id: UInt64)
         case inject(channel: Int, id: UInt64)
         case observe(channel: Int, id: UInt64)
+        case tellStack(channel: Int, id: UInt64)
+        case dumpStacks(id: UInt64)
         case listMissing(id: UInt64, [String])
     }
 
@@ -202,6 +204,13 @@ public final class SandboxWorker: @unchecked Sendable {
                 guard let slot = slots.withLock({ $0[channel] }) else { continue }
                 let observer = Self.sender(of: id, through: process.calls[channel])
                 interpreter.enqueue { gil in slot.observe(id, observer, gil: gil) }
+            case .tellStack(let channel, let id):
+                guard let slot = slots.withLock({ $0[channel] }) else { continue }
+                interpreter.enqueue { [process] gil in
+                    StackText.write(slot.stack(of: id, gil: gil) ?? "", of: id, to: process.stacks)
+                }
+            case .dumpStacks(let id):
+                StackText.write(ThreadStacks.read() ?? "", of: id, to: process.stacks)
             case .listMissing(let id, let functions):
                 interpreter.enqueue { [self] gil in answer(functions, id: id, gil: gil) }
             }
@@ -213,6 +222,10 @@ public final class SandboxWorker: @unchecked Sendable {
         case SandboxMessage.ask: return .ask(channel: Int(try reader.integer()), id: try reader.integer())
         case SandboxMessage.inject: return .inject(channel: Int(try reader.integer()), id: try reader.integer())
         case SandboxMessage.observe: return .observe(channel: Int(try reader.integer()), id: try reader.integer())
+        case SandboxMessage.tellStack: return .tellStack(channel: Int(try reader.integer()), id: try reader.integer())
+        case SandboxMessage.dumpStacks:
+            _ = try reader.integer()
+            return .dumpStacks(id: try reader.integer())
         case SandboxMessage.listMissing:
             let id = try reader.integer()
             var functions: [String] = []

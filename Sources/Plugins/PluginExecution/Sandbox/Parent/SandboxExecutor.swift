@@ -278,7 +278,7 @@ public final class SandboxExecutor: Executor {
     ) -> Outcome {
         let (invocation, id) = (call.invocation, dependencies.nextID())
         running.begin(
-            id, plugin: invocation.pluginID, runID: invocation.runID, process: child.interpreterProcess, wake: wake)
+            id, plugin: invocation.pluginID, runID: invocation.runID, place: (child, channel), wake: wake)
         defer { running.end(id) }
         // From here on whoever comes to watch or to cancel wakes this thread.
         let observer = invocation.observer
@@ -292,13 +292,13 @@ public final class SandboxExecutor: Executor {
             of: invocation.pluginID, runID: invocation.runID, scriptHash: version.image.scriptHash)
         self.observer?.codeEnded()
         let (date, start) = (Date(), ContinuousClock.now)
-        var raw = SandboxRoundTrip.RawOutput()
+        var raw = SandboxRoundTrip.SideOutput()
         let end = dependencies.roundTrip(
             on: child, channel: channel, deadline: bound.deadline,
             cpuLimit: version.kind.policy.cpuTime, stopDescriptor: stopSignal.descriptor,
             wishes: LateWishes(wake: wake, cancellation: invocation.cancellation, relay: invocation.relay),
             onOutput: observer
-        ).run(order, raw: &raw)
+        ).run(order, beside: &raw)
         guard let end else { return .rejected(.argumentsTooLarge, isolation: child.isolation) }
         let duration = start.duration(to: .now)
         var notes = CallNotes()
@@ -319,6 +319,7 @@ public final class SandboxExecutor: Executor {
         // What isn't known to be this run's: C code and raw forks write to what the whole process has. Where the process
         // has ended it says why.
         if case .answered = end { raw.log() } else { outcome.add(raw, limit: dependencies.limits.output) }
+        outcome.pythonStack = raw.stack
         // What it holds of its memory, or has left in its scratch folder, would be in the way of the next.
         if outcome.status == .outOfMemory || notes.contains(.scratchIsFull) { version.replace(child) }
         return outcome
@@ -335,6 +336,19 @@ public final class SandboxExecutor: Executor {
     public func cancel(_ runID: String) { running.wake(runID) }
 
     public func observe(_ runID: String) { running.wake(runID) }
+
+    public func stack(of runID: String) async -> String? {
+        guard let (id, place) = running.place(ofRun: runID) else { return nil }
+        return await withCheckedContinuation { continuation in
+            do throws(PythonEmbeddingError) {
+                try PythonInterpreter.startPlainThread(name: "stacks") {
+                    continuation.resume(returning: place.child.stack(of: id, channel: place.channel, evenIfHeld: true))
+                }
+            } catch {
+                continuation.resume(returning: nil)
+            }
+        }
+    }
 
     public func stopStarting() { stopping.startsNothing.store(true, ordering: .releasing) }
 

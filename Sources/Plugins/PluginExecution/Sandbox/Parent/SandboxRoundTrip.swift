@@ -39,8 +39,11 @@ struct SandboxRoundTrip {
         case misbehaved
     }
 
-    /// What the process and the programs it started wrote past Python's own streams.
-    struct RawOutput {
+    /// What the process gives beside its answer.
+    struct SideOutput {
+        /// Where the call was in its code before the first step against it, or when the process crashed.
+        var stack: String?
+        /// What the process and the programs it started wrote past Python's own streams.
         var output: [UInt8] = []
         var errors: [UInt8] = []
         fileprivate var written = 0
@@ -67,7 +70,7 @@ struct SandboxRoundTrip {
     }
 
     /// Nil for an order that is too long for a message: it has not been given.
-    func run<Order: SandboxOrder>(_ order: Order, raw: inout RawOutput) -> End<Order.Answer>? {
+    func run<Order: SandboxOrder>(_ order: Order, beside raw: inout SideOutput) -> End<Order.Answer>? {
         guard let message = order.encoded() else { return nil }
         let wire = child.calls[channel]
         wire.limit = order.answerLimit
@@ -113,7 +116,7 @@ struct SandboxRoundTrip {
                 if events.wake { wishes?.wake.clear() }
                 if observer == nil, sent == message.count, let late = wishes?.relay?.observer {
                     observer = late
-                    tell(SandboxMessage.observe, of: order.id)
+                    child.tell(SandboxMessage.observe, of: order.id, channel: channel)
                 }
                 if case .running = stage, let cancellation = wishes?.cancellation, cancellation.request != nil {
                     cancellation.begin()
@@ -121,19 +124,29 @@ struct SandboxRoundTrip {
                 }
                 if let check = nextCPUCheck, now >= check, let cpuLimit {
                     let used = meter?.read() ?? .zero
-                    if used >= cpuLimit { return .exhausted }
+                    if used >= cpuLimit {
+                        raw.stack = raw.stack ?? child.stack(of: order.id, channel: channel, evenIfHeld: true)
+                        return .exhausted
+                    }
                     // As many processors as there are may be at work. Not rarely either: what ends unseen isn't counted.
                     let soonest = max(.milliseconds(20), (cpuLimit - used) / Self.processors)
                     nextCPUCheck = now + min(soonest, .milliseconds(250))
                 }
                 if let due = deadline, now >= due {
-                    guard let next = advance(stage, against: order.id, now) else { return .stopped }
+                    if raw.stack == nil {
+                        let isLast = if case .injected = stage { true } else { false }
+                        raw.stack = child.stack(of: order.id, channel: channel, evenIfHeld: isLast)
+                    }
+                    guard let next = advance(stage, against: order.id, .now) else { return .stopped }
                     (stage, deadline) = next
                 }
             }
         } catch {
             drain(&raw)
-            return error == .closed ? .died(child.end(isGone: true)) : .misbehaved
+            guard error == .closed else { return .misbehaved }
+            let ending = child.end(isGone: true)
+            raw.stack = child.crashStack() ?? raw.stack
+            return .died(ending)
         }
     }
 
@@ -162,24 +175,15 @@ struct SandboxRoundTrip {
     ) -> (Stage, ContinuousClock.Instant)? {
         switch stage {
         case .running:
-            tell(SandboxMessage.ask, of: id)
+            child.tell(SandboxMessage.ask, of: id, channel: channel)
             return (.asked, now + policy.askGrace)
         case .asked:
             // Mostly it waits for one of its programs, and then returns by itself.
             _ = child.endPrograms(ofRun: id)
-            tell(SandboxMessage.inject, of: id)
+            child.tell(SandboxMessage.inject, of: id, channel: channel)
             return (.injected, now + policy.injectGrace)
         case .injected: return nil
         }
-    }
-
-    private func tell(_ kind: UInt32, of id: UInt64) {
-        var writer = WireWriter(kind: kind)
-        writer.integer(UInt64(channel))
-        writer.integer(id)
-        guard let message = writer.finished() else { return }
-        // Where it can't be told, the next step comes: whoever stopped reading isn't waited for.
-        child.withControl { control in _ = try? control.sendSome(message, from: 0) }
     }
 
     // MARK: Waiting
@@ -229,7 +233,7 @@ struct SandboxRoundTrip {
         return Int32(clamping: Int64(left.seconds * 1000) + 1)
     }
 
-    private func drain(_ raw: inout RawOutput) {
+    private func drain(_ raw: inout SideOutput) {
         raw.written += Self.read(child.output, into: &raw.output, limit: outputLimit)
         raw.written += Self.read(child.errors, into: &raw.errors, limit: outputLimit)
     }

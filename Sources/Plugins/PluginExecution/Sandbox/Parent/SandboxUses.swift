@@ -1,14 +1,18 @@
 import AgentModel
 import Foundation
 import PythonEmbedding
+import Sandbox
 import Threads
 
 /// Which calls are under way in sandboxed processes, since when, and which of them wait in the kernel.
 final class SandboxUses: Sendable {
+    /// The process in which it is under way, and the channel to it.
+    typealias Place = (child: SandboxChild, channel: Int)
+
     private struct Use {
         let plugin: PluginID
         let runID: String?
-        let process: Int32
+        let place: Place
         /// Of the thread that waits for its answer.
         let wake: WakeSignal
         let start: ContinuousClock.Instant
@@ -20,8 +24,8 @@ final class SandboxUses: Sendable {
     /// By the numbers of the calls.
     private let uses = BlockingLock<[UInt64: Use]>([:])
 
-    func begin(_ id: UInt64, plugin: PluginID, runID: String?, process: Int32, wake: WakeSignal) {
-        uses.withLock { $0[id] = Use(plugin: plugin, runID: runID, process: process, wake: wake, start: .now) }
+    func begin(_ id: UInt64, plugin: PluginID, runID: String?, place: Place, wake: WakeSignal) {
+        uses.withLock { $0[id] = Use(plugin: plugin, runID: runID, place: place, wake: wake, start: .now) }
     }
 
     /// Has the thread that waits for a run's answer look at what is wanted of it.
@@ -29,6 +33,11 @@ final class SandboxUses: Sendable {
         uses.withLock { uses in
             for use in uses.values where use.runID == runID { use.wake.raise() }
         }
+    }
+
+    /// Where a run's call is under way, and the call's number.
+    func place(ofRun runID: String) -> (id: UInt64, place: Place)? {
+        uses.withLock { uses in uses.first { $0.value.runID == runID }.map { ($0.key, $0.value.place) } }
     }
 
     func end(_ id: UInt64) {
@@ -41,7 +50,7 @@ final class SandboxUses: Sendable {
         return uses.withLock { uses in
             var count = 0
             for (id, use) in uses where use.start.duration(to: now) >= grace {
-                let time = ThreadSample.processorTime(ofProcess: use.process)
+                let time = ThreadSample.processorTime(ofProcess: use.place.child.interpreterProcess)
                 uses[id]?.processorTime = time
                 let isWaiting =
                     if let time, let before = use.processorTime { time < before + 10_000_000 } else { false }

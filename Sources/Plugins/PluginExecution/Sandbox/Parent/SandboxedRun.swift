@@ -65,7 +65,7 @@ struct SandboxedRun {
 
 extension Outcome {
     /// What the plugin's programs and C code wrote comes behind what Python wrote.
-    mutating func add(_ raw: SandboxRoundTrip.RawOutput, limit: Int) {
+    mutating func add(_ raw: SandboxRoundTrip.SideOutput, limit: Int) {
         Self.append(raw.output, to: &stdout, limit: limit)
         Self.append(raw.errors, to: &stderr, limit: limit)
     }

@@ -197,13 +197,13 @@ final class SandboxedVersion: @unchecked Sendable {
         let order = LoadOrder(
             id: dependencies.nextID(), pluginID: image.id.rawValue, path: image.path, script: image.script,
             outputLimit: dependencies.limits.output, sendsOutput: image.onOutput != nil)
-        var raw = SandboxRoundTrip.RawOutput()
+        var raw = SandboxRoundTrip.SideOutput()
         let end = dependencies.roundTrip(
             on: child, channel: 0,
             deadline: bound.within(min(image.timeLimit ?? SandboxDependencies.loadLimit, SandboxDependencies.loadLimit))
                 .deadline,
             stopDescriptor: dependencies.stopDescriptor, endsOnStop: true, onOutput: image.onOutput
-        ).run(order, raw: &raw)
+        ).run(order, beside: &raw)
         switch end {
         case nil: throw .stopped
         case .answered(.success(let output), stoppedBy: nil):
@@ -281,10 +281,10 @@ final class SandboxedVersion: @unchecked Sendable {
 
     private func shutDown(_ child: SandboxChild) -> RunError? {
         defer { child.end() }
-        var raw = SandboxRoundTrip.RawOutput()
+        var raw = SandboxRoundTrip.SideOutput()
         let end = dependencies.roundTrip(
             on: child, channel: 0, deadline: .now + dependencies.shutdownLimit
-        ).run(ShutDownOrder(id: dependencies.nextID()), raw: &raw)
+        ).run(ShutDownOrder(id: dependencies.nextID()), beside: &raw)
         switch end {
         case .answered(let exception, stoppedBy: nil): return exception.map(RunError.init(shutdown:))
         case .answered, .stopped, .exhausted: return .shutdownTimedOut

@@ -18,6 +18,8 @@ enum SandboxMessage {
     static let inject: UInt32 = 22
     static let listMissing: UInt32 = 23
     static let observe: UInt32 = 24
+    static let tellStack: UInt32 = 25
+    static let dumpStacks: UInt32 = 26
     static let missing: UInt32 = 33
     // On the request channel, from the process and back.
     static let request: UInt32 = 40

@@ -1,0 +1,117 @@
+internal import CPrograms
+internal import CPython
+internal import CStacks
+import Foundation
+import Threads
+
+/// Where the threads of this process are in Python code, told while another thread holds the GIL.
+///
+/// Python itself writes it (faulthandler), in a copy of the process: frames that move while they are read may cause a fault, which
+/// ends the copy alone.
+public enum ThreadStacks {
+    /// How long a copy may take, in milliseconds.
+    private static let limit: Int32 = 500
+    /// What the copy writes to: a pipe, whose ends never wait. What doesn't fit into it is left out.
+    private static let pipe = BlockingLock<(reading: Int32, writing: Int32)?>(nil)
+
+    /// Has Python write where its threads are when ``read(of:)`` asks for it.
+    ///
+    /// - Parameter crashes: where it is written when the process crashes; nil for standard error.
+    static func prepare(crashes: Int32?, bootstrap: Bootstrap, gil: borrowing GIL) {
+        var ends: [Int32] = [-1, -1]
+        if rb_open_pipe(&ends) == 0 {
+            for end in ends { _ = fcntl(end, F_SETFL, O_NONBLOCK) }
+            pipe.withLock { $0 = (ends[0], ends[1]) }
+            call(bootstrap.writeStacks, rb_stack_signal(), ends[1], gil: gil)
+        }
+        if let crashes { call(bootstrap.writeCrashes, crashes, gil: gil) }
+    }
+
+    private static func call(_ function: PyPointer, _ numbers: Int32..., gil: borrowing GIL) {
+        guard let arguments = PyTuple_New(numbers.count) else { return PyErr_Clear() }
+        let owned = PythonObject(owning: arguments)
+        for (index, number) in numbers.enumerated() {
+            PyTuple_SetItem(owned.pointer, index, PyLong_FromLong(Int(number)))
+        }
+        guard let result = PyObject_CallObject(function, owned.pointer) else { return PyErr_Clear() }
+        rb_decref(result)
+    }
+
+    /// Milliseconds; must not be called on a thread that others wait for. Nil where it can't be told.
+    ///
+    /// - Parameter slot: whose thread is wanted; nil for all that are in a plugin's code.
+    public static func read(of slot: CallSlot? = nil) -> String? {
+        let bytes = pipe.withLock { pipe -> [UInt8]? in
+            guard let pipe else { return nil }
+            // Of a signal that wasn't ours.
+            _ = drain(pipe.reading)
+            return rb_signal_copy(rb_stack_signal(), limit) == 0 ? drain(pipe.reading) : nil
+        }
+        return bytes.flatMap { StackDump(text: String(decoding: $0, as: UTF8.self)).text(of: slot?.threadID) }
+    }
+}
+
+extension ThreadStacks {
+    private static func drain(_ descriptor: Int32) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: StackDump.limit)
+        while bytes.count < StackDump.limit {
+            let count = Foundation.read(descriptor, &buffer, buffer.count)
+            guard count > 0 else { break }
+            bytes += buffer.prefix(count)
+        }
+        return bytes
+    }
+}
+
+/// What `faulthandler` writes, the innermost frame first, made into what reads like a traceback.
+public struct StackDump {
+    /// Bytes that are read of one.
+    public static let limit = 128 << 10
+
+    private struct Thread {
+        var number: UInt?
+        var isCurrent: Bool
+        /// The innermost first.
+        var frames: [String] = []
+    }
+
+    private var threads: [Thread] = []
+    private static let frameMark = "  File \""
+    private static let ownMark = frameMark + EmbeddedPython.folder + "/"
+
+    /// - Parameter text: not believed: a plugin may have written into it.
+    public init(text: String) {
+        for line in text.split(separator: "\n") {
+            if line.hasSuffix("(most recent call first):") {
+                let isCurrent = line.hasPrefix("Current thread")
+                let number = line.split(separator: " ").first { $0.hasPrefix("0x") }
+                threads.append(
+                    Thread(number: number.flatMap { UInt($0.dropFirst(2), radix: 16) }, isCurrent: isCurrent))
+            } else if line.hasPrefix(Self.frameMark), !threads.isEmpty, !line.hasPrefix(Self.ownMark) {
+                threads[threads.count - 1].frames.append(Self.frame(line))
+            }
+        }
+    }
+
+    /// `  File "disk.py", line 3 in usage` as a traceback has it.
+    private static func frame(_ line: Substring) -> String {
+        guard let place = line.range(of: "\", line ", options: .backwards),
+            let end = line[place.upperBound...].firstIndex(of: " ")
+        else { return String(line) }
+        return line[..<end] + "," + line[end...]
+    }
+
+    /// Text like a traceback. Nil where no thread is in Python code that isn't our own.
+    ///
+    /// - Parameter number: of the thread that is wanted; nil for all.
+    public func text(of number: UInt? = nil) -> String? {
+        let wanted = threads.filter { !$0.frames.isEmpty && (number == nil || $0.number == number) }
+        guard !wanted.isEmpty else { return nil }
+        // The one that crashed comes first.
+        return (wanted.filter(\.isCurrent) + wanted.filter { !$0.isCurrent }).enumerated().map { index, thread in
+            let title = index == 0 ? "Stack (most recent call last):\n" : "Another thread (most recent call last):\n"
+            return title + thread.frames.reversed().map { "\($0)\n" }.joined()
+        }.joined()
+    }
+}
