@@ -58,8 +58,12 @@ private final class ShrinkingLedger: RunLedger {
         try await journal.finished(runID, status: status, result: result, now: now)
     }
 
-    func rejected(_ run: RunStart, result: TaskResult, now: Date) async throws(RunJournalError) -> StartDecision {
-        try await journal.rejected(run, result: result, now: now)
+    func hasStarted(_ taskID: String) -> Bool { journal.hasStarted(taskID) }
+
+    func startsUnwritten(_ runID: RunID) { journal.startsUnwritten(runID) }
+
+    func completed(_ run: RunStart, result: TaskResult, now: Date) async throws(RunJournalError) -> StartDecision {
+        try await journal.completed(run, result: result, now: now)
     }
 
     func undoStart(_ run: RunStart) async throws(RunJournalError) { try await journal.undoStart(run) }

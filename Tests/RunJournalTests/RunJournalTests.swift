@@ -56,8 +56,8 @@ import Testing
     @Test func rejectedOneOffIsDone() async throws {
         let journal = try await directory.open()
         let rejection = TaskResult(data: nil, error: RunError(code: "task.unknown_command", message: "no such"))
-        #expect(try await journal.rejected(oneOff("a"), result: rejection) == .go)
-        #expect(try await journal.rejected(oneOff("a"), result: rejection) == .alreadyRan)
+        #expect(try await journal.completed(oneOff("a"), result: rejection) == .go)
+        #expect(try await journal.completed(oneOff("a"), result: rejection) == .alreadyRan)
         #expect(try await journal.started(oneOff("a")) == .alreadyRan)
         let deliveries = try await journal.nextDeliveries(limit: 10)
         #expect(deliveries.map(\.result.status) == [.rejected])

@@ -29,9 +29,13 @@ final class MemoryLedger: RunLedger {
         }
     }
 
-    func rejected(_ run: RunStart, result: TaskResult, now: Date) async throws(RunJournalError) -> StartDecision {
+    func hasStarted(_ taskID: String) -> Bool { false }
+
+    func startsUnwritten(_ runID: RunID) {}
+
+    func completed(_ run: RunStart, result: TaskResult, now: Date) async throws(RunJournalError) -> StartDecision {
         _ = try await started(run)
-        _ = try await finished(run.runID, status: .rejected, result: result, now: now)
+        _ = try await finished(run.runID, status: result.status ?? .rejected, result: result, now: now)
         return .go
     }
 

@@ -59,7 +59,7 @@ public struct AgentRuntime: Sendable {
         let (journal, recovery) = try await RunJournal.open(directory: configuration.stateDirectory)
         recovery.log(to: logger)
         // Before anything is run again beside them.
-        await ProgramEnd.endLeft(byRuns: recovery.interrupted.map(\.runID.rawValue))
+        await ProgramEnd.endLeft(byRuns: recovery.interrupted.map(\.runID.rawValue) + recovery.cutOff)
         RunPrograms.setLateOutput { text in
             logger.info("output outside of any run: \(quoted(text, limit: 500))")
         }
@@ -91,7 +91,7 @@ public struct AgentRuntime: Sendable {
                 journal: journal, catalog: catalog, executor: executor, clock: clock,
                 recheck: { try await store.recheck($0) }, onResult: { agentEvents.resultIsWaiting() },
                 onDamagedPlugin: { agentEvents.pluginIsDamaged($0) },
-                outboxLimit: { current.value.outboxLimit }),
+                outboxLimit: { current.value.outboxLimit }, isIdempotent: { current.isIdempotent($0) }),
             workers: configuration.workers, concurrency: { current.concurrency(of: $0) }, logger: logger)
         let statusChanged = StatusRecorder.Trigger()
         let scheduler = Scheduler(clock: clock, zone: zone, missedRuns: missedRuns ?? configuration.missedRuns) { run in
@@ -243,6 +243,11 @@ extension RecoveryReport {
             logger.info(
                 "a run was prepared but had not begun when the last agent ended; it will run when the task is listed again",
                 metadata: ["task_id": "\(run.taskID)"])
+        }
+        for run in cutOff {
+            logger.warning(
+                "a run of an idempotent plugin was cut off when the last agent ended; it runs again when its task is listed",
+                metadata: ["run_id": "\(run)"])
         }
         for run in interrupted {
             logger.warning(

@@ -25,6 +25,8 @@ final class BegunRuns: Sendable {
         /// The longest free comes first: what stands in an entry says until then that a run began, in case that the
         /// journal loses the end that it had taken.
         var free = Deque(0..<BegunRuns.limit)
+        /// Runs whose start is not in the journal.
+        var unwritten: Set<String> = []
         var isValid = true
     }
 
@@ -35,6 +37,8 @@ final class BegunRuns: Sendable {
     /// Entries that the head takes.
     private static let headEntries = 2
     private static let magic = "RBBEGUN1"
+    /// In front of a run whose start is not in the journal.
+    private static let unwrittenMark = "~"
     /// shm_overview(7).
     private static let folder = "/dev/shm"
 
@@ -64,7 +68,8 @@ final class BegunRuns: Sendable {
     func begin(_ run: String) {
         entries.withLock { entries in
             guard entries.isValid else { return }
-            guard let entry = entries.free.popFirst(), write(run, at: entry) else {
+            let name = entries.unwritten.contains(run) ? Self.unwrittenMark + run : run
+            guard let entry = entries.free.popFirst(), write(name, at: entry) else {
                 // A list that lacks one is worse than none.
                 entries.isValid = false
                 unlink(path)
@@ -80,9 +85,16 @@ final class BegunRuns: Sendable {
         return pwrite(descriptor, bytes, bytes.count, (Self.headEntries + entry) * Self.entrySize) == bytes.count
     }
 
+    /// The start of a run that is about to begin is not in the journal.
+    func startsUnwritten(_ run: String) { entries.withLock { _ = $0.unwritten.insert(run) } }
+
     /// The end of a run is in the journal.
     func settle(_ run: String) {
         entries.withLock { entries in
+            // Nothing but this says that it was cut off.
+            if entries.unwritten.remove(run) != nil, let entry = entries.taken[run], entries.isValid {
+                _ = write("", at: entry)
+            }
             guard let entry = entries.taken.removeValue(forKey: run) else { return }
             entries.free.append(entry)
         }
@@ -93,8 +105,15 @@ final class BegunRuns: Sendable {
         unlink(path)
     }
 
+    /// The runs of an earlier process that had begun, and whose end it had not written down.
+    struct Names {
+        var written: Set<String> = []
+        /// Those whose start isn't in the journal.
+        var unwritten: Set<String> = []
+    }
+
     /// The runs in the file of an earlier process; nil where there is none to be believed.
-    static func read(session: String, bootID: String) -> Set<String>? {
+    static func read(session: String, bootID: String) -> Names? {
         guard isName(session) else { return nil }
         let descriptor = open(path(session), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { return nil }
@@ -111,7 +130,9 @@ final class BegunRuns: Sendable {
         let runs = stride(from: head.count, to: bytes.count, by: entrySize).map { start in
             String(decoding: bytes[start..<start + entrySize].prefix { $0 != 0 }, as: UTF8.self)
         }
-        return Set(runs.filter { !$0.isEmpty })
+        let unwritten = runs.filter { $0.hasPrefix(unwrittenMark) }.map { String($0.dropFirst(unwrittenMark.count)) }
+        return Names(
+            written: Set(runs.filter { !$0.isEmpty && !$0.hasPrefix(unwrittenMark) }), unwritten: Set(unwritten))
     }
 
     static func remove(session: String) {

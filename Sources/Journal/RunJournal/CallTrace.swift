@@ -72,6 +72,9 @@ public final class CallTrace: Sendable {
     /// The calling thread is back.
     public func leave() { rb_trace_leave() }
 
+    /// A run begins whose start is not in the journal.
+    func startsUnwritten(_ runID: RunID) { begun?.startsUnwritten(runID.rawValue) }
+
     /// The end of a run is in the journal.
     func settle(_ runID: RunID) { begun?.settle(runID.rawValue) }
 
@@ -100,7 +103,7 @@ public final class CallTrace: Sendable {
 
         /// The runs that had begun when the process ended, and whose end it had not written down. Nil where nothing
         /// can be said of that.
-        var begunRuns: Set<String>? { BegunRuns.read(session: session, bootID: bootID) }
+        var begunRuns: BegunRuns.Names? { BegunRuns.read(session: session, bootID: bootID) }
 
         func forgetBegunRuns() { BegunRuns.remove(session: session) }
     }

@@ -13,6 +13,9 @@ public struct RecoveryReport: Sendable, Equatable {
     /// One-off tasks that were written down ahead of their turn and had not begun: they are as if they had never been
     /// handed out, and run when the backend lists them again.
     public var takenBack: [RunStart] = []
+    /// Ids of runs that were cut off and of which the journal has nothing, because their starts were not to be written down:
+    /// their tasks run again when they are listed again.
+    public var cutOff: [String] = []
     /// How the last agent ended, where a plugin's code ended it.
     public var death: ProcessDeath?
     /// Why no trace of the calls can be kept: an end by a plugin will be reported as an interruption.

@@ -53,25 +53,33 @@ extension RunJournal {
             try Self.undoStart(run, db)
         } onCommit: { [self] isGone in
             if isGone { state.withLock { $0.oneOffTasks.remove(run.taskID) } }
+            trace?.settle(run.runID)
         }
     }
 
-    /// Keeps a run that never began and its result, in one transaction. A one-off task with its id is done by that.
-    /// - Returns: ``StartDecision/alreadyRan`` where a one-off was started or rejected before; nothing is kept then.
+    /// A run begins whose start is not written down. What the agent leaves behind where it is killed tells the next one that it
+    /// was cut off; the one-off task runs again when it is listed again.
+    public func startsUnwritten(_ runID: RunID) { trace?.startsUnwritten(runID) }
+
+    /// Keeps a run that never began, or whose start was not written down, and its result, in one transaction. A one-off task
+    /// with its id is done by that.
+    /// - Returns: ``StartDecision/alreadyRan`` where a one-off was started or completed before; nothing is kept then.
     /// - Throws: what ``started(_:)`` throws.
     @discardableResult
-    public func rejected(_ run: RunStart, result: TaskResult, now: Date = Date()) async throws(RunJournalError)
+    public func completed(_ run: RunStart, result: TaskResult, now: Date = Date()) async throws(RunJournalError)
         -> StartDecision
     {
         let size = OutboxSize.bytes(of: result)
-        return try await writer.perform { [writer] db in
+        let status = result.status ?? .rejected
+        return try await writer.perform { [self] db in
             try writer.checkPlace()
             guard try Self.begin(run, db) == .go else { return .alreadyRan }
-            _ = try Self.finish(
-                run.runID, status: result.status ?? .rejected, result: result, size: size, now: now, db)
+            _ = try Self.finish(run.runID, status: status, result: result, size: size, now: now, db)
+            if status == .succeeded { try endCrashes(with: run.runID, db) }
             return .go
         } onCommit: { [self] decision in
             if run.isOneOff { remember(run.taskID) }
+            trace?.settle(run.runID)
             if decision == .go { addToOutbox(size) }
         }
     }
@@ -100,7 +108,7 @@ extension RunJournal {
         }
     }
 
-    /// Does what ``rejected(_:result:now:)`` does, unless a run of the task was rejected before with this very error: for
+    /// Does what ``completed(_:result:now:)`` does, unless a run of the task was rejected before with this very error: for
     /// a task that can't run as it is listed, and is listed again and again.
     /// - Returns: False where one was; nothing is kept then.
     /// - Throws: what ``started(_:)`` throws.

@@ -81,11 +81,14 @@ public final class RunJournal: Sendable {
                     report.damage = try RecoveryReport.Damage.takeUnreported(db)
                     // What was recovered may have lost the end of a run that has.
                     let begun = report.damage == nil ? last?.begunRuns : nil
+                    report.cutOff = (begun?.unwritten ?? []).sorted()
                     try Self.resetDeferrals(beyond: now, db)
                     if let death = report.death { try Self.count(death, now: now, db) }
-                    if let begun { report.takenBack = try Self.undoStarts(allBut: begun, db) }
+                    if let begun { report.takenBack = try Self.undoStarts(allBut: begun.written, db) }
                     report.interrupted = try Self.recoverUnfinished(
-                        db, now: now, verdict: verdict ?? RecoveryReport.verdict(after: report.death, begun: begun))
+                        db, now: now,
+                        verdict: verdict
+                            ?? RecoveryReport.verdict(after: report.death, begun: begun?.written))
                     // In here: what another process changes from now on has another version.
                     return (report, try Self.loadState(db))
                 }

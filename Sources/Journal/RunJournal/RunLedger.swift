@@ -13,7 +13,11 @@ public protocol RunLedger: Sendable {
         _ runID: RunID, status: RunStatus, result: TaskResult, now: Date
     ) async throws(RunJournalError) -> Bool
     @discardableResult
-    func rejected(_ run: RunStart, result: TaskResult, now: Date) async throws(RunJournalError) -> StartDecision
+    func completed(_ run: RunStart, result: TaskResult, now: Date) async throws(RunJournalError) -> StartDecision
+    /// Whether a one-off task of this id was started or completed before. Answered from memory.
+    func hasStarted(_ taskID: String) -> Bool
+    /// A run begins whose start is not written down.
+    func startsUnwritten(_ runID: RunID)
     func undoStart(_ run: RunStart) async throws(RunJournalError)
 
     func nextDeliveries(limit: Int, now: Date) async throws(RunJournalError) -> [Delivery]

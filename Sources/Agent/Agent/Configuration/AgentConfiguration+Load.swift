@@ -223,6 +223,8 @@ struct ConfigurationLoader {
             }.map { settings.concurrency = $0 }
         case .keepPrograms:
             read(key.rawValue, text, origin, SettingParser.boolean).map { settings.keepsPrograms = $0 }
+        case .idempotent:
+            read(key.rawValue, text, origin, SettingParser.boolean).map { settings.isIdempotent = $0 }
         }
     }
 

@@ -89,6 +89,8 @@ public struct PluginSettings: Sendable, Equatable {
     /// Whether programs that a run has left when it returned stay; nil: in the agent's own process, and not in the
     /// sandbox.
     public var keepsPrograms: Bool?
+    /// Whether a one-off of it may run again where the agent ended while it ran: its start is not written down then.
+    public var isIdempotent = false
     /// What it may do, where its isolation is the sandbox.
     public var policy = SandboxPolicy()
 

@@ -50,4 +50,5 @@ enum PluginKey: String, CaseIterable {
     case taskTimeout = "task_timeout"
     case concurrency
     case keepPrograms = "keep_programs"
+    case idempotent
 }

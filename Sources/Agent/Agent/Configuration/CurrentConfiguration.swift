@@ -9,7 +9,7 @@ final class CurrentConfiguration: Sendable {
     /// What is known of plugins whose document has come.
     private struct Plugins {
         var names: [PluginID: String] = [:]
-        var concurrency: [PluginID: Int] = [:]
+        var settings: [PluginID: PluginSettings] = [:]
     }
 
     init(_ configuration: AgentConfiguration) { self.configuration = Mutex(configuration) }
@@ -21,13 +21,16 @@ final class CurrentConfiguration: Sendable {
         let settings = value.settings(for: id, named: name)
         plugins.withLock { plugins in
             plugins.names[id] = name
-            plugins.concurrency[id] = settings.concurrency
+            plugins.settings[id] = settings
         }
         return settings
     }
 
     /// How many calls of a plugin may run at the same time; 1 for one whose document has not come yet.
-    func concurrency(of id: PluginID) -> Int { plugins.withLock { $0.concurrency[id] ?? 1 } }
+    func concurrency(of id: PluginID) -> Int { plugins.withLock { $0.settings[id]?.concurrency ?? 1 } }
+
+    /// Whether one-offs of a plugin may run again where the agent ended while they ran.
+    func isIdempotent(_ id: PluginID) -> Bool { plugins.withLock { $0.settings[id]?.isIdempotent ?? false } }
 
     /// The names of the plugins whose document has come.
     var pluginNames: [PluginID: String] { plugins.withLock { $0.names } }
@@ -36,7 +39,7 @@ final class CurrentConfiguration: Sendable {
     func forget(_ id: PluginID) {
         plugins.withLock { plugins in
             plugins.names[id] = nil
-            plugins.concurrency[id] = nil
+            plugins.settings[id] = nil
         }
     }
 
@@ -54,7 +57,7 @@ final class CurrentConfiguration: Sendable {
             current.pluginSections = other.pluginSections
             plugins.withLock { [current] plugins in
                 for (id, name) in plugins.names {
-                    plugins.concurrency[id] = current.settings(for: id, named: name).concurrency
+                    plugins.settings[id] = current.settings(for: id, named: name)
                 }
             }
             return (Self.differences(before, current), Self.differences(current, other))

@@ -121,6 +121,7 @@ extension PluginSettings {
         case .plugin(.taskTimeout): taskTimeout = other.taskTimeout
         case .plugin(.concurrency): concurrency = other.concurrency
         case .plugin(.keepPrograms): keepsPrograms = other.keepsPrograms
+        case .plugin(.idempotent): isIdempotent = other.isIdempotent
         case .policy(.limit(let limit)): policy.limits[limit] = other.policy.limits[limit]
         case .policy(.access(.readPaths)): policy.readPaths = other.policy.readPaths
         case .policy(.access(.writePaths)): policy.writePaths = other.policy.writePaths

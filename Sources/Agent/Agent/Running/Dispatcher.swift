@@ -25,14 +25,18 @@ public actor Dispatcher: Service {
         public var onDamagedPlugin: @Sendable (PluginID) -> Void
         /// Bytes in the outbox past which nothing is started.
         public var outboxLimit: @Sendable () -> Int
+        /// Whether one-offs of a plugin may run again where the agent ended while they ran.
+        public var isIdempotent: @Sendable (PluginID) -> Bool
 
         public init(
             journal: any RunLedger, catalog: PluginCatalog, executor: any Executor, clock: any WallClock,
             recheck: @escaping @Sendable (VerifiedPlugin) async throws -> Void,
             onResult: @escaping @Sendable () -> Void,
             onDamagedPlugin: @escaping @Sendable (PluginID) -> Void,
-            outboxLimit: @escaping @Sendable () -> Int = { .max }
+            outboxLimit: @escaping @Sendable () -> Int = { .max },
+            isIdempotent: @escaping @Sendable (PluginID) -> Bool = { _ in false }
         ) {
+            self.isIdempotent = isIdempotent
             self.journal = journal
             self.catalog = catalog
             self.executor = executor
@@ -321,13 +325,13 @@ public actor Dispatcher: Service {
         let ending: RunExecution.Ending
         let version = catalogVersion
         switch await execution.call() {
-        case .called(let start, let outcome, let cancellation):
+        case .called(let call):
             // The next one may begin while this one's result is written down.
-            let size = outcome.size
-            queue.leave(run, after: RunQueue.Cost(duration: outcome.duration, size: size))
+            let size = call.outcome.size
+            queue.leave(run, after: RunQueue.Cost(duration: call.outcome.duration, size: size))
             queue.beginRecording(size)
             admit()
-            ending = await execution.record(start, outcome, cancellation)
+            ending = await execution.record(call)
             queue.endRecording(size)
         case .ended(let end):
             queue.leave(run, after: nil)

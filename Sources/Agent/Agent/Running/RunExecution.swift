@@ -33,11 +33,20 @@ struct RunExecution {
 
     /// How far a run has come.
     enum Progress {
-        case called(RunStart, Outcome, Cancellation)
+        case called(Call)
         case ended(Ending)
     }
 
-    /// Writes down that the run begins, waits for its turn and calls the plugin.
+    /// A call that was made, or whose turn did not come.
+    struct Call {
+        let start: RunStart
+        /// Whether the start is in the journal.
+        let isWrittenDown: Bool
+        var outcome: Outcome
+        let cancellation: Cancellation
+    }
+
+    /// Writes down that the run begins, unless it may run again, waits for its turn and calls the plugin.
     func call() async -> Progress {
         var start = RunStart(
             taskID: task.id, isOneOff: task.cron == nil, command: task.command, scheduledFor: run.scheduledFor,
@@ -53,11 +62,8 @@ struct RunExecution {
             start.pluginID = invocation.pluginID.rawValue
             start.function = invocation.function
             start.isolation = dependencies.executor.isolation(of: invocation.pluginID).text
-            // Nothing runs that can't be written down first.
-            let decision = await recorder.record { [start] () async throws(RunJournalError) in
-                try await dependencies.journal.started(start)
-            }
-            guard let decision else { return .ended(.unrecorded) }
+            let isWrittenDown = !(start.isOneOff && dependencies.isIdempotent(invocation.pluginID))
+            guard let decision = await begin(start, isWrittenDown) else { return .ended(.unrecorded) }
             guard decision == .go else { return .ended(.notRun) }
             logger.info(
                 "run started",
@@ -74,18 +80,37 @@ struct RunExecution {
             defer { inProgress.end(run) }
             invocation.cancellation = run.cancellation
             invocation.relay = run.relay
-            return .called(start, await dependencies.executor.execute(invocation), run.cancellation)
+            let outcome = await dependencies.executor.execute(invocation)
+            return .called(
+                Call(
+                    start: start, isWrittenDown: isWrittenDown, outcome: outcome, cancellation: run.cancellation))
+        }
+    }
+
+    /// Nothing runs that can't be written down first, but for what may run again.
+    private func begin(_ start: RunStart, _ isWrittenDown: Bool) async -> StartDecision? {
+        guard isWrittenDown else {
+            guard !dependencies.journal.hasStarted(start.taskID) else { return .alreadyRan }
+            dependencies.journal.startsUnwritten(start.runID)
+            return .go
+        }
+        return await recorder.record { () async throws(RunJournalError) in
+            try await dependencies.journal.started(start)
         }
     }
 
     /// Puts what became of the call into the outbox.
-    func record(_ start: RunStart, _ outcome: Outcome, _ cancellation: Cancellation) async -> Ending {
-        var outcome = outcome
-        if !outcome.hasBegun, let request = cancellation.request, !withdrawn.contains(task.key) {
+    func record(_ call: Call) async -> Ending {
+        let start = call.start
+        var outcome = call.outcome
+        if !outcome.hasBegun, let request = call.cancellation.request, !withdrawn.contains(task.key) {
             outcome = .cancelled(by: request, at: start.startedAt)
         }
-        guard outcome.hasBegun || !start.isOneOff else { return await undoStart(start, outcome.error) }
+        guard outcome.hasBegun || !start.isOneOff else {
+            return await undoStart(start, outcome.error)
+        }
         let result = result(of: outcome, runID: start.runID)
+        guard call.isWrittenDown else { return await complete(start, result) }
         let isRecorded = await recorder.record { () async throws(RunJournalError) in
             try await dependencies.journal.finished(
                 start.runID, status: outcome.status, result: result, now: dependencies.clock.now)
@@ -98,14 +123,18 @@ struct RunExecution {
     private func reject(_ start: RunStart, _ error: RunError, status: RunStatus = .rejected) async -> Ending {
         var outcome = Outcome.rejected(error, at: start.startedAt)
         outcome.status = status
-        let result = result(of: outcome, runID: start.runID)
+        return await complete(start, result(of: outcome, runID: start.runID))
+    }
+
+    /// Writes down start and result together.
+    private func complete(_ start: RunStart, _ result: TaskResult) async -> Ending {
         let decision = await recorder.record { () async throws(RunJournalError) in
-            try await dependencies.journal.rejected(start, result: result, now: dependencies.clock.now)
+            try await dependencies.journal.completed(start, result: result, now: dependencies.clock.now)
         }
         guard let decision else { return .unrecorded }
         guard decision == .go else { return .notRun }
         report(result)
-        return .failed
+        return result.status == .succeeded ? .succeeded : .failed
     }
 
     private func undoStart(_ start: RunStart, _ error: RunError?) async -> Ending {

@@ -27,8 +27,8 @@ class ProgramCapture:
         self.pipe = pipe
         # Of its own: a character of theirs may not be whole when the plugin writes.
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        # Threads of the plugin that are at it, and whether the host is. Not a lock: an exception that is injected just after
-        # one was taken leaves it held.
+        # Threads of the plugin that are at it, and whether the host is. Not a lock: an exception that is
+        # injected just after one was taken leaves it held.
         self.writers = 0
         self.is_relaying = False
 
