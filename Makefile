@@ -31,6 +31,7 @@ else
 	Scripts/test-checks.sh
 	$(SWIFT) test --skip-build --filter 'ChaosTests|LoadTests'
 	$(SWIFT) test --skip-build --skip 'ChaosTests|LoadTests'
+	Scripts/count-instructions.sh
 	Scripts/test-as-user.sh
 endif
 

@@ -199,6 +199,8 @@ let package = Package(
             dependencies: [
                 "ReliabilityTesting", "Threads", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
+        .executableTarget(
+            name: "instructions", dependencies: ["Agent", "AgentModel", "CronSchedule", "PythonEmbedding", "Threads"]),
         .testTarget(name: "QuantitiesTests", dependencies: ["Quantities"]),
         .testTarget(name: "AgentModelTests", dependencies: ["AgentModel", "Diagnostics"]),
         .testTarget(
@@ -304,7 +306,7 @@ let folders: KeyValuePairs = [
     "Sources/Agent": ["Agent", "AgentCommands", "CInitProcess", "CSignals", "runbook-agent"],
     "Sources/Backend": ["ReferenceBackend", "runbook-backend"],
     "Sources/Operator": ["RunbookCommands", "runbook"],
-    "Tests/Support": ["AgentTestSupport", "PythonCallCases", "ReliabilityTesting", "chaos"],
+    "Tests/Support": ["AgentTestSupport", "PythonCallCases", "ReliabilityTesting", "chaos", "instructions"],
 ]
 for (folder, names) in folders {
     for target in package.targets where names.contains(target.name) { target.path = "\(folder)/\(target.name)" }

@@ -28,6 +28,10 @@ let package = Package(
                 .product(name: "PythonEmbedding", package: "runbook-agent"),
                 .product(name: "ReferenceBackend", package: "runbook-agent"),
                 .product(name: "RunJournal", package: "runbook-agent"),
+                // Not linked: it is built beside, for the children of the sandbox and the agents that are measured.
+                .product(name: "runbook-agent", package: "runbook-agent"),
+                .product(name: "runbook-backend", package: "runbook-agent"),
+                .product(name: "runbook", package: "runbook-agent"),
                 .product(name: "Sandbox", package: "runbook-agent"),
             ],
             path: "Benchmarks/RunbookBenchmarks",

@@ -3,7 +3,7 @@
 # names what to install. Does nothing, and says nothing, where all is there.
 #
 #   Scripts/install-dependencies.sh            what building needs
-#   Scripts/install-dependencies.sh test       also what the tests use: a scanner, TLS servers, certificates, curl and jq
+#   Scripts/install-dependencies.sh test       also what the tests use: a scanner, TLS servers, certificates, curl, jq and valgrind
 #   Scripts/install-dependencies.sh login      also what the tests of the login need: a browser and Python's venv
 set -euo pipefail
 
@@ -27,6 +27,7 @@ if [ "${1:-}" = test ]; then
     [ -x /usr/bin/python3 ] || missing+=(python3)
     [ -x /usr/bin/curl ] || missing+=(curl)
     [ -x /usr/bin/jq ] || missing+=(jq)
+    command -v valgrind >/dev/null 2>&1 || missing+=(valgrind)
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 fi
 if [ "${1:-}" = login ]; then

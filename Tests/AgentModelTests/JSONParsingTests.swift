@@ -60,3 +60,21 @@ import Testing
         #expect(throws: Never.self) { try JSONValue(parsing: text) }
     }
 }
+
+/// What is written without an encoder is what one would write.
+@Suite struct JSONWriterTests {
+    @Test func aTaskListIsReadAsItWas() throws {
+        let texts = ["", "a", "\"\\/", "line\nend\r\t", "\u{0}\u{1f}\u{7f}", "ä€😀", "{\"path\": \"/\"}", "\u{2028}"]
+        let tasks = texts.flatMap { text in
+            [nil, "* * * * *", text + "x"].map {
+                TaskDocument(id: "id" + text, command: text, cron: $0, arguments: text)
+            }
+        }
+        var writer = JSONWriter()
+        tasks.writeJSON(to: &writer)
+        #expect(try JSONDecoder().decode([TaskDocument].self, from: Data(writer.bytes)) == tasks)
+        var empty = JSONWriter()
+        [TaskDocument]().writeJSON(to: &empty)
+        #expect(empty.bytes == Array("[]".utf8))
+    }
+}

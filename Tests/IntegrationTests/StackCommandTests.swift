@@ -80,7 +80,27 @@ import Testing
         await #expect(throws: ReferenceBackendError.notFound(.run, id: "another")) {
             try await backend.service.stack(ofRun: "another", atMost: .milliseconds(100))
         }
-        await backend.stop()
+        // No more than some wait for one agent; and nobody does when the backend stops.
+        await withTaskGroup(of: ReferenceBackendError?.self) { group in
+            for _ in 0..<21 {
+                group.addTask {
+                    do {
+                        _ = try await backend.service.stack(ofTask: task.document.id, atMost: .seconds(60))
+                        return nil
+                    } catch {
+                        return error as? ReferenceBackendError
+                    }
+                }
+            }
+            let first = await group.next() ?? nil
+            #expect(first == .busy(retryAfter: 5))
+            let start = ContinuousClock.now
+            await backend.stop()
+            var unanswered = 0
+            for await error in group where error == .noAnswer(agentID: away.id) { unanswered += 1 }
+            #expect(unanswered == 20)
+            #expect(start.duration(to: .now) < .seconds(30))
+        }
     }
 
     // MARK: What they need

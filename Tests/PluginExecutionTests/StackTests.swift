@@ -154,6 +154,58 @@ import Testing
         await end(fixture)
     }
 
+    /// And not what another thread of the plugin is doing, or another call.
+    @Test func itIsTheRunThatIsTold() async throws {
+        let fixture = try ExecutorFixture(.sandbox, injectGrace: .milliseconds(50))
+        try await fixture.load(
+            """
+            \(Gates.script)
+            import threading, time
+            class Plugin:
+                def __init__(self):
+                    for _ in range(5): threading.Thread(target=self.background, daemon=True).start()
+                def background(self):
+                    while True: time.sleep(0.01)
+                def other(self):
+                    gate("other").set()
+                    gate("end").wait()
+                def hold(self):
+                    gate("other").wait()
+                    sum(range(10 ** 13))
+            """, concurrency: 2)
+        async let other = fixture.execute("other", timeLimit: .seconds(600))
+        try await eventually("the other has begun") { fixture.isOpen("other") }
+        let held = await fixture.execute("hold", timeLimit: .seconds(1))
+        #expect(Self.frames(held.pythonStack) == ["hold"], "\(held)")
+        fixture.open("end")
+        _ = await other
+        await fixture.executor.shutDown()
+    }
+
+    /// Whatever a plugin writes where its process tells where it is.
+    @Test(arguments: ["\\x00", "1\\nforged\\x00", "endless"])
+    func aPluginThatWritesThereHarmsItself(_ bytes: String) async throws {
+        let fixture = try ExecutorFixture(.sandbox)
+        try await fixture.load(
+            """
+            import os
+            class Plugin:
+                def noise(self):
+                    while True:
+                        for descriptor in range(3, 20):
+                            try:
+                                if os.fstat(descriptor).st_mode & 0o170000 == 0o010000 and not os.get_blocking(descriptor):
+                                    os.write(descriptor, b"\(bytes)" * 100)
+                            except OSError: pass
+                def fast(self): return 1
+            """)
+        let outcome = await fixture.execute("noise", timeLimit: .milliseconds(500))
+        #expect(outcome.status == .timedOut, "\(outcome)")
+        #expect((outcome.pythonStack?.utf8.count ?? 0) < 200_000)
+        #expect(await fixture.execute("fast").data == "1")
+        await fixture.executor.shutDown()
+    }
+
     /// In a process of its own: the interpreter is everybody's.
     @Test func whatHoldsTheAgentsInterpreterIsTold() async {
         await #expect(processExitsWith: .exitCode(75)) {

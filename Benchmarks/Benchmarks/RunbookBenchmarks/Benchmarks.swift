@@ -75,11 +75,12 @@ let benchmarks: @Sendable () -> Void = {
         benchmark.measurement(nanoseconds, try await SandboxCalls.replacement(times: 10))
     }
     let way = Benchmark.Configuration(
-        metrics: [nanoseconds, middle, large, high],
-        units: [nanoseconds: .count, middle: .count, large: .count, high: .count], warmupIterations: 0,
+        metrics: [nanoseconds, small, middle, large, high],
+        units: [nanoseconds: .count, small: .count, middle: .count, large: .count, high: .count], warmupIterations: 0,
         maxDuration: .seconds(60), maxIterations: 3)
     Benchmark("whole way", configuration: way) { benchmark in
         benchmark.measurement(nanoseconds, try await WholeWay.basis(repetitions: 200))
+        benchmark.measurement(small, try await WholeWay.created(toStored: 200, schedules: 1, isIdempotent: true))
         benchmark.measurement(middle, try await WholeWay.created(toStored: 200, schedules: 1))
         benchmark.measurement(large, try await WholeWay.created(toStored: 100, schedules: 10_000))
         benchmark.measurement(

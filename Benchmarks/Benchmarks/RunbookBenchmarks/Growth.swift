@@ -148,6 +148,7 @@ private struct LoadedAgent {
 private struct IdleExecutor: Executor {
     func load(_ image: PluginImage) async throws(PluginExecutionError) -> String { "" }
     func unload(_ id: PluginID) async -> RunError? { nil }
+    func stack(of runID: String) async -> String? { nil }
     func execute(_ invocation: Invocation) async -> Outcome {
         Outcome(status: .succeeded, startedAt: Date(), isolation: .none)
     }

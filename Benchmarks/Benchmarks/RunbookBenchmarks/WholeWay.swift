@@ -15,8 +15,11 @@ enum WholeWay {
     /// - Parameters:
     ///   - schedules: how many the agent has listed beside it.
     ///   - settings: of the agent, `key=value`.
+    ///   - isIdempotent: the start of its runs isn't written down.
     /// - Returns: the median of nanoseconds from the creation to the result.
-    static func created(toStored count: Int, schedules: Int, settings: [String] = []) async throws -> Int {
+    static func created(
+        toStored count: Int, schedules: Int, settings: [String] = [], isIdempotent: Bool = false
+    ) async throws -> Int {
         let folder = FileManager.default.temporaryDirectory.appending(path: "runbook-bench-\(UUID())")
         defer { try? FileManager.default.removeItem(at: folder) }
         let server = try await BackendServer(
@@ -44,9 +47,14 @@ enum WholeWay {
         }
         let process = Process()
         process.executableURL = URL(filePath: SandboxCalls.executable)
+        // It is the only file of the configuration that it finds: none of this host.
+        let configuration = folder.appending(path: "config.ini")
+        try "[agent]\n[plugin:\(plugin)]\nidempotent = \(isIdempotent)\n".write(
+            to: configuration, atomically: true, encoding: .utf8)
         process.arguments =
             [
-                "run", "--log-level", "error", "--set", "server_url=http://127.0.0.1:\(address.port)", "--set",
+                "run", "--config", configuration.path, "--log-level", "error", "--set",
+                "server_url=http://127.0.0.1:\(address.port)", "--set",
                 "auth=False",
                 "--set", "plugin_directory=\(folder.path)/plugins", "--set", "state_directory=\(folder.path)/state",
             ] + settings.flatMap { ["--set", $0] }

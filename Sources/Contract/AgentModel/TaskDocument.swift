@@ -29,10 +29,15 @@ public struct TaskDocument: Codable, Hashable, Sendable {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         let cron = try container.decodeIfPresent(String.self, forKey: .cron)
         let arguments: String
-        switch try container.decodeIfPresent(JSONValue.self, forKey: .arguments) {
-        case nil, .null: arguments = "{}"
-        case .string(let text): arguments = text
-        case .some(let value): arguments = value.text
+        // A text nearly always, and what is none costs microseconds to find out.
+        if let text = (try? container.decodeIfPresent(String.self, forKey: .arguments)) ?? nil {
+            arguments = text
+        } else {
+            switch try container.decodeIfPresent(JSONValue.self, forKey: .arguments) {
+            case nil, .null: arguments = "{}"
+            case .string(let text): arguments = text
+            case .some(let value): arguments = value.text
+            }
         }
         self.init(
             id: try container.decode(String.self, forKey: .id),

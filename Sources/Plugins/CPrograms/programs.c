@@ -135,12 +135,13 @@ static int is_young(const struct process *process) {
 }
 
 // A program that has just taken its process over (execve(2)) shows no environment for a moment, while whoever started it
-// goes on already: it is asked again, in steps of 0.2 ms, of which `patience` are left for all together.
+// goes on already: it is asked again, in steps of 0.2 ms, of which `patience` are left for all together. One that really has
+// none takes no more than a few of them.
 static char *read_settled_mark(const struct process *process, int *patience) {
-    while (1) {
+    for (int tries = 0;; tries++) {
         int is_empty;
         char *mark = read_mark(process->id, &is_empty);
-        if (mark != NULL || !is_empty || *patience <= 0 || !is_young(process)) return mark;
+        if (mark != NULL || !is_empty || tries == 10 || *patience <= 0 || !is_young(process)) return mark;
         *patience -= 1;
         struct timespec pause = {.tv_nsec = 200000};
         nanosleep(&pause, NULL);

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import sys
+import threading
+import time
 import types
 import unittest
 import uuid
@@ -21,12 +23,91 @@ def find_modules():
     host = types.ModuleType("_runbook.host")
     host.emitted = []
     host.emit = lambda *arguments: host.emitted.append(arguments)
+    host.piped = b""
+    host.take_output = take_output
     sys.modules.update({"_runbook": package, "_runbook.host": host})
+
+
+def take_output(pipe):
+    """What a program has written since it was asked last."""
+    host = sys.modules["_runbook.host"]
+    data, host.piped = host.piped, b""
+    return data
 
 
 find_modules()
 
-from _runbook import contract, exceptions, output, plugins, results, threads  # noqa: E402
+from _runbook import contract, exceptions, output, plugins, programs, results, stacks, threads  # noqa: E402
+
+
+class ProgramCaptureTests(unittest.TestCase):
+    def setUp(self):
+        self.capture = programs.ProgramCapture(output.Capture(100), 1)
+        self.host = sys.modules["_runbook.host"]
+
+    def test_what_programs_wrote_comes_before_the_plugins_next_line(self):
+        self.host.piped = b"program\n"
+        self.capture.write("plugin\n")
+        self.assertEqual(self.capture.encoded(), b"program\nplugin\n")
+
+    def test_the_host_takes_over_what_programs_wrote(self):
+        self.host.piped = "ä".encode()[:1]
+        self.capture.relay()
+        self.host.piped = "ä".encode()[1:]
+        self.capture.relay()
+        self.assertEqual(self.capture.capture.kept.getvalue(), "ä")
+
+    def test_the_host_leaves_it_to_a_plugin_that_writes(self):
+        self.host.piped = b"program\n"
+        self.capture.writers = 1
+        self.capture.relay()
+        self.assertEqual(self.capture.capture.kept.getvalue(), "")
+
+    def test_a_forked_process_does_not_wait_for_its_parents_host(self):
+        self.capture.relaying = os.getpid() + 1
+        self.capture.write("child\n")
+        self.assertEqual(self.capture.encoded(), b"child\n")
+
+    def test_the_end_of_a_call_waits_for_what_the_host_has_taken(self):
+        self.capture.relaying = os.getpid()
+
+        def finish():
+            time.sleep(0.2)
+            self.capture.capture.write("taken\n")
+            self.capture.relaying = 0
+
+        host = threading.Thread(target=finish)
+        host.start()
+        self.assertEqual(self.capture.encoded(), b"taken\n")
+        host.join()
+
+
+class StackTests(unittest.TestCase):
+    def test_frames_that_return_meanwhile_are_not_given_back_here(self):
+        given_back_by = []
+
+        class Watched:
+            def __del__(self):
+                given_back_by.append(threading.get_ident())
+
+        def work(begun, end):
+            watched = Watched()
+            begun.set()
+            end.wait()
+            return watched is None
+
+        begun, end = threading.Event(), threading.Event()
+        thread = threading.Thread(target=work, args=(begun, end))
+        thread.start()
+        begun.wait()
+        text, held = stacks.describe_call(output.Call(), thread.ident)
+        self.assertIn("in work", text)
+        end.set()
+        thread.join()
+        # Its frame is still held: whoever lets go of it runs what the object says.
+        self.assertEqual(given_back_by, [])
+        del held
+        self.assertEqual(given_back_by, [threading.get_ident()])
 
 
 class CaptureTests(unittest.TestCase):

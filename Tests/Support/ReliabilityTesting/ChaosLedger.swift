@@ -20,6 +20,7 @@ struct ChaosLedger {
         var scheduledFor: String?
         /// What the call printed of itself, if its output came through.
         var marker: String?
+        var stdout: String?
     }
 
     var lines: [Line]
@@ -48,7 +49,8 @@ struct ChaosLedger {
                 Result(
                     sequence: row["sequence"], task: row["task_id"], runID: row["run_id"],
                     status: row["status"] ?? "(none)", startedAt: row["started_at"] ?? "",
-                    scheduledFor: row["scheduled_for"], marker: Self.marker(in: row["stdout"]))
+                    scheduledFor: row["scheduled_for"], marker: Self.marker(in: row["stdout"]),
+                    stdout: row["stdout"])
             }
         }
     }
@@ -75,7 +77,7 @@ struct ChaosLedger {
                 }),
             ChaosReport.Check(
                 "one-offs run twice",
-                oneOffs.compactMap { task in
+                oneOffs.filter { !Self.mayRunAgain($0) }.compactMap { task in
                     let count = linesByTask[task]?.count ?? 0
                     return count > 1 ? "\(task) ran \(count) times" : nil
                 }),
@@ -86,6 +88,9 @@ struct ChaosLedger {
             ChaosReport.Check("results out of order", outOfOrder(schedules, resultsByTask)),
         ]
     }
+
+    /// Whether the task is one of a plugin that is idempotent: it was cut off before it ran again.
+    static func mayRunAgain(_ task: String) -> Bool { task.hasSuffix("-\(ChaosPlugin.again.rawValue)") }
 
     private func storedTwice(_ oneOffs: [String], _ resultsByTask: [String: [Result]]) -> [String] {
         let twice = Dictionary(grouping: results.compactMap(\.runID), by: \.self).filter { $0.value.count > 1 }
@@ -101,9 +106,10 @@ struct ChaosLedger {
         linesByTask.compactMap { task, lines in
             let stored = resultsByTask[task] ?? []
             let markers = Set(stored.compactMap(\.marker))
-            let silent = lines.filter { !markers.contains($0.marker) }.count
+            // What was cut off and ran again is told of once.
+            let silent = Self.mayRunAgain(task) ? 0 : lines.filter { !markers.contains($0.marker) }.count
             let cutOff = stored.filter {
-                $0.marker == nil && ["interrupted", "crashed", "timed_out"].contains($0.status)
+                $0.marker == nil && ["interrupted", "crashed", "timed_out", "cancelled"].contains($0.status)
             }
             return silent > cutOff.count
                 ? "\(task): \(silent) calls left no output in a result, and \(cutOff.count) results tell of a cut-off run"

@@ -12,6 +12,10 @@ enum ChaosPlugin: String, Sendable, CaseIterable {
     case exits
     case crashes
     case wedges
+    /// May run again where it was cut off.
+    case again
+    /// For a second, itself and by a program.
+    case talks
 
     var id: String { "chaos-\(rawValue)" }
     var command: String { "\(id).call" }
@@ -22,7 +26,7 @@ enum ChaosPlugin: String, Sendable, CaseIterable {
 
     func script(ledger: String) -> String {
         """
-        import ctypes, os, time, uuid
+        import ctypes, os, subprocess, time, uuid
 
         def mark(task):
             marker = uuid.uuid4().hex
@@ -54,11 +58,15 @@ enum ChaosPlugin: String, Sendable, CaseIterable {
         case .exits: "os._exit(\(Self.exitStatus))"
         case .crashes: "ctypes.string_at(0)"
         case .wedges: "sum(range(10 ** 12))"
+        case .again: "time.sleep(0.1)"
+        case .talks:
+            "for number in range(20): print(number); subprocess.run(['/bin/echo', 'and on']); time.sleep(0.05)"
         }
     }
 
     /// How often each is among the one-off tasks.
     static let weights: [(value: ChaosPlugin, weight: Int)] = [
         (.good, 60), (.loud, 6), (.raises, 8), (.spins, 8), (.sleeps, 8), (.exits, 4), (.crashes, 5), (.wedges, 1),
+        (.again, 10), (.talks, 15),
     ]
 }

@@ -24,6 +24,8 @@ public struct ChaosReport: Sendable {
     public var calls = 0
     /// Results in the backend, by status.
     public var statuses: [String: Int] = [:]
+    /// What people wanted of runs, by what it was.
+    public var wishes: [String: Int] = [:]
     /// Requests, by what the proxy did with them.
     public var faults: [String: Int] = [:]
     public var checks: [Check] = []
@@ -48,6 +50,7 @@ public struct ChaosReport: Sendable {
             ),
             ("one-off tasks", "\(oneOffs)"), ("schedules", "\(schedules)"), ("calls of plugins", "\(calls)"),
             ("results in the backend", "\(statuses.values.reduce(0, +)): \(Self.list(statuses.map { ($0, $1) }))"),
+            ("wishes of people", Self.list(wishes.map { ($0, $1) })),
             ("requests", "\(faults.values.reduce(0, +)): \(Self.list(faults.map { ($0, $1) }))"),
         ]
         rows += checks.map { ($0.name, "\($0.violations.count)") }

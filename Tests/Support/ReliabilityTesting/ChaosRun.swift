@@ -19,6 +19,7 @@ public struct ChaosRun {
     private var report: ChaosReport
     private var oneOffs: [String] = []
     private var schedules: [String] = []
+    private let people: ChaosPeople
     /// What the agent did that it may not do, beside what is counted at the end.
     private var misbehaviour: [String] = []
 
@@ -45,6 +46,7 @@ public struct ChaosRun {
         report = ChaosReport(seed: options.seed)
         folder = try Self.makeFolder()
         backend = try await LiveBackend.start()
+        people = ChaosPeople(service: backend.service)
         script = FaultScript(seed: random.next(), faultPercent: options.faultPercent)
         proxy = try MisbehavingProxy(backend: backend.url, script: script)
     }
@@ -93,10 +95,14 @@ public struct ChaosRun {
         [plugin:\(ChaosPlugin.wedges.id)]
         task_timeout = 0.2
 
+        [plugin:\(ChaosPlugin.again.id)]
+        idempotent = True
+
         """
     }
 
-    private mutating func addOneOffs() async throws {
+    /// - Returns: the new ones, which no agent has heard of.
+    private mutating func addOneOffs() async throws -> [String] {
         let agent = try await backend.localAgentID()
         var tasks: [NewTask] = []
         for _ in 0..<Int.random(in: 0...2 * options.oneOffsPerKill, using: &random) {
@@ -106,8 +112,10 @@ public struct ChaosRun {
             tasks.append(
                 NewTask(id: id, agentID: agent, command: plugin.command, arguments: #"{"task": "\#(id)"}"#))
         }
-        oneOffs += tasks.compactMap(\.id)
+        let new = tasks.compactMap(\.id)
+        oneOffs += new
         _ = try await backend.service.createTasks(tasks)
+        return new
     }
 
     private func startAgent() throws -> SpawnedProcess {
@@ -120,8 +128,12 @@ public struct ChaosRun {
     private mutating func killAgain() async throws {
         var unexpected = 0
         while report.kills < options.kills {
-            try await addOneOffs()
+            for task in try await addOneOffs() where Int.random(in: 0..<12, using: &random) == 0 {
+                try await people.cancelBeforeItBegins(task)
+            }
             let agent = try startAgent()
+            let busy = people.beBusy(with: oneOffs.suffix(8), seed: random.next())
+            defer { busy.cancel() }
             if let ending = await agent.end(within: lifetime()) {
                 unexpected = note(ending) ? 0 : unexpected + 1
                 // It won't come up any more: there is nothing to kill.
@@ -162,6 +174,7 @@ public struct ChaosRun {
         for task in schedules {
             _ = try await backend.service.updateTask(task, TaskChange(isEnabled: .set(false)))
         }
+        await people.goHome()
         say("\(report.kills) kills are done; the agent is left alone until the backend has everything")
         let limit = ContinuousClock.now.advanced(by: options.settleLimit)
         var quiet = QuietTime()
@@ -209,7 +222,9 @@ public struct ChaosRun {
         report.calls = ledger.lines.count
         report.statuses = Dictionary(grouping: ledger.results, by: \.status).mapValues(\.count)
         report.faults = Dictionary(uniqueKeysWithValues: script.counts.map { ($0.key.rawValue, $0.value) })
-        report.checks = ledger.violations(oneOffs: oneOffs, schedules: schedules)
+        report.checks =
+            ledger.violations(oneOffs: oneOffs, schedules: schedules) + people.violations(by: ledger)
+        report.wishes = people.counts
         report.checks.append(
             ChaosReport.Check(
                 "dead letters", deadLetters.map { "the run \($0.runID) of \($0.taskID): \($0.reason ?? "")" }))

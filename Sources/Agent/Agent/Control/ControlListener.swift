@@ -1,5 +1,6 @@
 import CProcess
 import Foundation
+import Threads
 
 /// A socket at a path of the file system, and who connects to it (unix(7)).
 final class ControlListener: Sendable {
@@ -112,11 +113,16 @@ struct ControlConnection {
         }
     }
 
-    /// Up to a line end; nil where none comes in time or within so many bytes.
-    func readLine(limit: Int) -> Data? {
+    /// Up to a line end; nil where none comes in that time, or within so many bytes.
+    func readLine(limit: Int, within time: Duration) -> Data? {
+        let end = ContinuousClock.now + time
         var line = Data()
         var buffer = [UInt8](repeating: 0, count: min(limit, 64 << 10))
         while line.count < limit {
+            let left = ContinuousClock.now.duration(to: end)
+            var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard left > .zero else { return nil }
+            if poll(&entry, 1, Int32(clamping: Int(left.seconds * 1000) + 1)) <= 0 { continue }
             let count = recv(descriptor, &buffer, buffer.count, 0)
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { return nil }
@@ -142,7 +148,7 @@ public struct ControlClient: Sendable {
     private let path: String
 
     /// Longer than an answer takes where the interpreter is held.
-    private static let patience = 20
+    private static let patience = Duration.seconds(40)
     private static let longestAnswer = 8 << 20
 
     public init(stateDirectory: String) { path = ControlSocket.path(in: stateDirectory) }
@@ -150,18 +156,19 @@ public struct ControlClient: Sendable {
     /// Where runs are in their code. Blocks.
     ///
     /// - Parameter run: a run's id, the end of it, or the id of a task; nil for all that are under way.
+    /// - Returns: The stacks, and how many runs more there are.
     /// - Throws: ``ControlError``.
-    public func stacks(of run: String?) throws(ControlError) -> [RunStackView] {
+    public func stacks(of run: String?) throws(ControlError) -> (stacks: [RunStackView], leftOut: Int) {
         let connection = try ControlConnection(to: path)
         defer { connection.close() }
-        connection.setTimeLimit(seconds: Self.patience)
+        connection.setTimeLimit(seconds: 5)
         let request = (try? JSONEncoder().encode(ControlRequest(run: run))) ?? Data()
         connection.write(request + Data("\n".utf8))
-        guard let line = connection.readLine(limit: Self.longestAnswer),
+        guard let line = connection.readLine(limit: Self.longestAnswer, within: Self.patience),
             let answer = try? JSONDecoder().decode(ControlAnswer.self, from: line)
         else { throw .noAnswer(path: path) }
         switch answer {
-        case .stacks(let views): return views
+        case .stacks(let views, let leftOut): return (views, leftOut)
         case .failed(let error): throw error
         }
     }

@@ -47,7 +47,8 @@ final class ControlSocket: Service {
     private func serve(_ connection: ControlConnection) {
         defer { connection.close() }
         connection.setTimeLimit(seconds: Self.patience)
-        guard connection.isTrusted, let line = connection.readLine(limit: Self.longestRequest),
+        guard connection.isTrusted,
+            let line = connection.readLine(limit: Self.longestRequest, within: .seconds(Self.patience)),
             let request = try? JSONDecoder().decode(ControlRequest.self, from: line)
         else { return }
         let answers = BlockingQueue<ControlAnswer>()
@@ -67,7 +68,7 @@ final class ControlSocket: Service {
                     runID: run.runID, taskID: run.task.text, startedAt: RFC3339.string(from: run.startedAt),
                     pythonStack: stack.pythonStack))
         }
-        return .stacks(views)
+        return .stacks(views, leftOut: wanted.count - views.count)
     }
 
     /// Of one answer: each may take a second where the interpreter is held.
@@ -111,7 +112,7 @@ public struct RunStackView: Codable, Sendable, Equatable {
 }
 
 enum ControlAnswer: Codable {
-    case stacks([RunStackView])
+    case stacks([RunStackView], leftOut: Int)
     case failed(ControlError)
 }
 

@@ -1,5 +1,6 @@
 import AgentModel
 import BackendClient
+import Diagnostics
 import Foundation
 import Logging
 import PluginExecution
@@ -11,11 +12,18 @@ final class StackReporter: Sendable {
     private let executor: any Executor
     private let client: BackendClient
     private let logger: Logger
-    /// Requests that are listed and have been taken up.
-    private let taken = Mutex<Set<String>>([])
+    private struct State {
+        /// Requests that are listed and have been taken up.
+        var taken: Set<String> = []
+        /// Of them those that are to be answered.
+        var waiting: [RunRequests.Stack] = []
+        var isAnswering = false
+    }
 
-    /// So many are taken up of one list. The rest has its turn with a later one.
-    private static let mostRequests = 20
+    private let state = Mutex(State())
+
+    /// So many wait at the same time. The rest has its turn with a later list.
+    private static let mostWaiting = 20
 
     init(runs: RunsInProgress, executor: any Executor, client: BackendClient, logger: Logger) {
         self.runs = runs
@@ -24,19 +32,32 @@ final class StackReporter: Sendable {
         self.logger = logger
     }
 
-    /// Answers what is new of these requests, one after the other, without being waited for.
+    /// Answers what is new of these requests, one after the other, without being waited for. What is listed no more is dropped.
     func accept(_ requests: [RunRequests.Stack]) {
-        let new = taken.withLock { taken -> [RunRequests.Stack] in
-            if requests.isEmpty {
-                taken = []
-                return []
+        let begins = state.withLock { state -> Bool in
+            if requests.isEmpty && state.taken.isEmpty { return false }
+            let listed = Set(requests.map(\.id))
+            state.taken.formIntersection(listed)
+            state.waiting.removeAll { !listed.contains($0.id) }
+            for request in requests where state.waiting.count < Self.mostWaiting {
+                if state.taken.insert(request.id).inserted { state.waiting.append(request) }
             }
-            let new = requests.filter { !taken.contains($0.id) }.prefix(Self.mostRequests)
-            taken = taken.intersection(requests.map(\.id)).union(new.map(\.id))
-            return Array(new)
+            guard !state.isAnswering, !state.waiting.isEmpty else { return false }
+            state.isAnswering = true
+            return true
         }
-        guard !new.isEmpty else { return }
-        Task { for request in new { await answer(request) } }
+        if begins { Task { while let next = takeNext() { await answer(next) } } }
+    }
+
+    private func takeNext() -> RunRequests.Stack? {
+        state.withLock { state in
+            guard let first = state.waiting.first else {
+                state.isAnswering = false
+                return nil
+            }
+            state.waiting.removeFirst()
+            return first
+        }
     }
 
     private func answer(_ request: RunRequests.Stack) async {
@@ -60,6 +81,7 @@ final class StackReporter: Sendable {
 
     func stack(of run: RunInProgress?) async -> RunStack {
         let text = if let run { await executor.stack(of: run.runID) } else { String?.none }
-        return RunStack(runID: run?.runID, pythonStack: text, takenAt: Date())
+        return RunStack(
+            runID: run?.runID, pythonStack: text.map { HiddenSecrets.hidden(in: $0) }, takenAt: Date())
     }
 }

@@ -24,11 +24,12 @@ struct StackCommand: ParsableCommand {
 
     func run() throws {
         let client = ControlClient(stateDirectory: try configurationOptions.load().stateDirectory)
-        let stacks = try client.stacks(of: id)
+        let (stacks, leftOut) = try client.stacks(of: id)
         if output.json {
             for stack in stacks { print(try ListRenderer.json(stack)) }
-            return
         }
+        if leftOut > 0 { Terminal.writeError("\(leftOut) younger runs are left out; name one to see it") }
+        if output.json { return }
         if stacks.isEmpty { return Terminal.writeError("no run is under way") }
         for (index, stack) in stacks.enumerated() {
             if index > 0 { print() }

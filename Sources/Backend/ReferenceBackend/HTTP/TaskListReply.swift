@@ -17,7 +17,9 @@ struct TaskListReply {
     ///   telling are to hear that they are watched anew.
     init(tasks: [TaskDocument], agent: AgentDocument, requests: RunRequests, epoch: String) throws {
         self.requests = requests
-        list = try JSONReply.encoded(tasks)
+        var writer = JSONWriter(capacity: 160 * tasks.count)
+        tasks.writeJSON(to: &writer)
+        list = Data(writer.bytes)
         listTag = try Self.tag(of: list + JSONReply.encoded(agent))
         var wanted = requests == .none ? Data() : try JSONReply.encoded(Wishes(requests, isUnchanged: nil))
         if !requests.watch.isEmpty { wanted += Data(epoch.utf8) }

@@ -130,11 +130,14 @@ extension BackendService {
     private func stack(
         of target: RunRequests.Target, agentID: String, atMost limit: Duration, notFound id: String
     ) async throws -> RunStack {
-        let answer = await stacks.ask(agentID, target, atMost: limit) { waits.wake([agentID]) }
-        guard let answer else { throw ReferenceBackendError.noAnswer(agentID: agentID) }
-        // It has ended, or has not begun.
-        guard answer.runID != nil else { throw ReferenceBackendError.notFound(.run, id: id) }
-        return answer
+        switch await stacks.ask(agentID, target, atMost: limit, onAsked: { waits.wake([agentID]) }) {
+        case .tooMany: throw ReferenceBackendError.busy(retryAfter: 5)
+        case .none: throw ReferenceBackendError.noAnswer(agentID: agentID)
+        case .told(let stack):
+            // It has ended, or has not begun.
+            guard stack.runID != nil else { throw ReferenceBackendError.notFound(.run, id: id) }
+            return stack
+        }
     }
 
     /// An agent reads all of them with each list: one that is away must not come back to more than it can read.

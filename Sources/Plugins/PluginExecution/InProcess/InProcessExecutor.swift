@@ -193,6 +193,12 @@ public final class InProcessExecutor: Executor {
 
     public func stack(of runID: String) async -> String? {
         guard let place = pool.place(ofRun: runID) else { return nil }
+        let stack = await stack(at: place)
+        // It may have been told where the next call on that thread is.
+        return pool.place(ofRun: runID)?.job == place.job ? stack : nil
+    }
+
+    private func stack(at place: (slot: CallSlot, job: UInt64)) async -> String? {
         let answer = await interpreter.perform(within: Self.stackPatience) { gil in
             place.slot.stack(of: place.job, gil: gil)
         }

@@ -14,11 +14,21 @@ extension CallSlot {
             return nil
         }
         let owned = PythonObject(owning: arguments)
-        guard let text = PyObject_CallObject(bootstrap.describeCall, owned.pointer) else {
+        // A collection would run what plugins' objects do when they go, for which nobody may wait here.
+        let collects = PyGC_Disable() != 0
+        defer { if collects { PyGC_Enable() } }
+        guard let pair = PyObject_CallObject(bootstrap.describeCall, owned.pointer) else {
             PyErr_Clear()
             return nil
         }
-        let ownedText = PythonObject(owning: text)
-        return gil.text(of: ownedText.pointer)
+        let text = gil.text(of: rb_tuple_item(pair, 0))
+        let held = Held(pair: pair)
+        interpreter.reclaim { _ in rb_decref(held.pair) }
+        return text
+    }
+
+    /// Unchecked because it only carries the pointer to the thread that gives it back.
+    private struct Held: @unchecked Sendable {
+        let pair: PyPointer
     }
 }

@@ -7,7 +7,7 @@ internal import Glibc
 /// exceptions. Unchecked because everything mutable is only touched with the GIL.
 public final class CallSlot: @unchecked Sendable {
     // More than a dozen properties: half of it is the thread, half the running call, and both are touched with the GIL alone.
-    private let interpreter: PythonInterpreter
+    let interpreter: PythonInterpreter
     let bootstrap: Bootstrap
     let threadID: UInt
     private let json: JSONCoder

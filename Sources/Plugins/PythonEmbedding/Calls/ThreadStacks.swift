@@ -1,4 +1,3 @@
-internal import CPrograms
 internal import CPython
 internal import CStacks
 import Foundation
@@ -19,10 +18,10 @@ public enum ThreadStacks {
     /// - Parameter crashes: where it is written when the process crashes; nil for standard error.
     static func prepare(crashes: Int32?, bootstrap: Bootstrap, gil: borrowing GIL) {
         var ends: [Int32] = [-1, -1]
-        if rb_open_pipe(&ends) == 0 {
-            for end in ends { _ = fcntl(end, F_SETFL, O_NONBLOCK) }
+        if rb_open_stack_pipe(&ends) == 0 {
             pipe.withLock { $0 = (ends[0], ends[1]) }
             call(bootstrap.writeStacks, rb_stack_signal(), ends[1], gil: gil)
+            rb_keep_stack_handler()
         }
         if let crashes { call(bootstrap.writeCrashes, crashes, gil: gil) }
     }
@@ -37,17 +36,16 @@ public enum ThreadStacks {
         rb_decref(result)
     }
 
-    /// Milliseconds; must not be called on a thread that others wait for. Nil where it can't be told.
-    ///
-    /// - Parameter slot: whose thread is wanted; nil for all that are in a plugin's code.
-    public static func read(of slot: CallSlot? = nil) -> String? {
+    /// Where the call that runs on a slot is. Milliseconds; must not be called on a thread that others wait for. Nil where it
+    /// can't be told, as where a hundred threads are newer than its own: `faulthandler` writes no more.
+    public static func read(of slot: CallSlot) -> String? {
         let bytes = pipe.withLock { pipe -> [UInt8]? in
             guard let pipe else { return nil }
             // Of a signal that wasn't ours.
             _ = drain(pipe.reading)
             return rb_signal_copy(rb_stack_signal(), limit) == 0 ? drain(pipe.reading) : nil
         }
-        return bytes.flatMap { StackDump(text: String(decoding: $0, as: UTF8.self)).text(of: slot?.threadID) }
+        return bytes.flatMap { StackDump(text: String(decoding: $0, as: UTF8.self)).text(of: slot.threadID) }
     }
 }
 

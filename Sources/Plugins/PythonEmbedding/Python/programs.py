@@ -8,6 +8,7 @@ import codecs
 import os
 import signal
 import sys
+from os import getpid
 from time import sleep
 
 from _runbook import host
@@ -20,17 +21,17 @@ MARK = "RUNBOOK_RUN_ID"
 class ProgramCapture:
     """A capture that programs write into as well, by a pipe: what they have written comes before what is added."""
 
-    __slots__ = ("capture", "pipe", "decoder", "writers", "is_relaying")
+    __slots__ = ("capture", "pipe", "decoder", "writers", "relaying")
 
     def __init__(self, capture, pipe):
         self.capture = capture
         self.pipe = pipe
         # Of its own: a character of theirs may not be whole when the plugin writes.
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        # Threads of the plugin that are at it, and whether the host is. Not a lock: an exception that is
-        # injected just after one was taken leaves it held.
+        # Threads of the plugin that are at it, and the process in which the host is: not one that was forked
+        # from it. Not a lock: an exception that is injected just after one was taken leaves it held.
         self.writers = 0
-        self.is_relaying = False
+        self.relaying = 0
 
     def pull(self, final=False):
         data = host.take_output(self.pipe)
@@ -46,17 +47,20 @@ class ProgramCapture:
     def writing(self, write, data):
         self.writers += 1
         try:
-            # What it has taken comes first.
-            while self.is_relaying:
-                sleep(0)
+            self.let_host_finish()
             self.pull()
             write(data)
         finally:
             self.writers -= 1
 
+    def let_host_finish(self):
+        # What it has taken comes first.
+        while self.relaying == getpid():
+            sleep(0)
+
     def relay(self):
         """Takes over what programs have written, for who watches. Called by the host; never waits."""
-        self.is_relaying = True
+        self.relaying = getpid()
         try:
             # Otherwise the plugin itself does it in this moment.
             if self.writers == 0:
@@ -65,9 +69,10 @@ class ProgramCapture:
             # The plugin hears of it when it writes, and the call's end shows it.
             pass
         finally:
-            self.is_relaying = False
+            self.relaying = 0
 
     def encoded(self):
+        self.let_host_finish()
         try:
             self.pull(True)
         except OutputLimitExceeded:

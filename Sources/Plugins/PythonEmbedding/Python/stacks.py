@@ -10,6 +10,7 @@ from _runbook.output import current_call
 
 # A plugin may put something else in its place.
 current_frames = sys._current_frames
+get_ident = threading.get_ident
 
 # Frames of a thread, the innermost, and threads beside the call's own.
 FRAME_LIMIT = 100
@@ -28,9 +29,10 @@ def describe_frame(frame):
     return f"{text}    {line}\n" if line else text
 
 
-def describe_stack(frame):
+def describe_stack(frame, held):
     pieces = []
     while frame is not None and len(pieces) < FRAME_LIMIT:
+        held.append(frame)
         if not frame.f_code.co_filename.startswith(OWN_FILES):
             pieces.append(describe_frame(frame))
         frame = frame.f_back
@@ -40,9 +42,16 @@ def describe_stack(frame):
 
 
 def describe_call(call, number):
-    """The stack of the thread that a call runs on, which has that number, and of those that the call has started."""
+    """The stack of the thread that a call runs on, which has that number, and of those that the call has started.
+
+    And all frames that were looked at: one that has returned meanwhile gives its plugin's objects back with us, which
+    runs what their `__del__` says.
+    """
     frames = current_frames()
-    text = "Stack (most recent call last):\n" + describe_stack(frames.get(number))
+    # Its own would hold itself.
+    frames.pop(get_ident(), None)
+    held = [frames]
+    text = "Stack (most recent call last):\n" + describe_stack(frames.get(number), held)
     # Not by `threading.enumerate`, which takes a lock.
     others = [
         (thread.__dict__.get("_name"), frames[each])
@@ -50,10 +59,10 @@ def describe_call(call, number):
         if each in frames and each != number and belongs(thread, call)
     ]
     for name, frame in others[:THREAD_LIMIT]:
-        text += f'Thread "{name}" (most recent call last):\n' + describe_stack(frame)
+        text += f'Thread "{name}" (most recent call last):\n' + describe_stack(frame, held)
     if len(others) > THREAD_LIMIT:
         text += f"[{len(others) - THREAD_LIMIT} more threads]\n"
-    return text[:TEXT_LIMIT].encode("utf-8", "replace").decode("utf-8")
+    return text[:TEXT_LIMIT].encode("utf-8", "replace").decode("utf-8"), held
 
 
 def belongs(thread, call):

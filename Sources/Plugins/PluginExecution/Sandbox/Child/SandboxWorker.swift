@@ -185,7 +185,7 @@ public final class SandboxWorker: @unchecked Sendable {
         case inject(channel: Int, id: UInt64)
         case observe(channel: Int, id: UInt64)
         case tellStack(channel: Int, id: UInt64)
-        case dumpStacks(id: UInt64)
+        case dumpStacks(channel: Int, id: UInt64)
         case listMissing(id: UInt64, [String])
     }
 
@@ -209,8 +209,9 @@ public final class SandboxWorker: @unchecked Sendable {
                 interpreter.enqueue { [process] gil in
                     StackText.write(slot.stack(of: id, gil: gil) ?? "", of: id, to: process.stacks)
                 }
-            case .dumpStacks(let id):
-                StackText.write(ThreadStacks.read() ?? "", of: id, to: process.stacks)
+            case .dumpStacks(let channel, let id):
+                guard let slot = slots.withLock({ $0[channel] }) else { continue }
+                StackText.write(ThreadStacks.read(of: slot) ?? "", of: id, to: process.stacks)
             case .listMissing(let id, let functions):
                 interpreter.enqueue { [self] gil in answer(functions, id: id, gil: gil) }
             }
@@ -224,8 +225,7 @@ public final class SandboxWorker: @unchecked Sendable {
         case SandboxMessage.observe: return .observe(channel: Int(try reader.integer()), id: try reader.integer())
         case SandboxMessage.tellStack: return .tellStack(channel: Int(try reader.integer()), id: try reader.integer())
         case SandboxMessage.dumpStacks:
-            _ = try reader.integer()
-            return .dumpStacks(id: try reader.integer())
+            return .dumpStacks(channel: Int(try reader.integer()), id: try reader.integer())
         case SandboxMessage.listMissing:
             let id = try reader.integer()
             var functions: [String] = []

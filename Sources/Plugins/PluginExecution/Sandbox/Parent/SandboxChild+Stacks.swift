@@ -8,17 +8,26 @@ extension SandboxChild {
     private static let patience = Duration.milliseconds(100)
     private static let dumpPatience = Duration.milliseconds(700)
 
+    /// How it is looked.
+    enum Look {
+        case withGIL
+        case withoutGIL
+        /// Without it where it doesn't come in time.
+        case either
+    }
+
     /// Where a call is in its code. The call goes on meanwhile. Blocks, for as long as both patiences at most.
-    ///
-    /// - Parameter isHeld: it is also looked where the GIL is not to be had.
     /// - Returns: nil where the call has ended, or where it can't be told.
-    func stack(of id: UInt64, channel: Int, evenIfHeld isHeld: Bool) -> String? {
+    func stack(of id: UInt64, channel: Int, _ look: Look) -> String? {
         withStacks { descriptor in
             // What came too late for somebody else.
             _ = Self.read(descriptor)
-            tell(SandboxMessage.tellStack, of: id, channel: channel)
-            var text = Self.wait(on: descriptor, for: id, atMost: Self.patience)
-            if text == nil, isHeld {
+            var text: String?
+            if look != .withoutGIL {
+                tell(SandboxMessage.tellStack, of: id, channel: channel)
+                text = Self.wait(on: descriptor, for: id, atMost: Self.patience)
+            }
+            if text == nil, look != .withGIL {
                 tell(SandboxMessage.dumpStacks, of: id, channel: channel)
                 text = Self.wait(on: descriptor, for: id, atMost: Self.dumpPatience)
             }

@@ -339,15 +339,17 @@ public final class SandboxExecutor: Executor {
 
     public func stack(of runID: String) async -> String? {
         guard let (id, place) = running.place(ofRun: runID) else { return nil }
-        return await withCheckedContinuation { continuation in
+        let stack: String? = await withCheckedContinuation { continuation in
             do throws(PythonEmbeddingError) {
                 try PythonInterpreter.startPlainThread(name: "stacks") {
-                    continuation.resume(returning: place.child.stack(of: id, channel: place.channel, evenIfHeld: true))
+                    continuation.resume(returning: place.child.stack(of: id, channel: place.channel, .either))
                 }
             } catch {
                 continuation.resume(returning: nil)
             }
         }
+        // It may have been told where the next call on that thread is.
+        return running.place(ofRun: runID)?.id == id ? stack : nil
     }
 
     public func stopStarting() { stopping.startsNothing.store(true, ordering: .releasing) }

@@ -125,7 +125,7 @@ struct SandboxRoundTrip {
                 if let check = nextCPUCheck, now >= check, let cpuLimit {
                     let used = meter?.read() ?? .zero
                     if used >= cpuLimit {
-                        raw.stack = raw.stack ?? child.stack(of: order.id, channel: channel, evenIfHeld: true)
+                        raw.stack = raw.stack ?? child.stack(of: order.id, channel: channel, .either)
                         return .exhausted
                     }
                     // As many processors as there are may be at work. Not rarely either: what ends unseen isn't counted.
@@ -133,9 +133,12 @@ struct SandboxRoundTrip {
                     nextCPUCheck = now + min(soonest, .milliseconds(250))
                 }
                 if let due = deadline, now >= due {
-                    if raw.stack == nil {
-                        let isLast = if case .injected = stage { true } else { false }
-                        raw.stack = child.stack(of: order.id, channel: channel, evenIfHeld: isLast)
+                    switch stage {
+                    case .running: raw.stack = child.stack(of: order.id, channel: channel, .withGIL)
+                    case .asked: break
+                    case .injected:
+                        // It did nothing of what it was asked, and probably holds the GIL.
+                        raw.stack = raw.stack ?? child.stack(of: order.id, channel: channel, .withoutGIL)
                     }
                     guard let next = advance(stage, against: order.id, .now) else { return .stopped }
                     (stage, deadline) = next

@@ -16,7 +16,6 @@ enum StackText {
     static func find(in bytes: [UInt8], of id: UInt64) -> String? {
         for message in bytes.split(separator: 0, omittingEmptySubsequences: false).dropLast() {
             let text = String(decoding: message, as: UTF8.self)
-            // What is in front may be what another message has left of itself.
             let mark = "\(id)\n"
             if text.hasPrefix(mark) { return String(text.dropFirst(mark.count)) }
         }
