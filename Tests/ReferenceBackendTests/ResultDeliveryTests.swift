@@ -14,7 +14,7 @@ import Testing
         "error": ["code": "plugin.exception", "type": "ValueError", "message": "bad", "traceback": "Traceback…"],
         "stdout": "out\u{0}put", "stderr": "", "started_at": "2026-11-23T21:07:00.000Z",
         "finished_at": "2026-11-23T21:07:00.250Z", "duration_ms": 250.5, "scheduled_for": "2026-11-23T21:07:00.000Z",
-        "isolation": "in-process", "agent_version": "1.2.3",
+        "isolation": "in-process", "python_stack": "Stack\u{0}", "agent_version": "1.2.3",
     ]
 
     @Test func everyFieldOfAResultIsKept() async throws {

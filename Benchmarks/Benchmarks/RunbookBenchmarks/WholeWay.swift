@@ -77,6 +77,8 @@ enum WholeWay {
             if number >= 20 { times.append(start.duration(to: .now).wholeNanoseconds) }
             // It waits again, as between two things that people do.
             while service.waitingAgents == 0 { try await Task.sleep(for: .milliseconds(1)) }
+            // More than fifty changes a second are not followed without a pause, and that is another question.
+            try await Task.sleep(for: .milliseconds(30))
         }
         return times.sorted()[times.count / 2]
     }
