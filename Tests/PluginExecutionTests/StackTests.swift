@@ -140,7 +140,7 @@ import Testing
     }
 
     /// Also where C code holds the interpreter.
-    @Test func whatHoldsTheInterpreterOfTheSandboxIsTold() async throws {
+    @Test(.enabled(if: !Sanitizer.isThread)) func whatHoldsTheInterpreterOfTheSandboxIsTold() async throws {
         let fixture = try await fixture(.sandbox, injectGrace: .milliseconds(50))
         let invocation = Invocation(
             pluginID: fixture.id, function: "hold", timeLimit: .seconds(3), runID: UUID().uuidString)
@@ -155,7 +155,7 @@ import Testing
     }
 
     /// And not what another thread of the plugin is doing, or another call.
-    @Test func itIsTheRunThatIsTold() async throws {
+    @Test(.enabled(if: !Sanitizer.isThread)) func itIsTheRunThatIsTold() async throws {
         let fixture = try ExecutorFixture(.sandbox, injectGrace: .milliseconds(50))
         try await fixture.load(
             """
@@ -207,7 +207,7 @@ import Testing
     }
 
     /// In a process of its own: the interpreter is everybody's.
-    @Test func whatHoldsTheAgentsInterpreterIsTold() async {
+    @Test(.enabled(if: !Sanitizer.isThread)) func whatHoldsTheAgentsInterpreterIsTold() async {
         await #expect(processExitsWith: .exitCode(75)) {
             let fixture = try ExecutorFixture(
                 .inProcess, injectGrace: .milliseconds(50), interpreterGrace: .seconds(2), onWedged: {})
