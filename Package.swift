@@ -66,7 +66,9 @@ let package = Package(
         .target(name: "Cryptography", dependencies: ["Diagnostics", "COpenSSL"]),
         .target(
             name: "PythonEmbedding",
-            dependencies: ["AgentModel", "CArguments", "CPrograms", "CPython", "CStacks", "Diagnostics", "Threads"],
+            dependencies: [
+                "AgentModel", "CArguments", "CPrograms", "CPython", "CStacks", "Diagnostics", "Files", "Threads",
+            ],
             plugins: ["EmbedFiles"]),
         .target(
             name: "BackendClient",

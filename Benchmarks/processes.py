@@ -8,7 +8,8 @@ in nanoseconds, memory in bytes. ROW limits it to some of the rows.
 """
 
 import contextlib
-import ctypes
+import datetime
+import hashlib
 import http.client
 import json
 import os
@@ -38,7 +39,7 @@ class Plugin:
         return total
 """
 FUNCTIONS = {"square": "square", "talk": "talk", "burn": "burn"}
-# Python that a package or a virtual environment didn't put in front of the system's.
+# The system's, whatever the path has in front of it.
 PYTHON = "/usr/bin/python3"
 
 
@@ -51,7 +52,9 @@ class Backend:
         self.process = subprocess.Popen(
             [os.path.join(binaries, "runbook-backend"), "serve", "--init", "--auth", "none", "--listen", "127.0.0.1:0"]
             + ["--data", os.path.join(folder, "data"), *arguments],
-            stdout=open(self.log, "wb"), stderr=subprocess.STDOUT)
+            stdout=open(self.log, "wb"),
+            stderr=subprocess.STDOUT,
+        )
         text = self.wait_for(r"listens on http://127\.0\.0\.1:(\d+)")
         self.port = int(text)
         self.token = self.wait_for(r"(rba_[0-9a-f]+)")
@@ -121,7 +124,9 @@ class Agent:
             [os.path.join(binaries, "runbook-agent"), "run", "--log-level", "error"]
             + [part for setting in (f"server_url={url}", "auth=False", *settings) for part in ("--set", setting)]
             + ["--set", f"plugin_directory={folder}/plugins", "--set", f"state_directory={folder}/state"],
-            stdin=subprocess.DEVNULL, cwd=folder)
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+        )
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -168,7 +173,7 @@ def private_bytes(process):
 class BareServer:
     """Answers any request with the same bytes, in a process of its own."""
 
-    ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 18\r\n\r\n{"data":{"id":"1"}}'[:-1]
+    ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 19\r\n\r\n{"data":{"id":"1"}}'
 
     def __init__(self):
         listener = socket.create_server(("127.0.0.1", 0))
@@ -283,7 +288,8 @@ for _ in range(2):
         for number in range(7):
             start = time.perf_counter_ns()
             subprocess.run(
-                [PYTHON, "-I", "-c", bare, os.path.join(folder, f"{number}.sqlite"), str(server.port)], check=True)
+                [PYTHON, "-I", "-c", bare, os.path.join(folder, f"{number}.sqlite"), str(server.port)], check=True
+            )
             times.append(time.perf_counter_ns() - start)
     server.stop()
     put("start_reference", statistics.median(times))
@@ -332,31 +338,38 @@ def measure_idle(binaries, put, seconds=20):
 def measure_cost(binaries, put, count=20_000):
     with tempfile.TemporaryDirectory() as seed:
         put("cost_reference", bare_delivery(seed))
-        import hashlib
-
         plugin = {
-            "id": "cost", "name": "cost", "version": "1", "description": None, "script": SCRIPT,
+            "id": "cost",
+            "name": "cost",
+            "version": "1",
+            "description": None,
+            "script": SCRIPT,
             "hash": hashlib.sha512(SCRIPT.encode()).hexdigest(),
-            "commands": {"cost.square": {"id": "1", "name": "square", "function": "square"}}}
+            "commands": {"cost.square": {"id": "1", "name": "square", "function": "square"}},
+        }
         tasks = [
             {"id": f"task-{number}", "command": "cost.square", "cron": None, "arguments": '{"number": 2}'}
-            for number in range(count)]
+            for number in range(count)
+        ]
         for name, data in (
             ("agent.json", {"id": "cost-agent", "name": "cost", "team_id": None, "plugins": ["cost"]}),
-            ("plugin-cost.json", plugin), ("tasks.json", tasks)):
+            ("plugin-cost.json", plugin),
+            ("tasks.json", tasks),
+        ):
             with open(os.path.join(seed, name), "w", encoding="utf-8") as file:
                 json.dump({"data": data}, file)
         folder = tempfile.mkdtemp(prefix="runbook-bench-")
         backend = Backend(folder, binaries, "--seed", seed)
         agent = Agent(folder, binaries, backend.url)
         start = time.perf_counter_ns()
-        idle = None
+        # What it took to come up is not the runs'.
+        before = None
         try:
             while backend.stored() < count:
-                if idle is None and backend.stored() > 0:
-                    idle = processor_time(agent.process.pid)
+                if before is None and backend.stored() > 0:
+                    before = processor_time(agent.process.pid)
                 time.sleep(0.05)
-            put("cost", (processor_time(agent.process.pid) - (idle or 0)) / count)
+            put("cost", (processor_time(agent.process.pid) - (before or 0)) / count)
             put("cost_rate", count / ((time.perf_counter_ns() - start) / 1e9))
         finally:
             agent.stop()
@@ -452,8 +465,6 @@ def measure_side_by_side(binaries, put, callers=8, count=3_000_000):
             return (max(end for _, end in times) - min(start for start, _ in times)) / len(names)
 
         def moment(text):
-            import datetime
-
             return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
         run(plugins)
@@ -461,10 +472,8 @@ def measure_side_by_side(binaries, put, callers=8, count=3_000_000):
 
 
 def measure_celery(_, put, repetitions=300):
-    try:
-        subprocess.run([PYTHON, "-c", "import celery, redis"], check=True, stderr=subprocess.DEVNULL)
-        shutil.which("redis-server") or 1 / 0
-    except Exception:
+    imports = subprocess.run([PYTHON, "-c", "import celery, redis"], stderr=subprocess.DEVNULL)
+    if imports.returncode != 0 or shutil.which("redis-server") is None:
         print("processes.py: without redis-server, python3-celery and python3-redis there is no row for Celery")
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -473,15 +482,21 @@ def measure_celery(_, put, repetitions=300):
         code = (
             "import celery\n"
             f"app = celery.Celery('tasks', broker='redis://127.0.0.1:{port}/0', backend='redis://127.0.0.1:{port}/1')\n"
-            "@app.task\ndef square(number): return number ** 2\n")
+            "@app.task\ndef square(number): return number ** 2\n"
+        )
         with open(os.path.join(folder, "tasks.py"), "w", encoding="utf-8") as file:
             file.write(code)
         redis = subprocess.Popen(
             ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
-            stdout=subprocess.DEVNULL)
+            stdout=subprocess.DEVNULL,
+        )
         worker = subprocess.Popen(
-            [PYTHON, "-m", "celery", "-A", "tasks", "worker", "-c", "1", "-l", "ERROR"], cwd=folder,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "C_FORCE_ROOT": "1"})
+            [PYTHON, "-m", "celery", "-A", "tasks", "worker", "-c", "1", "-l", "ERROR"],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "C_FORCE_ROOT": "1"},
+        )
         client = (
             "import statistics, time, tasks\n"
             "for _ in range(20): tasks.square.delay(2).get(timeout=60)\n"
@@ -490,10 +505,12 @@ def measure_celery(_, put, repetitions=300):
             "    start = time.perf_counter_ns()\n"
             "    assert tasks.square.delay(2).get(timeout=60) == 4\n"
             "    times.append(time.perf_counter_ns() - start)\n"
-            "print(statistics.median(times))\n")
+            "print(statistics.median(times))\n"
+        )
         try:
             output = subprocess.run(
-                [PYTHON, "-c", client], cwd=folder, check=True, capture_output=True, timeout=120).stdout
+                [PYTHON, "-c", client], cwd=folder, check=True, capture_output=True, timeout=120
+            ).stdout
             put("celery", float(output))
         finally:
             worker.terminate()
@@ -503,15 +520,18 @@ def measure_celery(_, put, repetitions=300):
 
 
 ROWS = {
-    "first_line": measure_first_line, "start": measure_start, "idle": measure_idle, "cost": measure_cost,
-    "waiting": measure_waiting, "side_by_side": measure_side_by_side, "celery": measure_celery,
+    "first_line": measure_first_line,
+    "start": measure_start,
+    "idle": measure_idle,
+    "cost": measure_cost,
+    "waiting": measure_waiting,
+    "side_by_side": measure_side_by_side,
+    "celery": measure_celery,
 }
 
 
 def main():
     binaries, output, *rows = sys.argv[1:]
-    # What is started ends with this process (prctl(2), PR_SET_CHILD_SUBREAPER isn't enough for a kill).
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
     with open(output, "a", encoding="ascii") as file:
 
         def put(name, value):

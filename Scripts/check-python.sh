@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-folders=(Sources/Plugins/PythonEmbedding/Python Tests/PythonEmbeddingTests/Python)
+folders=(Sources/Plugins/PythonEmbedding/Python Tests/PythonEmbeddingTests/Python Benchmarks/processes.py)
 if ! command -v ruff >/dev/null; then
     echo "ruff is not installed: the embedded Python is not checked"
 elif [ "${1:-check}" = format ]; then

@@ -12,7 +12,7 @@ program=.build/debug/instructions
 limits=Tests/Support/instructions/limits
 [ -x "$program" ] || { echo "build it first: swift build --build-tests" >&2; exit 1; }
 command -v valgrind >/dev/null || { echo "valgrind is not installed: no instructions are counted"; exit 0; }
-repetitions=200
+repetitions=$(sed -n 's/.*static let repetitions = //p' Tests/Support/instructions/Main.swift)
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -224,6 +224,41 @@ import Testing
         }
     }
 
+    /// A plugin that closes descriptors of the agent's and opens its own has nothing written into them, or read from them.
+    @Test(.enabled(if: !Sanitizer.isThread)) func descriptorsThatAreOthersNowAreLeftAlone() async {
+        await #expect(processExitsWith: .exitCode(75)) {
+            let fixture = try ExecutorFixture(.inProcess, interpreterGrace: .seconds(60))
+            try await fixture.load(
+                """
+                \(Gates.script)
+                import os, stat
+                class Plugin:
+                    def hold(self, path):
+                        pipes = []
+                        for descriptor in range(3, 256):
+                            try:
+                                if stat.S_ISFIFO(os.fstat(descriptor).st_mode) and not os.get_blocking(descriptor):
+                                    pipes.append(descriptor)
+                            except OSError: pass
+                        file = os.open(path, os.O_RDWR | os.O_CREAT)
+                        os.write(file, b"mine")
+                        os.lseek(file, 0, 0)
+                        for descriptor in pipes: os.dup2(file, descriptor)
+                        gate("begun").set()
+                        sum(range(10 ** 13))
+                """)
+            let path = fixture.folder.path("file")
+            let invocation = Invocation(
+                pluginID: fixture.id, function: "hold", arguments: "{\"path\": \"\(path)\"}", runID: "held")
+            async let _ = fixture.executor.execute(invocation)
+            while !fixture.isOpen("begun") { await Task.yield() }
+            try await Task.sleep(for: .milliseconds(300))
+            guard await fixture.executor.stack(of: "held") == nil else { _exit(2) }
+            guard try String(contentsOfFile: path, encoding: .utf8) == "mine" else { _exit(3) }
+            _exit(75)
+        }
+    }
+
     @Test func aCrashInTheSandboxTellsWhereItWas() async throws {
         let fixture = try await fixture(.sandbox)
         let outcome = await fixture.execute("crash")

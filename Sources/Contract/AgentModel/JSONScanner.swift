@@ -153,17 +153,7 @@ struct JSONScanner {
             try replace("it is not UTF-8", at: range.lowerBound)
             return
         }
-        output.append(UInt8(ascii: "\""))
-        for byte in bytes[range] {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"): output += [UInt8(ascii: "\\"), byte]
-            case 0..<0x20:
-                output += "\\u00".utf8
-                output += [Self.digits[Int(byte >> 4)], Self.digits[Int(byte & 0xF)]]
-            default: output.append(byte)
-            }
-        }
-        output.append(UInt8(ascii: "\""))
+        output.appendJSONString(bytes[range])
     }
 
     private mutating func keepValue(_ range: Range<Int>, depth: Int, limit: Int) {
@@ -386,8 +376,6 @@ struct JSONScanner {
         guard problem(ofString: range) == nil else { return nil }
         return try? JSONDecoder().decode(String.self, from: Data(bytes[(range.lowerBound - 1)...range.upperBound]))
     }
-
-    private static let digits = Array("0123456789abcdef".utf8)
 
     // MARK: Errors
 

@@ -91,19 +91,7 @@ private struct KeptObjects {
     private mutating func keep(_ object: ClosedRange<Int>, of bytes: UnsafeRawBufferPointer) {
         if copied == 0 { output.reserveCapacity(bytes.count + bytes.count / 8) }
         output.append(contentsOf: bytes[copied..<object.lowerBound])
-        output.append(UInt8(ascii: "\""))
-        for byte in bytes[object] {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"): output += [UInt8(ascii: "\\"), byte]
-            case 0..<0x20:
-                output.append(contentsOf: "\\u00".utf8)
-                output += [Self.digits[Int(byte >> 4)], Self.digits[Int(byte & 0xF)]]
-            default: output.append(byte)
-            }
-        }
-        output.append(UInt8(ascii: "\""))
+        output.appendJSONString(bytes[object])
         copied = object.upperBound + 1
     }
-
-    private static let digits = Array("0123456789abcdef".utf8)
 }

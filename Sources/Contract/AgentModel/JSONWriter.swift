@@ -12,39 +12,37 @@ public struct JSONWriter: Sendable {
     /// A string, in quotes.
     public mutating func string(_ text: String) {
         var text = text
-        bytes.append(UInt8(ascii: "\""))
-        text.withUTF8 { utf8 in
-            var start = 0
-            for (index, byte) in utf8.enumerated() where Self.needsEscape(byte) {
-                bytes.append(contentsOf: utf8[start..<index])
-                start = index + 1
-                escape(byte)
-            }
-            bytes.append(contentsOf: utf8[start...])
-        }
-        bytes.append(UInt8(ascii: "\""))
+        text.withUTF8 { bytes.appendJSONString($0) }
     }
 
     public mutating func string(_ text: String?) {
         if let text { string(text) } else { raw("null") }
     }
+}
 
-    private static func needsEscape(_ byte: UInt8) -> Bool {
-        byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
-    }
-
-    private mutating func escape(_ byte: UInt8) {
-        bytes.append(UInt8(ascii: "\\"))
-        switch byte {
-        case UInt8(ascii: "\n"): bytes.append(UInt8(ascii: "n"))
-        case UInt8(ascii: "\r"): bytes.append(UInt8(ascii: "r"))
-        case UInt8(ascii: "\t"): bytes.append(UInt8(ascii: "t"))
-        case 0..<0x20:
-            let digits = Array("0123456789abcdef".utf8)
-            bytes.append(contentsOf: [UInt8(ascii: "u"), 0x30, 0x30, digits[Int(byte >> 4)], digits[Int(byte & 15)]])
-        default: bytes.append(byte)
+extension [UInt8] {
+    /// Appends a text in UTF-8 as a JSON string, in quotes (RFC 8259, section 7).
+    mutating func appendJSONString(_ text: some Collection<UInt8>) {
+        append(UInt8(ascii: "\""))
+        var start = text.startIndex
+        for index in text.indices {
+            let byte = text[index]
+            guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") else { continue }
+            append(contentsOf: text[start..<index])
+            start = text.index(after: index)
+            append(UInt8(ascii: "\\"))
+            if byte < 0x20 {
+                append(contentsOf: "u00".utf8)
+                append(contentsOf: [Self.hexDigits[Int(byte >> 4)], Self.hexDigits[Int(byte & 0xF)]])
+            } else {
+                append(byte)
+            }
         }
+        append(contentsOf: text[start...])
+        append(UInt8(ascii: "\""))
     }
+
+    private static let hexDigits = [UInt8]("0123456789abcdef".utf8)
 }
 
 extension [TaskDocument] {

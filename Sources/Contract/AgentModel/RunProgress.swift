@@ -30,11 +30,7 @@ public struct RunProgress: Codable, Equatable, Sendable {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         status = try container.decode(Status.self, forKey: .status)
         taskID = try container.decodeIfPresent(String.self, forKey: .taskID)
-        let text = try container.decodeIfPresent(String.self, forKey: .startedAt)
-        startedAt = text.flatMap(RFC3339.date(from:))
-        if text != nil, startedAt == nil {
-            throw DecodingError.dataCorruptedError(forKey: .startedAt, in: container, debugDescription: "not RFC 3339")
-        }
+        startedAt = try container.decodeTime(forKey: .startedAt)
     }
 
     public func encode(to encoder: any Encoder) throws {

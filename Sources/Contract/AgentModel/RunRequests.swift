@@ -1,9 +1,10 @@
 /// What the backend wants of runs that are under way or about to begin (part 2 of the contract, "A run in progress").
 public struct RunRequests: Equatable, Sendable {
+    /// Which run is meant.
     public enum Target: Hashable, Sendable {
         /// A run under the agent's own id.
         case run(String)
-        /// The one run of a one-off task; where it is about looking, also the run of a schedule that is under way.
+        /// The one run of a one-off task. A question for its stack may also mean a schedule's run that is under way.
         case task(String)
     }
 
@@ -21,9 +22,9 @@ public struct RunRequests: Equatable, Sendable {
         }
     }
 
-    /// A run of which it is wanted, once, where it is in its code.
+    /// A question where a run is in its code, to be answered once.
     public struct Stack: Equatable, Sendable {
-        /// Of the request: the answer goes to it.
+        /// The question's own id, which its answer names.
         public var id: String
         public var target: Target
 

@@ -162,10 +162,10 @@ public struct TaskResult: Codable, Equatable, Sendable {
         error = try container.decodeIfPresent(RunError.self, forKey: .error)
         stdout = try container.decodeIfPresent(String.self, forKey: .stdout)
         stderr = try container.decodeIfPresent(String.self, forKey: .stderr)
-        startedAt = try Self.decodeTime(from: container, forKey: .startedAt)
-        finishedAt = try Self.decodeTime(from: container, forKey: .finishedAt)
+        startedAt = try container.decodeTime(forKey: .startedAt)
+        finishedAt = try container.decodeTime(forKey: .finishedAt)
         durationMilliseconds = try container.decodeIfPresent(Double.self, forKey: .durationMilliseconds)
-        scheduledFor = try Self.decodeTime(from: container, forKey: .scheduledFor)
+        scheduledFor = try container.decodeTime(forKey: .scheduledFor)
         isolation = try container.decodeIfPresent(String.self, forKey: .isolation)
         pythonStack = try container.decodeIfPresent(String.self, forKey: .pythonStack)
         agentVersion = try container.decodeIfPresent(String.self, forKey: .agentVersion)
@@ -189,13 +189,14 @@ public struct TaskResult: Codable, Equatable, Sendable {
         try container.encodeIfPresent(pythonStack, forKey: .pythonStack)
         try container.encodeIfPresent(agentVersion, forKey: .agentVersion)
     }
+}
 
-    private static func decodeTime(
-        from container: KeyedDecodingContainer<CodingKeys>, forKey key: CodingKeys
-    ) throws -> Date? {
-        guard let text = try container.decodeIfPresent(String.self, forKey: key) else { return nil }
+extension KeyedDecodingContainer {
+    /// A time of RFC 3339; nil where there is none.
+    func decodeTime(forKey key: Key) throws -> Date? {
+        guard let text = try decodeIfPresent(String.self, forKey: key) else { return nil }
         guard let date = RFC3339.date(from: text) else {
-            throw DecodingError.dataCorruptedError(forKey: key, in: container, debugDescription: "not RFC 3339")
+            throw DecodingError.dataCorruptedError(forKey: key, in: self, debugDescription: "not RFC 3339")
         }
         return date
     }

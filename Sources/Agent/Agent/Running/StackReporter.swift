@@ -12,6 +12,7 @@ final class StackReporter: Sendable {
     private let executor: any Executor
     private let client: BackendClient
     private let logger: Logger
+
     private struct State {
         /// Requests that are listed and have been taken up.
         var taken: Set<String> = []
@@ -72,7 +73,7 @@ final class StackReporter: Sendable {
         }
     }
 
-    func find(_ target: RunRequests.Target) -> RunInProgress? {
+    private func find(_ target: RunRequests.Target) -> RunInProgress? {
         switch target {
         case .run(let id): runs.find(runID: id)
         case .task(let id): runs.find(task: TaskID(id))

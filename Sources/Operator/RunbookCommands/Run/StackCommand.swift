@@ -37,7 +37,7 @@ struct StackCommand: AsyncParsableCommand {
         } catch ClientError.refused("task.not_found", _) {
             body = try await client.get("running/\(id)/stack", query, limit: limit)
         }
-        let stack: Document<StackDocument> = try client.value(body)
+        let stack: Document<RunStack> = try client.value(body)
         if output.json { return print(try ListRenderer.json(stack.raw)) }
         guard let text = stack.content.pythonStack else {
             return Screen.writeError("the run is under way, and its host can't tell where it is in its code")

@@ -164,15 +164,6 @@ struct RunningRow: Row {
     var cells: [String] { [runID, agentID, command, startedAt, taskID] }
 }
 
-/// Where a run is in its code.
-struct StackDocument: Decodable, Sendable {
-    var pythonStack: String?
-
-    private enum CodingKeys: String, CodingKey {
-        case pythonStack = "python_stack"
-    }
-}
-
 struct DeviceRow: Row {
     var userCode: String
     var hostName: String?

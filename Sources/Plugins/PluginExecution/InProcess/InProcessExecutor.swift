@@ -207,7 +207,7 @@ public final class InProcessExecutor: Executor {
         return await withCheckedContinuation { continuation in
             do throws(PythonEmbeddingError) {
                 try PythonInterpreter.startPlainThread(name: "stacks") {
-                    continuation.resume(returning: ThreadStacks.read(of: place.slot))
+                    continuation.resume(returning: ThreadStacks.dump()?.text(of: place.slot))
                 }
             } catch {
                 continuation.resume(returning: nil)

@@ -34,7 +34,9 @@ struct Watchdog {
     private func run() {
         var probe = InterpreterProbe()
         while let actions = waitForActions(&probe) {
-            for action in actions { perform(action, &probe) }
+            // All calls that are reported now are looked for in one dump.
+            var dump: StackDump??
+            for action in actions { perform(action, &probe, &dump) }
         }
     }
 
@@ -204,7 +206,8 @@ struct Watchdog {
 
     // MARK: Without it
 
-    private func perform(_ action: Action, _ probe: inout InterpreterProbe) {
+    /// - Parameter dump: where all threads are; made when it is first needed.
+    private func perform(_ action: Action, _ probe: inout InterpreterProbe, _ dump: inout StackDump??) {
         switch action {
         case .probe:
             probe.send(to: pool) { _ in }
@@ -228,7 +231,12 @@ struct Watchdog {
         case .report(let running, let slot, let step, let isPastLimit, let holder):
             let duration = (running.begunAt ?? running.assignedAt).duration(to: .now)
             // Who holds the GIL now does so for good: nobody tells with it where the call is.
-            let stack = running.stack ?? (isPastLimit ? slot.flatMap { ThreadStacks.read(of: $0) } : nil)
+            var stack = running.stack
+            if stack == nil, isPastLimit, let slot {
+                let threads = dump ?? ThreadStacks.dump()
+                dump = threads
+                stack = threads?.text(of: slot)
+            }
             running.job.abandon(
                 Abandonment(
                     stop: CallStop(step: step, stack: stack), duration: duration, isPastLimit: isPastLimit,

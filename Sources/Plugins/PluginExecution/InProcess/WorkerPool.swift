@@ -174,7 +174,7 @@ final class WorkerPool: @unchecked Sendable {
     /// A run's call tells what it writes.
     func observe(_ runID: String) {
         let call = withLock { () -> (slot: CallSlot, job: UInt64, relay: OutputRelay)? in
-            let worker = workers.values.first { $0.running?.job.runID == runID && $0.running?.begunAt != nil }
+            let worker = worker(ofRun: runID)
             guard let running = worker?.running, let slot = worker?.slot, let relay = running.job.relay else {
                 return nil
             }
@@ -187,10 +187,16 @@ final class WorkerPool: @unchecked Sendable {
     /// The place where a run's call is under way, and the call's number; nil where none is.
     func place(ofRun runID: String) -> (slot: CallSlot, job: UInt64)? {
         withLock {
-            let worker = workers.values.first { $0.running?.job.runID == runID && $0.running?.begunAt != nil }
+            let worker = worker(ofRun: runID)
             guard let slot = worker?.slot, let job = worker?.running?.job.id else { return nil }
             return (slot, job)
         }
+    }
+
+    /// With the lock held: where a run's call is under way.
+    private func worker(ofRun runID: String) -> Worker? {
+        monitor.assertLocked()
+        return workers.values.first { $0.running?.job.runID == runID && $0.running?.begunAt != nil }
     }
 
     /// An interpreter that doesn't answer is waited for only shortly from now on.

@@ -32,6 +32,25 @@ extension CallSlot {
         return earlyObserver.flatMap { $0.id == id ? $0.observer : nil }
     }
 
+    /// Has what programs of the running call write told when it comes, and not with the plugin's next line.
+    func tellOfPrograms() {
+        guard let programs, let id = running?.id else { return }
+        programs.setNotice(
+            ProgramNotice { [weak self] notice in
+                self?.interpreter.enqueue { [weak self] gil in
+                    notice.reset()
+                    self?.relayPrograms(of: id, gil: gil)
+                }
+            })
+    }
+
+    private func relayPrograms(of id: UInt64, gil: borrowing GIL) {
+        guard let running, running.id == id else { return }
+        let call = PythonObject(borrowing: running.call)
+        guard let result = PyObject_CallOneArg(bootstrap.relayPrograms, call.pointer) else { return PyErr_Clear() }
+        rb_decref(result)
+    }
+
     func finishOutput(_ call: PyPointer, gil: borrowing GIL) -> (stdout: String, stderr: String) {
         // From here on what threads of the call write goes to the host.
         if PyObject_SetAttr(call, bootstrap.finishedName, rb_true()) != 0 { PyErr_Clear() }

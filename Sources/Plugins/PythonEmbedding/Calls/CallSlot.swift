@@ -23,7 +23,7 @@ public final class CallSlot: @unchecked Sendable {
     var earlyObserver: (id: UInt64, observer: OutputObserver)?
     private var lateTap: OutputTap?
     /// What it has started, how many bytes of each stream it keeps, and the name by which its programs are marked.
-    private var programs: RunPrograms?
+    private(set) var programs: RunPrograms?
     private var outputLimit = 0
     private var runName: String?
     /// Whether an exception was aimed at this thread that may not have been raised yet.
@@ -314,25 +314,6 @@ public final class CallSlot: @unchecked Sendable {
     func setLateTap(_ tap: OutputTap) {
         (lateTap, isObserved) = (tap, true)
         tellOfPrograms()
-    }
-
-    /// Has what programs of the running call write told when it comes, and not with the plugin's next line.
-    private func tellOfPrograms() {
-        guard let programs, let id = running?.id else { return }
-        programs.setNotice(
-            ProgramNotice { [weak self] notice in
-                self?.interpreter.enqueue { [weak self] gil in
-                    notice.isTaken()
-                    self?.relayPrograms(of: id, gil: gil)
-                }
-            })
-    }
-
-    private func relayPrograms(of id: UInt64, gil: borrowing GIL) {
-        guard let running, running.id == id else { return }
-        let call = PythonObject(borrowing: running.call)
-        guard let result = PyObject_CallOneArg(bootstrap.relayPrograms, call.pointer) else { return PyErr_Clear() }
-        rb_decref(result)
     }
 
     private func setLimit(_ limit: Int, of call: PyPointer) -> Bool {

@@ -1,5 +1,6 @@
 internal import CPython
 internal import CStacks
+import Files
 import Foundation
 import Threads
 
@@ -11,15 +12,28 @@ public enum ThreadStacks {
     /// How long a copy may take, in milliseconds.
     private static let limit: Int32 = 500
     /// What the copy writes to: a pipe, whose ends never wait. What doesn't fit into it is left out.
-    private static let pipe = BlockingLock<(reading: Int32, writing: Int32)?>(nil)
+    private struct Pipe {
+        let reading: Int32
+        let writing: Int32
+        /// Plugin code may close the descriptors, and others may have their numbers then.
+        let identity: FileIdentity?
 
-    /// Has Python write where its threads are when ``read(of:)`` asks for it.
+        var isOpen: Bool {
+            identity != nil && FileIdentity(ofDescriptor: reading) == identity
+                && FileIdentity(ofDescriptor: writing) == identity
+        }
+    }
+
+    private static let pipe = BlockingLock<Pipe?>(nil)
+
+    /// Has Python write where its threads are when ``dump()`` asks for it.
     ///
     /// - Parameter crashes: where it is written when the process crashes; nil for standard error.
     static func prepare(crashes: Int32?, bootstrap: Bootstrap, gil: borrowing GIL) {
         var ends: [Int32] = [-1, -1]
         if rb_open_stack_pipe(&ends) == 0 {
-            pipe.withLock { $0 = (ends[0], ends[1]) }
+            let identity = FileIdentity(ofDescriptor: ends[0])
+            pipe.withLock { $0 = Pipe(reading: ends[0], writing: ends[1], identity: identity) }
             call(bootstrap.writeStacks, rb_stack_signal(), ends[1], gil: gil)
             rb_keep_stack_handler()
         }
@@ -36,20 +50,18 @@ public enum ThreadStacks {
         rb_decref(result)
     }
 
-    /// Where the call that runs on a slot is. Milliseconds; must not be called on a thread that others wait for. Nil where it
-    /// can't be told, as where a hundred threads are newer than its own: `faulthandler` writes no more.
-    public static func read(of slot: CallSlot) -> String? {
+    /// Where all threads are now, but for those that a hundred are newer than: `faulthandler` writes no more. Milliseconds, and a
+    /// second at most; must not be called on a thread that others wait for. Nil where it can't be told.
+    public static func dump() -> StackDump? {
         let bytes = pipe.withLock { pipe -> [UInt8]? in
-            guard let pipe else { return nil }
+            guard let pipe, pipe.isOpen else { return nil }
             // Of a signal that wasn't ours.
             _ = drain(pipe.reading)
             return rb_signal_copy(rb_stack_signal(), limit) == 0 ? drain(pipe.reading) : nil
         }
-        return bytes.flatMap { StackDump(text: String(decoding: $0, as: UTF8.self)).text(of: slot.threadID) }
+        return bytes.map { StackDump(text: String(decoding: $0, as: UTF8.self)) }
     }
-}
 
-extension ThreadStacks {
     private static func drain(_ descriptor: Int32) -> [UInt8] {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: StackDump.limit)
@@ -63,11 +75,11 @@ extension ThreadStacks {
 }
 
 /// What `faulthandler` writes, the innermost frame first, made into what reads like a traceback.
-public struct StackDump {
+public struct StackDump: Sendable {
     /// Bytes that are read of one.
     public static let limit = 128 << 10
 
-    private struct Thread {
+    private struct Thread: Sendable {
         var number: UInt?
         var isCurrent: Bool
         /// The innermost first.
@@ -99,6 +111,9 @@ public struct StackDump {
         else { return String(line) }
         return line[..<end] + "," + line[end...]
     }
+
+    /// Where the call that runs on a slot is.
+    public func text(of slot: CallSlot) -> String? { text(of: slot.threadID) }
 
     /// Text like a traceback. Nil where no thread is in Python code that isn't our own.
     ///

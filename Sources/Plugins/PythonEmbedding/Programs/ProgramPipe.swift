@@ -133,8 +133,8 @@ final class ProgramNotice: Sendable {
         if !isRaised.exchange(true, ordering: .acquiringAndReleasing) { tell(self) }
     }
 
-    /// To be called before it is taken: what comes meanwhile is told again.
-    func isTaken() { isRaised.store(false, ordering: .releasing) }
+    /// To be called before what there is is taken: what comes meanwhile is told again.
+    func reset() { isRaised.store(false, ordering: .releasing) }
 }
 
 /// All pipes into which programs may write, and the thread that reads them.

@@ -211,7 +211,7 @@ public final class SandboxWorker: @unchecked Sendable {
                 }
             case .dumpStacks(let channel, let id):
                 guard let slot = slots.withLock({ $0[channel] }) else { continue }
-                StackText.write(ThreadStacks.read(of: slot) ?? "", of: id, to: process.stacks)
+                StackText.write(ThreadStacks.dump()?.text(of: slot) ?? "", of: id, to: process.stacks)
             case .listMissing(let id, let functions):
                 interpreter.enqueue { [self] gil in answer(functions, id: id, gil: gil) }
             }
